@@ -1,0 +1,253 @@
+"""Fills the parts of README.md and docs/*.md that the code says first: rules, commands, settings, messages.
+
+    python docs/generate.py            writes what stands between <!-- generated: name --> and <!-- end -->
+    python docs/generate.py --check    writes nothing; exit code 1 and a diff where a page is stale
+
+Measured numbers may differ in their last digits from one machine to the next: `--check` does not compare those in messages.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from itertools import pairwise
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PART = re.compile(r"(?<=<!-- generated: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<body>(?:(?!<!-- ).)*)(?=<!-- end -->)", re.DOTALL)
+
+
+def run(*command: str, cwd: Path = ROOT) -> str:
+    """What a command prints, in 80 columns and without colour; a failing command is not an error here."""
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
+    for name in ("FORCE_COLOR", "CI", "GITHUB_ACTIONS", "GRADHEALTH_CI", "PYTEST_ADDOPTS"):
+        environment.pop(name, None)
+    done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment, check=False)
+    return done.stdout if done.stdout.strip() else done.stderr
+
+
+def fenced(text: str, language: str = "") -> str:
+    return f"```{language}\n{text.strip()}\n```"
+
+
+def example() -> str:
+    """examples/sick.py without its docstring, and with the call where a script would have it."""
+    code = (ROOT / "examples" / "sick.py").read_text().partition('"""\n\n')[2]
+    return fenced(code.replace('if __name__ == "__main__":\n    ', ""), "python")
+
+
+def failure() -> str:
+    """The message that the example ends with; the traceback above it is Python's."""
+    text = run("examples/sick.py")
+    start = text.find("gradcheck_health.")
+    message = text[text.index("\ngradcheck_health") + 1 :] if "\ngradcheck_health" in text else text[start:]
+    return fenced(message)
+
+
+def healthy() -> str:
+    return fenced("$ gradhealth check examples/sound.py\n" + run("-m", "gradcheck_health", "check", "examples/sound.py"))
+
+
+def run_pytest(*arguments: str, cwd: Path = ROOT) -> str:
+    # in a checkout that is not installed nothing announces the plugin
+    plugin = () if entry_points(group="pytest11", name="gradhealth") else ("-p", "gradcheck_health.pytest_plugin")
+    return run("-m", "pytest", "-p", "no:cacheprovider", *plugin, *arguments, cwd=cwd)
+
+
+def pytest_failure() -> str:
+    """What pytest says about a test that hands the sick example to the fixture."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / "examples" / "sick.py", folder)
+        test = Path(folder) / "test_net.py"
+        test.write_text("from sick import Net\n\ndef test_net(gradhealth):\n    gradhealth(Net())\n")
+        text = run_pytest("-q", test.name, cwd=Path(folder))
+    return fenced(re.sub(r"\n.* failed in .*", "", text[text.index("\n____") :]))
+
+
+def pytest_options() -> str:
+    """The plugin's group out of `pytest --help`."""
+    text = run_pytest("--help")
+    return fenced(text[text.index("gradient health (") :].partition("\n\n")[0])
+
+
+def rule_table() -> str:
+    from gradcheck_health import rules
+
+    rows = [f"| [`{name}`](docs/rules.md#{name}) | {summary(rule)} |" for name, rule in sorted(rules.builtin().items())]
+    return "\n".join(["| rule | sick when |", "|---|---|", *rows])
+
+
+def summary(documented: Callable[..., object]) -> str:
+    return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def rule_pages() -> str:
+    from gradcheck_health import rules
+
+    parts = []
+    for name, rule in sorted(rules.builtin().items()):
+        parts.append(f"## {name}\n\n{as_markdown(inspect.getdoc(rule) or '')}")
+        if options := rules.options(rule):
+            rows = [option_row(option, entry) for option, entry in options.items()]
+            parts.append("\n".join(["| option | type | default |", "|---|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def option_row(name: str, entry: inspect.Parameter) -> str:
+    return f"| `{name}` | {cell(f'`{entry.annotation}`')} | `{entry.default!r}` |"
+
+
+def as_markdown(text: str) -> str:
+    """A docstring: `How to fix: ...` at the start of a paragraph and `Args:` alone on a line become bold."""
+    text = re.sub(
+        r"^(What it does|Why it is bad|How it is measured|When it is legitimate|How to fix|How to silence): ",
+        r"**\1:** ",
+        text,
+        flags=re.MULTILINE,
+    )
+    sections = re.compile(r"^(Args|Returns|Raises):\n((?:    .*\n?)+)", re.MULTILINE)
+    return sections.sub(lambda found: f"**{found[1]}**\n\n{_items(found[2])}", text)
+
+
+def _items(block: str) -> str:
+    """The indented entries of `Args:` as a list."""
+    block = re.sub(r"^    (?=\S)(\w+(?:, \w+)*): ", r"- `\1`: ", block, flags=re.MULTILINE)
+    return re.sub(r"^ {8}", "  ", block, flags=re.MULTILINE)
+
+
+@cache
+def command_pages() -> str:
+    parts = [fenced(run("-m", "gradcheck_health", "--help"))]
+    for name in commands():
+        parts.append(f"## gradhealth {name}\n\n{fenced(run('-m', 'gradcheck_health', *name.split(), '--help'))}")
+    return "\n\n".join(parts)
+
+
+def commands() -> list[str]:
+    """Every command and command of a group, sorted."""
+    import click
+
+    from gradcheck_health.cli import cli
+
+    found: list[str] = []
+    for name, command in sorted(cli.commands.items()):
+        inside = command.commands if isinstance(command, click.Group) else {}
+        found += [name, *(f"{name} {inner}" for inner in sorted(inside))]
+    return found
+
+
+def settings_table() -> str:
+    from gradcheck_health.config_check import Settings
+
+    meaning = attribute_docs(ROOT / "gradcheck_health" / "config.py", "Config")
+    rows = []
+    for name, field in Settings.model_fields.items():
+        said = " ".join(meaning.get(name, "").split())
+        rows.append(f"| `{name.replace('_', '-')}` | `{field.default!r}` | {cell(field.description or '')} | {cell(said)} |")
+    return "\n".join(["| setting | default | allowed | |", "|---|---|---|---|", *rows])
+
+
+def functions() -> str:
+    """Signature and docstring of the public functions."""
+    import gradcheck_health
+
+    parts = []
+    for name in ("check_gradients", "assert_gradients_healthy"):
+        function = getattr(gradcheck_health, name)
+        parameters = ",\n".join(f"    {entry}" for entry in signature_entries(function))
+        head = f"{name}(\n{parameters},\n) -> {inspect.signature(function).return_annotation}"
+        parts.append(f"## {name}\n\n{fenced(head)}\n\n{as_markdown(inspect.getdoc(function) or '')}")
+    return "\n\n".join(parts)
+
+
+def signature_entries(function: Callable[..., object]) -> list[str]:
+    entries = list(inspect.signature(function).parameters.values())
+    shown = [str(entry).replace("'", "") for entry in entries]  # annotations are strings
+    first = next((i for i, entry in enumerate(entries) if entry.kind is inspect.Parameter.KEYWORD_ONLY), None)
+    return shown if first is None else [*shown[:first], "*", *shown[first:]]
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def attribute_docs(file: Path, class_name: str) -> dict[str, str]:
+    """The strings that stand below the attributes of a class."""
+    (body,) = (
+        node.body for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef) and node.name == class_name
+    )
+    found = {}
+    for attribute, text in pairwise(body):
+        if isinstance(attribute, ast.AnnAssign) and isinstance(attribute.target, ast.Name) and isinstance(text, ast.Expr):
+            found[attribute.target.id] = str(ast.literal_eval(text.value))
+    return found
+
+
+EXACT = {
+    "example": example,
+    "rules": rule_table,
+    "rule-pages": rule_pages,
+    "commands": command_pages,
+    "settings": settings_table,
+    "functions": functions,
+    "pytest-options": pytest_options,
+}
+MEASURED = {"failure": failure, "healthy": healthy, "pytest-failure": pytest_failure}
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def without_numbers(text: str) -> str:
+    """A message as `--check` compares it: a number is a number, and where a line breaks depends on the numbers in it."""
+    return " ".join(re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "N", text).split())
+
+
+def refreshed(text: str, make: Callable[[str], str]) -> str:
+    """The page with its parts made anew; a measured part that differs in nothing but numbers stays as it is."""
+
+    def part(found: re.Match[str]) -> str:
+        name, old = found["name"], found["body"]
+        fresh = make(name) + "\n"
+        if name in MEASURED and without_numbers(old) == without_numbers(fresh):
+            fresh = old
+        return name + found["open"] + fresh
+
+    return PART.sub(part, text)
+
+
+@cache
+def make_part(name: str) -> str:
+    if name not in EXACT and name not in MEASURED:
+        raise SystemExit(f"no part is called {name!r}: known are {', '.join([*EXACT, *MEASURED])}")
+    return {**EXACT, **MEASURED}[name]()
+
+
+def main(check: bool) -> int:
+    outdated = []
+    for path in pages():
+        old = path.read_text()
+        fresh = refreshed(old, make_part)
+        if fresh != old:
+            outdated.append(str(path.relative_to(ROOT)))
+            print("".join(difflib.unified_diff(old.splitlines(True), fresh.splitlines(True), outdated[-1], "fresh")), end="")
+            if not check:
+                path.write_text(fresh)
+    if check and outdated:
+        print(f"stale: {', '.join(outdated)}: run python docs/generate.py", file=sys.stderr)
+    return 1 if check and outdated else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(check="--check" in sys.argv[1:]))

@@ -1,0 +1,166 @@
+"""The composition: model -> inputs -> trace -> findings -> report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gradcheck_health import rules as rule_files
+from gradcheck_health.accept import accept
+from gradcheck_health.config import Config, load, override
+from gradcheck_health.errors import UsageError, told
+from gradcheck_health.report import Finding, Need, Report, Severity, UnhealthyGradientsError
+from gradcheck_health.trace import Trace
+
+ROUNDS_OF_NEEDS = 4
+
+
+def check_gradients(
+    model: Any,
+    inputs: Any = None,
+    *,
+    loss: Callable[[Any], Any] | None = None,
+    select: Sequence[str] | None = None,
+    ignore: Mapping[str, str] | None = None,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    extra_rules: Sequence[str | Callable[..., Any]] | None = None,
+    seed: int | None = None,
+    rounds: int | None = None,
+    fail_on: str | Severity | None = None,
+    batch_size: int | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    config: Config | None = None,
+    target: str | None = None,
+) -> Report:
+    """Probe a model and judge how its gradients flow. The model and the process come back as they were.
+
+    What Python cannot see is out of reach of that promise: class attributes and global counters of your own code.
+
+    Args:
+        model: an `nn.Module`, or a factory (class or function without arguments) that returns `model`, `(model, inputs)` or
+            `(model, inputs, loss)`. A factory's verdict is confirmed over several initialisations.
+        inputs: what to feed it: a tensor, a tuple of positional or a dict of keyword arguments, specs such as
+            `{"x": "f32[B,3,32,32]"}`, a function or a DataLoader. Made up where None.
+        loss: from the model's output to a scalar. Without it, a model that returns its own loss is taken at its word, and the
+            output of any other is projected at random.
+        select: names of the rules to run; all where None.
+        ignore: "rule" or "rule:name-pattern" -> the reason why its findings are accepted.
+        rules: rule -> its options, `{"dead-unit": {"max_fraction": 0.3}}`.
+        extra_rules: rules of your own: functions of a `Trace`, or "package.module:function".
+        seed: of every random draw.
+        rounds: looks at the model, at most, before a verdict.
+        fail_on: "error", "warning" or "note": from which severity on the report is not ok.
+        batch_size: samples in a batch that is made up.
+        device, dtype: run the model there and in that precision.
+        config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
+        target: how a person named the model, "model.py:Net".
+
+    Raises:
+        UsageError: a wrong argument or setting, or nothing to check in the model.
+        InputInferenceError: no inputs could be made up; the message says how to give them.
+        ModelError: the factory or forward raised.
+    """
+    # torch takes two seconds to import: a wrong setting is told before that
+    settings = override(
+        config if config is not None else load(),
+        select=select,
+        ignore=ignore,
+        rules=rules,
+        extra_rules=extra_rules,
+        seed=seed,
+        rounds=rounds,
+        fail_on=fail_on,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+    )
+    chosen = rule_files.load(settings.extra_rules)
+    if settings.select is not None:
+        chosen = {name: rule for name, rule in chosen.items() if name in settings.select}
+    from gradcheck_health.examine import examined
+
+    with examined(model, inputs, loss, settings) as (subject, environment):
+        from gradcheck_health.probe import probe, take
+
+        trace = probe(subject)
+        for _ in range(ROUNDS_OF_NEEDS):
+            findings, needs = _ask(chosen, settings, trace)
+            if not needs:
+                break
+            facts = {fact: take(fact, subject, trace) for fact in needs}
+            gaps = tuple(
+                f"the fact {fact}: the model does not run that way" for fact, measured in facts.items() if not measured
+            )
+            trace = dataclasses.replace(trace, facts={**trace.facts, **facts}, gaps=(*trace.gaps, *gaps))
+        else:
+            findings, needs = _ask(chosen, settings, trace)
+    accepted, unmatched = accept(_root_causes(findings), settings.ignore, tuple(chosen))
+    return Report(
+        model=trace.model,
+        target=target,
+        findings=tuple(sorted(accepted, key=lambda finding: finding.severity.rank)),
+        trace=trace,
+        rules=tuple(chosen),
+        seed=settings.seed,
+        rounds=1 + len(trace.facts.get("reseeded", ())),
+        fail_on=settings.fail_on,
+        unmatched=unmatched,
+        environment=environment,
+    )
+
+
+def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) -> Report:
+    """Raise if the gradients of `model` are sick. Arguments and errors as in `check_gradients`, and:
+
+    Raises:
+        UnhealthyGradientsError: a finding at or above `fail_on`; an AssertionError whose text names the place, the cause and
+            what to do, and whose `report` holds everything.
+    """
+    __tracebackhide__ = True
+    report = check_gradients(model, inputs, **settings)
+    if not report.ok:
+        from gradcheck_health.formats.terminal import render
+
+        raise UnhealthyGradientsError(render(report), report)
+    return report
+
+
+def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trace) -> tuple[list[Finding], list[str]]:
+    """Every rule's findings, and the facts that some rule still needs."""
+    findings: list[Finding] = []
+    needs: dict[str, None] = {}
+    for name, rule in chosen.items():
+        try:
+            answers = list(rule(trace, **settings.rules.get(name, {})))
+        except Exception as error:
+            raise UsageError(f"the rule {name} raised {told(error)}: mend it, or leave it out with select=") from error
+        for answer in answers:
+            if isinstance(answer, Need):
+                if answer.fact not in trace.facts:
+                    needs[answer.fact] = None
+            elif isinstance(answer, Finding):
+                findings.append(answer)
+            else:
+                raise UsageError(f"the rule {name} yielded a {type(answer).__name__}; allowed: Finding or Need")
+    return findings, list(needs)
+
+
+_HIDES = {
+    "failed-backward": None,
+    "nonfinite-gradient": None,
+    "dead-unit": ("vanishing-gradient", "zero-gradient", "exploding-gradient"),
+}
+"""An error of this rule is the cause of what those rules see (None: of everything)."""
+
+
+def _root_causes(findings: list[Finding]) -> list[Finding]:
+    """Without the consequences of a cause that is among them."""
+    for cause, effects in _HIDES.items():
+        if any(finding.rule == cause and finding.severity is Severity.ERROR for finding in findings):
+            kept = [f for f in findings if f.rule == cause or (effects is not None and f.rule not in effects)]
+            if effects is None:
+                return kept
+            findings = kept
+    return findings

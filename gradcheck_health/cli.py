@@ -1,0 +1,165 @@
+"""The command `gradhealth`. The only file that knows click: it parses, calls `commands`, prints and exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gradcheck_health import __version__
+from gradcheck_health.errors import GradhealthError, did_you_mean
+
+FORMATS = ("terminal", "json")
+EPILOG = """\b
+Examples:
+  gradhealth check model.py
+  gradhealth check model.py:Net --arg depth=8 -o report.json
+  gradhealth explain vanishing-gradient
+"""
+CHECK_EPILOG = """\b
+Examples:
+  gradhealth check model.py                      every model of the file
+  gradhealth check model.py:Net --arg depth=8    one class, with an argument
+  gradhealth check package.models:build          a function that returns a model
+  gradhealth check models/ --output-format json  a directory, for a machine
+  gradhealth check model.py --set rules.vanishing-gradient.min_ratio=1e-3
+  gradhealth check model.py --ignore 'missing-gradient:teacher.*=frozen on purpose'
+
+Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or nothing to check; 3 a file or model failed;
+4 a process died or ran too long; 130 interrupted. Checking model.py runs model.py: it is isolated, but not a sandbox.
+"""
+
+
+class _Group(click.Group):
+    """A group that knows what a mistyped command was meant to be."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            hint = did_you_mean(name, known) or (f" (gradhealth check {name}?)" if name.endswith(".py") or "/" in name else "")
+            raise click.UsageError(f"no command {name!r}{hint}: known are {', '.join(known)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(__version__, message="gradhealth %(version)s")
+def cli() -> None:
+    """Gradient health checks for PyTorch models: what is sick in the backward pass, where it starts, and what helps."""
+
+
+@cli.command(epilog=CHECK_EPILOG)
+@click.argument("targets", nargs=-1, metavar="TARGET...")
+@click.option(
+    "-o",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a report; its format is the suffix. Repeatable.",
+)
+@click.option("--output-format", type=click.Choice(FORMATS), default="terminal", help="What goes to standard output.")
+@click.option("--select", multiple=True, metavar="RULE[,RULE]", help="Run only these rules. Repeatable.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="RULE[:PATTERN][=REASON]",
+    help="Accept findings of a rule on names that match. Repeatable.",
+)
+@click.option(
+    "--config", "settings_file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this file only."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One setting, such as rules.dead-unit.max_fraction=0.3. Repeatable.",
+)
+@click.option("--isolated", is_flag=True, help="Read no settings file.")
+@click.option(
+    "--fail-on", type=click.Choice(["error", "warning", "note"]), help="The least severity that fails (default: error)."
+)
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 in spite of findings; other failures keep their codes.")
+@click.option("--seed", type=int, help="Seed of inputs, projections and initialisations (default: 0).")
+@click.option("--rounds", type=int, help="At most so many looks before a verdict (default: 5).")
+@click.option("--device", metavar="DEVICE", help="Where to run, such as cpu or cuda:1 (default: where the model is).")
+@click.option("--dtype", metavar="DTYPE", help="Floating dtype, such as float64 (default: the model's).")
+@click.option("--batch-size", type=int, metavar="N", help="Samples in a made-up batch.")
+@click.option(
+    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument, a Python literal or text. Repeatable."
+)
+@click.option("--input", "inputs", multiple=True, metavar="[NAME=]SPEC", help="An input, such as x=f32[B,3,32,32]. Repeatable.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
+@click.option("-q", "--quiet", is_flag=True, help="Show unhealthy models only.")
+@click.option("-v", "--verbose", is_flag=True, help="Show notes, accepted findings and skipped files.")
+@click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR and FORCE_COLOR are honoured."
+)
+def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
+    """Check models: a file, a file with a name, a module with a name, or a directory."""
+    from gradcheck_health.commands import check as command
+    from gradcheck_health.commands import console
+    from gradcheck_health.commands.settings import sources
+
+    request = command.Request(
+        targets=targets,
+        sources=sources(options),
+        width=console.width(),
+        **{
+            name: options[name]
+            for name in ("outputs", "output_format", "settings_file", "isolated", "exit_zero", "quiet", "verbose")
+        },
+    )
+    painted = console.wants_color(sys.stdout, color) and request.output_format == "terminal"
+    status = console.Status(sys.stderr)
+    show = status.above(console.writer(sys.stdout, painted))
+    tell = status.above(console.writer(sys.stderr, painted=False))
+    return command.run(request, show, tell, status)
+
+
+@cli.command(epilog="\b\nExample:\n  gradhealth rules")
+def rules() -> int:
+    """List the rules, a line each."""
+    from gradcheck_health.commands.explain import listing
+
+    click.echo(listing(), nl=False)
+    return 0
+
+
+@cli.command(epilog="\b\nExample:\n  gradhealth explain vanishing-gradient")
+@click.argument("rule")
+def explain(rule: str) -> int:
+    """Say what a rule finds, how it measures, when that is legitimate, and how to mend or accept it."""
+    from gradcheck_health.commands.explain import explain as text
+
+    click.echo(text(rule), nl=False)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: instead of those of the process.
+    """
+    try:
+        code = cli.main(args=arguments, prog_name="gradhealth", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except GradhealthError as error:
+        from gradcheck_health.formats._text import safe_lines
+
+        click.echo(safe_lines(f"error: {error}"), err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:  # the reader, `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code or 0)

@@ -1,0 +1,174 @@
+"""`gradhealth check`: targets in, reports out, an exit code for CI."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gradcheck_health import formats, isolation, rules
+from gradcheck_health.commands.targets import expand
+from gradcheck_health.config import Config, resolve
+from gradcheck_health.config_files import Source, in_files
+from gradcheck_health.errors import UsageError
+from gradcheck_health.formats import Failure
+from gradcheck_health.formats._text import safe_lines
+from gradcheck_health.loading import Target
+from gradcheck_health.report import Report
+
+INTERRUPTED = 130
+NOTHING_CHECKED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked for on the command line."""
+
+    targets: Sequence[str]
+    sources: Sequence[Source]
+    """Settings given as options."""
+    outputs: Sequence[Path] = ()
+    output_format: str = "terminal"
+    settings_file: Path | None = None
+    isolated: bool = False
+    exit_zero: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    width: int = 80
+
+
+@dataclass
+class Run:
+    """What came out so far."""
+
+    reports: list[Report] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: list[Failure] = field(default_factory=list)
+    """Files of a directory that hold nothing to build."""
+
+    def exit_code(self, exit_zero: bool) -> int:
+        """The worst that happened: 4, 3 and 2 over 1, and 0 only if something was checked."""
+        if self.failures:
+            return max(failure.exit_code for failure in self.failures)
+        if not self.reports:
+            return NOTHING_CHECKED
+        return int(not all(report.ok for report in self.reports) and not exit_zero)
+
+
+Write = Callable[[str], None]
+
+
+def run(request: Request, show: Write, tell: Write, status: Write = lambda _: None) -> int:
+    """Check every target and write every output.
+
+    Args:
+        show: takes what belongs on standard output.
+        tell: takes what belongs on standard error.
+        status: takes what is being done, "" when nothing is.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: before anything is run, where an option, a setting or a target cannot be right.
+    """
+    writers = [(path, formats.find(path)) for path in request.outputs]
+    form = formats.find(request.output_format)
+    streaming = request.output_format == "terminal"
+    done = Run()
+    try:
+        sources, config = _settings(request)
+        wanted = expand(request.targets)
+    except UsageError as error:
+        if not streaming:  # who reads a document gets one, whatever happens
+            failures = [Failure(" ".join(request.targets), str(error), error.exit_code)]
+            show(formats.render_run(form, [], failures, error.exit_code))
+        raise
+    interrupted = False
+    try:
+        for target, from_folder in wanted:
+            status(f"checking {target}")
+            for result in isolation.check(target, sources, config.timeout, tell):
+                _take(done, result, from_folder, request, tell)
+                if streaming and isinstance(result, Report):
+                    _show_report(result, request, show, first=len(done.reports) == 1)
+    except KeyboardInterrupt:
+        interrupted = True
+        tell("interrupted: what was checked before stands\n")
+    status("")
+    code = INTERRUPTED if interrupted else done.exit_code(request.exit_zero)
+    if streaming:
+        _summary(done, show, tell)
+    else:
+        show(formats.render_run(form, done.reports, done.failures, code))
+    written = [_write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
+    return code if all(written) or interrupted else max(code, 2)
+
+
+def _settings(request: Request) -> tuple[list[Source], Config]:
+    """Every source, and the settings they make, checked as far as this process can: it imports no code of others."""
+    sources = [*in_files(request.settings_file, request.isolated), *request.sources]
+    foreign = rules.installed() or any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in sources)
+    return sources, resolve(sources, known_rules=None if foreign else rules.builtin())
+
+
+def _take(done: Run, result: Report | Failure, from_folder: bool, request: Request, tell: Write) -> None:
+    if isinstance(result, Report):
+        done.reports.append(result)
+    elif from_folder and result.exit_code == UsageError.exit_code:
+        done.skipped.append(result)
+        if request.verbose:
+            tell(f"skipped: {safe_lines(result.message)}\n")
+    else:
+        done.failures.append(result)
+        kinds = {2: "usage error", 3: "failed", 4: "stopped"}
+        tell(f"{kinds.get(result.exit_code, 'failed')}: {safe_lines(_message(result))}\n")
+
+
+def _message(failure: Failure) -> str:
+    named = failure.message.startswith(Target.parse(failure.target).where)
+    return failure.message if named else f"{failure.target}: {failure.message}"
+
+
+def _show_report(report: Report, request: Request, show: Write, *, first: bool) -> None:
+    from gradcheck_health.formats import terminal
+
+    if request.quiet and report.ok:
+        return
+    show(("" if first else "\n") + terminal.render(report, width=request.width, verbose=request.verbose))
+
+
+def _summary(done: Run, show: Write, tell: Write) -> None:
+    if done.skipped:
+        tell(f"skipped {len(done.skipped)} files of a directory that hold no model to build (-v names them)\n")
+    if not done.reports and not done.failures:
+        tell("nothing was checked: no model was found; name one, as in `gradhealth check model.py:Net`\n")
+    if len(done.reports) + len(done.failures) > 1:
+        sick = sum(not report.ok for report in done.reports)
+        failed = f", {len(done.failures)} not checked" if done.failures else ""
+        show(f"\n{len(done.reports)} checked: {len(done.reports) - sick} healthy, {sick} unhealthy{failed}\n")
+
+
+def _write(path: Path, text: str, tell: Write) -> bool:
+    """Replace the file in one step, so that a reader never meets half of it."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
+            temporary = file.name
+            file.write(text)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        tell(f"error: {path} cannot be written: {error.strerror or error}\n")
+        return False
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

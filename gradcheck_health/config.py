@@ -1,0 +1,167 @@
+"""The settings of a check, and where each came from.
+
+Defaults < pyproject.toml or gradhealth.yaml < command line or pytest marker < keyword arguments. The tables `ignore`, `rules`
+and `args` are merged key by key; every other setting replaces the one before it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gradcheck_health import rules
+from gradcheck_health.config_files import Source, in_files
+from gradcheck_health.errors import UsageError
+from gradcheck_health.report import Severity
+
+KnownRules = Mapping[str, Callable[..., Any]] | Literal["all"] | None
+MERGED = ("ignore", "rules", "args")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of a check; `load` reads them from files, `override` puts others over them."""
+
+    seed: int = 0
+    rounds: int = 5
+    """At most so many looks at a model before a verdict."""
+    select: tuple[str, ...] | None = None
+    """Names of the rules to run; None is all."""
+    ignore: Mapping[str, str] = field(default_factory=dict)
+    """"rule" or "rule:name-pattern" -> the reason why its findings are accepted."""
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Rule -> its options."""
+    extra_rules: tuple[str | Callable[..., Any], ...] = ()
+    """Functions, or "package.module:function"."""
+    fail_on: Severity = Severity.ERROR
+    batch_size: int | None = None
+    device: str | None = None
+    dtype: str | None = None
+    inputs: Any = None
+    """What to feed the model, where it is not made up."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for a model's constructor."""
+    timeout: float = 300.0
+    """Seconds that the command line waits for one model."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key -> where its value was set; what is not in here is a default."""
+
+
+def load(
+    start: Path | None = None,
+    *,
+    file: Path | None = None,
+    isolated: bool = False,
+    over: Sequence[Source] = (),
+    known_rules: KnownRules = "all",
+) -> Config:
+    """The settings that hold in the folder `start` (the working directory if None), with the sources `over` put over them.
+
+    Args:
+        file: read this file and look for no other.
+        isolated: read no file.
+        known_rules: see `resolve`.
+
+    Raises:
+        UsageError: every problem of every source at once.
+    """
+    return resolve([*in_files(file, isolated, start), *over], known_rules=known_rules)
+
+
+def resolve(sources: Sequence[Source], *, known_rules: KnownRules = "all", base: Config | None = None) -> Config:
+    """One `Config` out of sources; a later one goes over an earlier one, all go over `base`.
+
+    Args:
+        known_rules: every rule by its name, to check rule names and options against; "all" loads them, `extra_rules` included;
+            None checks neither.
+
+    Raises:
+        UsageError: every problem of every source at once.
+    """
+    config = base or Config()
+    sources = [_normal(source) for source in sources if source.table]
+    if not sources:
+        return config
+    if known_rules == "all":
+        extra = (rule for source in sources for rule in _extra(source))
+        known_rules = rules.load([*config.extra_rules, *extra])
+    # pydantic takes a tenth of a second to import: only settings that exist are worth it
+    from gradcheck_health.config_check import problems
+
+    found = [line for source in sources for line in problems(source, known_rules)]
+    if found:
+        head = "" if len(found) == 1 else f"{len(found)} problems in the settings:\n  "
+        raise UsageError(head + "\n  ".join(found))
+    for source in sources:
+        config = _over(config, source)
+    return config
+
+
+def override(config: Config, *, known_rules: KnownRules = "all", **keywords: Any) -> Config:
+    """Keyword arguments over a `Config`; None leaves a setting as it is.
+
+    Values may be as in a call: tuples, a `Severity`, a `torch.device` or `torch.dtype`.
+
+    Raises:
+        UsageError: every problem at once.
+    """
+    table = {key: _plain(key, value) for key, value in keywords.items() if value is not None}
+    return resolve([Source("argument", table)], known_rules=known_rules, base=config)
+
+
+def _extra(source: Source) -> list[Any]:
+    """Its extra rules; what is no list is told later, with every other problem."""
+    given = source.table.get("extra_rules")
+    return [rule for rule in given if callable(rule) or isinstance(rule, str)] if isinstance(given, list) else []
+
+
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, Severity):
+        return value.value
+    if key in ("device", "dtype") and not isinstance(value, str):
+        return str(value).removeprefix("torch.")
+    if isinstance(value, tuple | set | frozenset) and key in ("select", "extra_rules"):
+        return list(value)
+    if isinstance(value, Mapping) and key in MERGED:
+        return {name: dict(item) if isinstance(item, Mapping) else item for name, item in value.items()}
+    return value
+
+
+def _normal(source: Source) -> Source:
+    """`fail-on` is `fail_on`: files spell settings with either."""
+    table: dict[str, Any] = {}
+    for key, value in source.table.items():
+        name = str(key).replace("-", "_")
+        if name in table:
+            raise UsageError(f"{source.where((key,))}: {name}: stands twice, once as {key!r}; keep one")
+        table[name] = value
+    lines = {(str(path[0]).replace("-", "_"), *path[1:]): line for path, line in source.lines.items()}
+    return Source(source.origin, table, lines)
+
+
+def _over(config: Config, source: Source) -> Config:
+    changes: dict[str, Any] = {}
+    origins = dict(config.origins)
+    for key, value in source.table.items():
+        if key == "rules":
+            merged = {rule: dict(options) for rule, options in config.rules.items()}
+            for rule, options in value.items():
+                merged.setdefault(rule, {}).update(options)
+                origins.update({f"rules.{rule}.{option}": source.where((key, rule, option)) for option in options})
+            changes[key] = merged
+        elif key in MERGED:
+            changes[key] = {**getattr(config, key), **value}
+            origins.update({f"{key}.{name}": source.where((key, name)) for name in value})
+        else:
+            changes[key] = (
+                Severity(value)
+                if key == "fail_on"
+                else tuple(value)
+                if key in ("select", "extra_rules") and value is not None
+                else value
+            )
+            origins[key] = source.where((key,))
+    return dataclasses.replace(config, **changes, origins=origins)

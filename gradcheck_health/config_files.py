@@ -1,0 +1,141 @@
+"""Where settings stand: `gradhealth.yaml` or the table `[tool.gradhealth]` of a pyproject.toml, the nearest one upwards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradcheck_health.errors import UsageError
+from gradcheck_health.strict_yaml import MAX_BYTES, YamlError, read
+
+YAML_NAME = "gradhealth.yaml"
+TOML_NAME = "pyproject.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Settings from one place, not yet checked."""
+
+    origin: str
+    """The file as a person would name it, or "--seed", "the marker", "argument"."""
+    table: Mapping[str, Any]
+    lines: Mapping[tuple[str | int, ...], int] = field(default_factory=dict)
+    """Key path -> line in the file, where the format tells."""
+
+    def line(self, path: tuple[str | int, ...]) -> int:
+        """The line of a key or of the nearest key around it; 0 where it is not known."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines[path] if path else 0
+
+    def where(self, path: tuple[str | int, ...]) -> str:
+        """`gradhealth.yaml:12`, or the origin alone."""
+        line = self.line(path)
+        return f"{self.origin}:{line}" if line else self.origin
+
+
+def in_files(named: Path | None = None, isolated: bool = False, start: Path | None = None) -> list[Source]:
+    """The file that holds: the named one, or the nearest upwards from `start` (the working directory if None), or none.
+
+    Raises:
+        UsageError: see `nearest` and `from_file`.
+    """
+    if named is not None:
+        return [from_file(named)]
+    found = None if isolated else nearest(start or Path.cwd())
+    return [] if found is None else [found]
+
+
+def nearest(start: Path) -> Source | None:
+    """The settings that hold in a folder: the first folder upwards that has some.
+
+    Raises:
+        UsageError: both files in one folder hold settings, or a file cannot be read.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        yaml_file, toml_file = folder / YAML_NAME, folder / TOML_NAME
+        from_toml = _toml(toml_file) if toml_file.is_file() and _mentions_us(toml_file) else None
+        if not yaml_file.is_file():
+            if from_toml is not None:
+                return from_toml
+            continue
+        if from_toml is not None:
+            raise UsageError(f"settings in two files, {yaml_file} and [tool.gradhealth] of {toml_file}: keep one of them")
+        return _yaml(yaml_file)
+    return None
+
+
+def from_file(path: Path) -> Source:
+    """The settings of a named file; by its suffix TOML (`[tool.gradhealth]`, or the whole file) or YAML.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"no settings file {path}: give a {YAML_NAME} or a pyproject.toml")
+    if path.suffix == ".toml":
+        return _toml(path) or Source(_shown(path), {} if path.name == TOML_NAME else _parse_toml(path))
+    return _yaml(path)
+
+
+def _mentions_us(path: Path) -> bool:
+    """Most files of that name hold nothing for us, and whatever else is wrong with them is not ours to tell."""
+    try:
+        return b"gradhealth" in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _yaml(path: Path) -> Source:
+    try:
+        document = read(_text(path))
+    except YamlError as error:
+        where = f"{_shown(path)}:{error.line}" if error.line else _shown(path)
+        raise UsageError(f"{where}: {error}") from None
+    table = {} if document.value is None else document.value
+    if not isinstance(table, dict):
+        raise UsageError(f"{_shown(path)}: got a {type(table).__name__}; allowed: a table of settings, such as `seed: 0`")
+    return Source(_shown(path), table, document.lines)
+
+
+def _toml(path: Path) -> Source | None:
+    tool = _parse_toml(path).get("tool")
+    table = tool.get("gradhealth") if isinstance(tool, dict) else None
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise UsageError(f"{_shown(path)}: tool.gradhealth: got {table!r}; allowed: a table, [tool.gradhealth]")
+    return Source(_shown(path), table)
+
+
+def _parse_toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    text = _text(path)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{_shown(path)}: this is not TOML: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > 4 * MAX_BYTES:
+            raise UsageError(f"{_shown(path)}: larger than {4 * MAX_BYTES // 2**20} MiB: this is no settings file")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{_shown(path)}: cannot be read: {error}") from None
+
+
+def _shown(path: Path) -> str:
+    """Relative to the working directory where that is shorter."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)

@@ -1,0 +1,96 @@
+"""What can go wrong before a verdict, told to the person who can mend it.
+
+Every message says what failed, where, what was found, what would be right, and what to do. A sick gradient is no error of this
+kind: that is a `Finding`, raised as `UnhealthyGradientsError` by assertions only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import traceback
+
+
+class GradhealthError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    __module__ = "gradcheck_health"  # where people import it from, and what a traceback shows
+
+    exit_code = 3
+    """What the command line returns for it."""
+
+
+class UsageError(GradhealthError):
+    """A wrong option, config value or target: nothing was run."""
+
+    __module__ = "gradcheck_health"
+
+    exit_code = 2
+
+
+class InputsError(UsageError):
+    """The inputs that were given cannot be used."""
+
+    __module__ = "gradcheck_health"
+
+
+class ModelError(GradhealthError):
+    """A file or a model failed: the import, the constructor, or forward."""
+
+    __module__ = "gradcheck_health"
+
+
+class InputInferenceError(ModelError):
+    """No inputs could be made up for the model; the message says how to give them."""
+
+    __module__ = "gradcheck_health"
+
+
+class GradientHealthWarning(UserWarning):
+    """A finding of severity "warning" in a test that passed."""
+
+    __module__ = "gradcheck_health"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where no known name is near."""
+    # difflib costs 5 ms to import, and only a person who mistyped pays for it
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def told(error: BaseException) -> str:
+    """`Type: message` of any exception, and where the person's own code raised it, a frame a line."""
+    try:
+        text = str(error)
+    except BaseException as broken:  # noqa: BLE001 - user code may raise anything, SystemExit included
+        text = f"(its message could not be read: {type(broken).__name__})"
+    head = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{head}\n  {error.filename}:{error.lineno}: {(error.text or '').strip()}"
+    frames = _own_frames(error)
+    return "\n".join([head, *(f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames)])
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The last frames outside of this package, Python and torch; the very last one if there are none."""
+    import sysconfig
+    import traceback
+    from pathlib import Path
+
+    frames = traceback.extract_tb(error.__traceback__)
+    paths = sysconfig.get_paths()
+    never = (str(Path(__file__).parent), str(Path(paths["purelib"]) / "torch"), "<")
+    standard = (paths["stdlib"], sys.base_prefix + "/lib/python")
+
+    def own(filename: str) -> bool:
+        # packages of others are installed below the standard library
+        return not filename.startswith(never) and ("site-packages" in filename or not filename.startswith(standard))
+
+    kept = [frame for frame in frames if own(frame.filename)]
+    return (kept or list(frames)[-1:])[-4:]

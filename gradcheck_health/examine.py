@@ -1,0 +1,134 @@
+"""From what a person hands over to a `Subject`: built, moved, fed, inside the sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.config import Config
+from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did_you_mean, told
+from gradcheck_health.inputs import synthesize
+from gradcheck_health.probe.process import process_guard
+from gradcheck_health.probe.sandbox import reachable_modules, sandbox
+from gradcheck_health.probe.subject import Subject
+
+
+@contextlib.contextmanager
+def examined(
+    model: Any, inputs: Any, loss: Callable[[Any], Any] | None, settings: Config
+) -> Iterator[tuple[Subject, Mapping[str, str]]]:
+    """A subject that is ready to be probed, and a description of the environment; the model comes back as it was afterwards.
+
+    Raises:
+        UsageError: not a module, or nothing in it that could get a gradient.
+        ModelError: the factory raised; InputInferenceError: no inputs could be made up.
+    """
+    given = inputs if inputs is not None else settings.inputs
+    with process_guard():
+        built, given, loss = _build(model, given, loss, settings.seed)
+        _checkable(built)
+        with sandbox(built):
+            _move(built, settings)
+            fed = synthesize(built, given, seed=settings.seed, batch_size=settings.batch_size)
+            subject = Subject(built, fed, loss, settings.seed, settings.rounds)
+            if not isinstance(model, nn.Module):
+                subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, settings))
+            yield subject, _environment(built)
+
+
+def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, Any, Any]:
+    if isinstance(model, nn.Module):
+        return model, inputs, loss
+    if not callable(model):
+        raise UsageError(f"expected an nn.Module or a factory of one, got a {type(model).__name__}")
+    torch.manual_seed(seed)
+    name = getattr(model, "__qualname__", type(model).__name__)
+    try:
+        made = model()
+    except GradhealthError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{name}() raised {told(error)}: call it without arguments, bind them first: lambda: {name}(...)"
+        ) from error
+    parts = made if isinstance(made, tuple) else (made,)
+    if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
+        raise UsageError(f"{name}() returned a {type(made).__name__}; allowed: model, (model, inputs) or (model, inputs, loss)")
+    made_inputs = parts[1] if len(parts) > 1 else None
+    made_loss = parts[2] if len(parts) > 2 else None
+    return parts[0], inputs if inputs is not None else made_inputs, loss if loss is not None else made_loss
+
+
+def _rebuilder(factory: Any, first: Subject, settings: Config) -> Callable[[int], Subject]:
+    def rebuild(seed: int) -> Subject:
+        built, _, _ = _build(factory, None, None, seed)
+        _move(built, settings)
+        return dataclasses.replace(first, model=built, inputs=first.inputs.another(seed), seed=seed)
+
+    return rebuild
+
+
+def _checkable(model: nn.Module) -> None:
+    """Something must be able to get a gradient."""
+    name = type(model).__name__
+    if "_parameters" not in vars(model):
+        raise UsageError(f"{name} has no parameters: its __init__ does not call super().__init__() before anything else")
+    parameters = list(model.named_parameters())
+    if not parameters:
+        hint = (
+            "its layers may hide in a plain list: use nn.ModuleList" if _hides_modules(model) else "there is nothing to train"
+        )
+        raise UsageError(f"{name} has no parameters, so there is no gradient to check: {hint}")
+    floating = [(key, p) for key, p in parameters if p.is_floating_point() or p.is_complex()]
+    if not floating:
+        raise UsageError(
+            f"all {len(parameters)} parameters of {name} are integers (quantised): check the float model before quantisation"
+        )
+    if not any(p.requires_grad for _, p in floating):
+        raise UsageError(
+            f"all {len(parameters)} parameters of {name} are frozen (requires_grad is False): nothing would get a gradient"
+        )
+    meta = [key for key, p in parameters if p.is_meta]
+    if meta:
+        raise UsageError(
+            f"{name} is on the meta device ({meta[0]} and {len(meta) - 1} more hold no values): "
+            "model.to_empty(device='cpu'), then initialise it"
+        )
+
+
+def _hides_modules(model: nn.Module) -> bool:
+    return len(reachable_modules(model)) > len(list(model.modules()))
+
+
+def _move(model: nn.Module, settings: Config) -> None:
+    if settings.dtype is not None:
+        dtype = getattr(torch, settings.dtype, None)
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            known = ["float16", "bfloat16", "float32", "float64"]
+            raise UsageError(f"dtype {settings.dtype!r}: allowed: {', '.join(known)}{did_you_mean(settings.dtype, known)}")
+        model.to(dtype)
+    if settings.device is not None:
+        try:
+            model.to(torch.device(settings.device))
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device {settings.device!r}: {told(error)}") from error
+
+
+def _environment(model: nn.Module) -> dict[str, str]:
+    from gradcheck_health import __version__
+
+    first = next(p for p in model.parameters() if p.is_floating_point() or p.is_complex())
+    return {
+        "gradcheck-health": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": first.device.type,
+        "dtype": str(first.dtype).removeprefix("torch."),
+        "mode": "training" if model.training else "eval",
+    }

@@ -1,0 +1,102 @@
+"""What a flow finding says: where it starts, what is to blame, how sure it is, what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradcheck_health import flow
+from gradcheck_health.report import Place
+from gradcheck_health.trace import CutPoint, Trace
+
+_CEILINGS = {"Sigmoid": 0.25, "Tanh": 1.0, "Hardsigmoid": 1 / 6, "LogSigmoid": 1.0, "Relu": 1.0, "Softmax": 0.5}
+"""Largest derivative of the function."""
+_HELP = {
+    "Sigmoid": "use ReLU, GELU or SiLU between layers, and sigmoid at the output only; or normalise, or add skip connections",
+    "Tanh": "use Xavier initialisation with gain 5/3, or ReLU-like activations; or normalise, or add skip connections",
+    "Softmax": "scale the logits (attention: by 1 / sqrt(d)), so that the softmax is not saturated",
+    "linear": "initialise the weights for the activation (He: variance 2 / fan_in), or normalise, or add skip connections",
+}
+_GROWTH_HELP = (
+    "initialise smaller (He: variance 2 / fan_in), normalise, scale residual branches by 1 / sqrt(depth), or clip the gradient"
+)
+
+
+def end_name(trace: Trace, point: CutPoint) -> str:
+    """A cut point as one end of a stretch: its layer, with the class where the name alone is a number."""
+    layer = trace.layers.get(point.layer)
+    if not point.layer:
+        return point.op.lower()
+    return f"{point.layer} ({layer.kind})" if layer and point.layer.rpartition(".")[2].isdigit() else point.layer
+
+
+def flow_places(trace: Trace, points: Sequence[CutPoint], growing: bool = False) -> tuple[Place, ...]:
+    """Where the loss starts on the way back, then the worst culprits."""
+    blame = flow.blame(points, growing)
+    if blame is None:
+        return (place(trace, points[0]),)
+    sign = -1 if growing else 1
+    worst = sorted(blame.culprits, key=lambda stretch: sign * flow.log10(stretch.keeps))
+    start = worst[0] if flow.shape(points) == "step" else blame.culprits[0]
+    found = {(s.point.layer, s.point.op): place(trace, s.point) for s in (start, *worst)}
+    return tuple(found.values())
+
+
+def place(trace: Trace, point: CutPoint) -> Place:
+    layer = trace.layers.get(point.layer)
+    kind = layer.kind if layer is not None else point.op
+    note = "" if kind.lower().startswith(point.op.lower()) or flow.kind(point.op) == "linear" else point.op.lower()
+    return Place(point.layer, kind, point.source if layer is None or layer.source is None else layer.source, note)
+
+
+def flow_details(
+    trace: Trace, seen: Trace, points: Sequence[CutPoint], limit: float, growing: bool = False
+) -> tuple[tuple[str, str], ...]:
+    """The labelled lines: starts, because, confirmed, help."""
+    blame = flow.blame(points, growing)
+    if blame is None:
+        return ()
+    form = flow.shape(points)
+    count = len(blame.culprits)
+    verb = "multiplies the norm by" if growing else "keeps"
+    of = "" if growing else " of the norm"
+    amount = f"each of {count} such places {verb} {blame.keeps:.2g}{of}" if count > 1 else f"it {verb} {blame.keeps:.2g}{of}"
+    start = flow_places(seen, points, growing)[0]
+    lines = [("starts", f"{start}; {amount}"), ("because", _because(trace, blame, growing))]
+    lines.append(("confirmed", _confirmed(trace, limit, growing)))
+    if form == "exponential" and count > 2:
+        total = abs(flow.log10(blame.keeps)) * count
+        lines.append(
+            ("depth", f"the {'growth' if growing else 'loss'} is exponential: a factor of ten every {count / total:.2g} layers")
+        )
+    lines.append(("help", _GROWTH_HELP if growing else _HELP.get(blame.op, _HELP["linear"])))
+    return tuple(lines)
+
+
+def _because(trace: Trace, blame: flow.Blame, growing: bool) -> str:
+    name = blame.op.lower()
+    if blame.op == "linear":
+        layers = {stretch.point.layer for stretch in blame.culprits}
+        weights = [p for p in trace.parameters.values() if p.layer in layers and p.role == "weight"]
+        scale = ""
+        if weights:
+            gains = [p.value.rms * (p.value.numel / p.shape[0]) ** 0.5 for p in weights]
+            scale = f"; their weights have rms x sqrt(fan_in) = {sum(gains) / len(gains):.2g} (He: 1.41, torch's default: 0.58)"
+        size, verb = ("large", "gives") if growing else ("small", "keeps")
+        return f"the weights are too {size}: a linear layer {verb} {blame.keeps:.2g} on average{scale}"
+    ceiling = _CEILINGS.get(blame.op)
+    if ceiling is not None and not growing:
+        flat = [a for a in trace.activations if a.function == name and a.units and a.saturated > a.units / 2]
+        saturated = f"; {len(flat)} of its layers are saturated" if flat else ""
+        return f"{name} keeps at most {ceiling:.2g} of a gradient; here {blame.keeps:.2g} on average{saturated}"
+    return f"{blame.share:.0%} of the {'growth' if growing else 'loss'} happens in {name}, {blame.keeps:.2g} each"
+
+
+def _confirmed(trace: Trace, limit: float, growing: bool) -> str:
+    seeds = flow.seed_ratios(trace)
+    agree = sum(value > limit if growing else value < limit for value in seeds)
+    wide = [value for one in trace.facts.get("float64", ()) if (value := flow.ratio(one)) is not None]
+    beyond = [value > limit if growing else value < limit for value in wide]
+    precise = "; float64 agrees" if beyond and all(beyond) else ""
+    steps = flow.fact_ratios(trace)[1:]
+    moved = f"; {steps[0]:.2g} perturbed, {steps[1]:.2g} after 3 steps" if len(steps) == 2 else ""
+    return f"{agree} of {len(seeds)} seeds{precise}{moved}"

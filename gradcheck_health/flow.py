@@ -1,0 +1,117 @@
+"""How the gradient flows from the output back to the first layer: ratios, stretches, shape and what is to blame."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradcheck_health.trace import CutPoint, Trace
+
+LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
+BATCH_NORM_GAIN = math.sqrt(math.pi / (math.pi - 1))
+"""Norm gain of batch norm + ReLU a layer, backward (Yang et al. 2019, A Mean Field Theory of Batch Normalization): 1.21."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From one cut point back to the next: the gradient passes through the operation of `point`."""
+
+    point: CutPoint
+    keeps: float
+    """Norm behind over norm before; below 1 the gradient shrinks."""
+
+
+def ratio(trace: Trace) -> float | None:
+    """Gradient norm at the first cut point over the norm at the last; None where the flow cannot be judged."""
+    points = trace.flow
+    if trace.flow_note or len(points) < 2:
+        return None
+    first, last = points[0].gradient, points[-1].gradient
+    if not math.isfinite(first) or not math.isfinite(last) or last == 0.0:
+        return None
+    return first / last
+
+
+def fact_ratios(trace: Trace) -> list[float]:
+    """The ratio at the given weights, at the kicked point and after three steps, as far as they are known."""
+    traces = [trace, *trace.facts.get("kicked", ()), *trace.facts.get("after_steps", ())[3:4]]
+    return [value for one in traces if (value := ratio(one)) is not None]
+
+
+def seed_ratios(trace: Trace) -> list[float]:
+    """The ratio under this seed and the further ones."""
+    return [value for one in (trace, *trace.facts.get("reseeded", ())) if (value := ratio(one)) is not None]
+
+
+def log10(value: float) -> float:
+    """Of a ratio; an exact zero counts as 1e-300."""
+    return math.log10(max(value, 1e-300))
+
+
+def stretches(points: Sequence[CutPoint]) -> list[Stretch]:
+    """On the way back: from the output to the first layer."""
+    pairs = zip(points, points[1:], strict=False)
+    found = [Stretch(above, below.gradient / above.gradient if above.gradient else 1.0) for below, above in pairs]
+    return found[::-1]
+
+
+def shape(points: Sequence[CutPoint]) -> str:
+    """step, exponential or irregular.
+
+    Exponential: the mean rates of the output half and the input half have the same sign and min / max above 0.5: only that
+    may be extrapolated to other depths. Step: one stretch holds most of the loss or growth.
+    """
+    rates = [log10(stretch.keeps) for stretch in stretches(points)]
+    total = sum(rates)
+    if len(rates) < 2 or total == 0.0:
+        return "step"
+    if max(rate / total for rate in rates) > 0.5:
+        return "step"
+    half = len(rates) // 2
+    out_rate, in_rate = sum(rates[:half]) / half, sum(rates[half:]) / (len(rates) - half)
+    if out_rate * in_rate <= 0:
+        return "irregular"
+    low, high = sorted((abs(out_rate), abs(in_rate)))
+    return "exponential" if low / high > 0.5 else "irregular"
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The kind of operation that most of a loss (or growth) happens in."""
+
+    op: str
+    culprits: tuple[Stretch, ...]
+    """Its stretches with a part in it, on the way back."""
+    share: float
+    """Of the whole, on a log scale."""
+
+    @property
+    def keeps(self) -> float:
+        """Geometric mean over the culprits."""
+        return math.pow(10.0, sum(log10(s.keeps) for s in self.culprits) / len(self.culprits))
+
+
+def blame(points: Sequence[CutPoint], growing: bool = False) -> Blame | None:
+    """What attenuates, or amplifies, the gradient most; None for fewer than two points."""
+    sign = 1.0 if growing else -1.0
+    groups: dict[str, list[Stretch]] = defaultdict(list)
+    for stretch in stretches(points):
+        groups[kind(stretch.point.op)].append(stretch)
+    amounts = {op: sum(max(0.0, sign * log10(s.keeps)) for s in members) for op, members in groups.items()}
+    whole = sum(amounts.values())
+    if whole <= 0.0:
+        return None
+    op = max(amounts, key=lambda name: amounts[name])
+    culprits = tuple(s for s in groups[op] if sign * log10(s.keeps) > 0.02)
+    return Blame(op, culprits or tuple(groups[op]), amounts[op] / whole)
+
+
+def kind(op: str) -> str:
+    """Operations that are one thing to a person: matrix products and convolutions are linear layers."""
+    return "linear" if op in LINEAR else op
+
+
+def batch_norms(points: Sequence[CutPoint]) -> int:
+    return sum("BatchNorm" in point.op for point in points)

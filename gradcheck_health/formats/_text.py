@@ -1,0 +1,40 @@
+"""Text that is safe to print: ASCII only, no control characters, nothing that a terminal or a CI log takes for a command."""
+
+from __future__ import annotations
+
+import textwrap
+
+
+def escape(text: str) -> str:
+    """Printable ASCII as it is, everything else visibly: `\\x1b`, `\\u202e`, `\\udc80`, `\\n`."""
+    return "".join(char if " " <= char <= "~" else char.encode("unicode_escape").decode("ascii") for char in str(text))
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, with the middle left out: both ends of a parameter's name tell something."""
+    if len(text) <= limit:
+        return text
+    tail = (limit - 3) // 2
+    return f"{text[: limit - 3 - tail]}...{text[len(text) - tail :]}"
+
+
+def wrap(text: str, width: int, first: str = "", hang: int | None = None) -> list[str]:
+    """Lines of at most `width` columns: `first` before the first, `hang` spaces (the length of `first`) before the others."""
+    if "::" in text or "##" in text:
+        width -= 3  # room to defuse a line
+    rest = " " * (len(first) if hang is None else hang)
+    lines = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+    return lines or [first.rstrip()]
+
+
+def safe_lines(text: str) -> str:
+    """Text of several lines, each of them safe."""
+    return "\n".join(defuse(escape(line)) for line in text.split("\n"))
+
+
+def defuse(line: str) -> str:
+    """A line that a CI runner would read as a command (`::error::`, `##[group]`, also behind spaces), made harmless."""
+    bare = line.lstrip()
+    if not bare.startswith(("::", "##")):
+        return line
+    return f"{line[: len(line) - len(bare)]}\\x{ord(bare[0]):02x}{bare[1:]}"

@@ -1,0 +1,179 @@
+"""Plain text for people: the failure message of an assertion and what the command line prints. ASCII only, same every time."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from gradcheck_health.formats._text import defuse, escape, shorten, wrap
+from gradcheck_health.report import Finding, Place, Report, Severity
+
+SUFFIX = ".txt"
+MAX_NAMES = 4
+LABEL = 11
+"""Columns of a detail's label: "confirmed" and two spaces."""
+
+
+def render(report: Report, *, width: int = 80, verbose: bool = False, repeat: str | None = None) -> str:
+    """The verdict on one model.
+
+    Args:
+        width: columns; commands to copy are never broken, whatever it is.
+        verbose: notes, and findings that a person accepted, with their reasons.
+        repeat: the command that runs this again, where the caller knows one.
+    """
+    shown = [finding for finding in report.active if verbose or _worth_showing(finding, report)]
+    lines = [_headline(report, shown, width)]
+    if not shown:
+        lines += _flow(report, width)
+    for finding in shown:
+        lines += ["", *_finding(finding, width)]
+    if shown:
+        lines.append("")
+    lines += _footer(report, shown, width, verbose, repeat)
+    return "\n".join(defuse(line.rstrip()) for line in lines) + "\n"
+
+
+def one_line(finding: Finding) -> str:
+    """`rule: message at place`, for a warning or an annotation."""
+    where = f" at {places(finding.places)}" if finding.places else ""
+    return f"{escape(finding.rule)}: {escape(finding.message)}{where}"
+
+
+def _worth_showing(finding: Finding, report: Report) -> bool:
+    return finding.severity is not Severity.NOTE or finding in report.failures
+
+
+def _headline(report: Report, shown: Sequence[Finding], width: int) -> str:
+    """Rule names first, because summaries cut the line behind them."""
+    model = defuse(escape(report.model))
+    if not shown:
+        accepted = len(report.findings) - len(report.active)
+        apart = f" apart from {_many(accepted, 'accepted finding')}" if accepted else ""
+        return f"{shorten(model, 22)}: no unhealthy gradient found{apart} ({_many(len(report.rules), 'rule')} ran)"
+    counts = ", ".join(_many(n, str(severity)) for severity in Severity if (n := sum(f.severity is severity for f in shown)))
+    names = list(dict.fromkeys(defuse(escape(finding.rule)) for finding in shown))
+    for kept in range(len(names), 0, -1):
+        more = f" and {len(names) - kept} more" if kept < len(names) else ""
+        head = f"{', '.join(names[:kept])}{more} in {shorten(model, 30)} ({counts})"
+        if len(head) <= width:
+            return head
+    rest = f"{more} in {shorten(model, 12)} ({counts})"
+    return shorten(names[0], width - len(rest) - 3) + rest
+
+
+def _finding(finding: Finding, width: int) -> Iterator[str]:
+    yield from wrap(f"{finding.severity}: {escape(finding.rule)}: {escape(finding.message)}", width, hang=4)
+    labels = {label for label, _ in finding.details}
+    if finding.places and not labels & {"starts", "at"}:
+        yield from _labelled("at", places(finding.places, width - LABEL - 4), width)
+    for label, text in finding.details:
+        yield from _labelled(escape(label), escape(text), width)
+    if finding.suppressed is not None:
+        yield from _labelled("accepted", escape(finding.suppressed), width)
+
+
+def _labelled(label: str, text: str, width: int) -> list[str]:
+    return wrap(text, width, first=f"    {shorten(label, 20).ljust(LABEL - 2)}  ", hang=4 + LABEL)
+
+
+def places(found: Sequence[Place], limit: int = 60) -> str:
+    """`aux.weight, aux.bias (Linear, never called), model.py:23; and 3 more`: at most four names, like ones together."""
+    groups = []
+    for (kind, source), same in groupby(found[:MAX_NAMES], key=lambda place: (place.kind, place.source)):
+        group = list(same)
+        names = ", ".join(shorten(escape(place.name), limit) or "the model itself" for place in group)
+        inside = ", ".join(escape(part) for part in dict.fromkeys([kind, *(place.note for place in group)]) if part)
+        groups.append(names + (f" ({inside})" if inside else "") + (f", {escape(source)}" if source else ""))
+    more = len(found) - MAX_NAMES
+    return "; ".join(groups) + (f"; and {more} more" if more > 0 else "")
+
+
+def _flow(report: Report, width: int) -> Iterator[str]:
+    trace = report.trace
+    if trace.flow_note:
+        yield from _labelled("flow", f"not judged: {escape(trace.flow_note)}", width)
+    elif len(trace.flow) > 1 and trace.flow[-1].gradient:
+        first, last = trace.flow[0], trace.flow[-1]
+        kept = first.gradient / last.gradient
+        ends = f"{_layer(last.layer)} to {_layer(first.layer)}" if first.layer != last.layer else _layer(first.layer)
+        yield from _labelled(
+            "flow", f"the gradient keeps {kept:.2g} x of its norm from {ends} ({len(trace.flow)} {trace.flow_by})", width
+        )
+    reached = [p for p in trace.parameters.values() if p.trainable]
+    if reached:
+        got = sum(p.gradient is not None for p in reached)
+        yield from _labelled("reached", f"{got} of {_many(len(reached), 'trainable parameter')}", width)
+
+
+def _layer(name: str) -> str:
+    return shorten(escape(name), 40) or "the model itself"
+
+
+def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool, repeat: str | None) -> Iterator[str]:
+    trace = report.trace
+    hint = " (pass inputs= for real ones)" if trace.inputs.made_up else ""
+    fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"
+    yield from _line("inputs", f"{fed}; seed {report.seed}; {_many(report.rounds, 'round')}", width)
+    if trace.gaps:
+        seen = "; ".join(escape(gap) for gap in trace.gaps[:MAX_NAMES])
+        more = len(trace.gaps) - MAX_NAMES
+        yield from _line(
+            "not seen", f"{_many(len(trace.gaps), 'region')}: {seen}" + (f"; and {more} more" if more > 0 else ""), width
+        )
+    yield from _accepted(report, width, verbose)
+    notes = sum(finding.severity is Severity.NOTE for finding in report.active if finding not in shown)
+    if notes:
+        yield from _line("notes", f"{notes}, not shown (-v, or report.findings, shows them)", width)
+    failing = [finding for finding in shown if finding in report.failures] or list(shown)
+    if failing:
+        # lines to copy: never broken
+        yield f"{'repeat:':9}{repeat or _repeat(report)}"
+        yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
+        yield f"{'accept:':9}ignore={{{_accept_key(failing[-1])!a}: 'the reason'}}"
+
+
+def _line(label: str, text: str, width: int) -> list[str]:
+    return wrap(text, width, first=f"{label + ':':9}" if len(label) < 8 else f"{label}: ", hang=9)
+
+
+def _accepted(report: Report, width: int, verbose: bool) -> Iterator[str]:
+    accepted = [finding for finding in report.findings if finding.suppressed is not None]
+    if accepted:
+        rules = ", ".join(dict.fromkeys(escape(finding.rule) for finding in accepted))
+        yield from _line("accepted", f"{_many(len(accepted), 'finding')} of {rules}", width)
+    for finding in accepted if verbose else ():
+        where = f" at {places(finding.places)}" if finding.places else ""
+        yield from wrap(f"{escape(finding.rule)}{where}: {escape(finding.suppressed or '')}", width, first=" " * 9)
+    for entry in report.unmatched:
+        yield from _line("unused", f"ignore entry {escape(entry)!r} matched nothing: remove it", width)
+
+
+def _repeat(report: Report) -> str:
+    if report.target is None:
+        return f"check_gradients(model, seed={report.seed})"
+    return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}"
+
+
+def _accept_key(finding: Finding) -> str:
+    """The narrowest ignore key that still covers the whole finding."""
+    # the characters that a pattern gives a meaning to stand for themselves in brackets
+    names = [re.sub(r"[*?[]", r"[\g<0>]", name) for name in finding.names]
+    pattern = names[0] if len(set(names)) == 1 else _common(names) if all(names) and names else ""
+    return f"{finding.rule}:{pattern}" if pattern else finding.rule
+
+
+def _common(names: Sequence[str]) -> str:
+    """`aux.*` for aux.weight and aux.bias; "" where nothing is common."""
+    kept = []
+    for parts in zip(*(name.split(".") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        kept.append(parts[0])
+    return ".".join(kept) + ".*" if kept else ""
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

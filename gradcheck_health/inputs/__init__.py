@@ -1,0 +1,39 @@
+"""Make up, read and verify what a model is fed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.strategies import STRATEGIES
+from gradcheck_health.inputs.verify import synthesize_given
+
+__all__ = ["STRATEGIES", "Inputs", "synthesize"]
+
+
+def synthesize(model: nn.Module, given: Any = None, *, seed: int = 0, batch_size: int | None = None) -> Inputs:
+    """Inputs that `model` was seen to accept.
+
+    Args:
+        given: None to make them up; a tensor, a tuple or list of positional values, a dict of keyword arguments or of specs
+            (`{"x": "f32[B,3,S,S]"}`, whole or partial), a callable that returns any of these, a DataLoader, or `Inputs`.
+        seed: everything that is drawn depends on it and on nothing else.
+        batch_size: samples for the probe; chosen by cost where None.
+
+    The model must be in a sandbox already; every trial runs in one of its own besides.
+
+    Raises:
+        InputsError: what was given cannot be used.
+        InputInferenceError: nothing could be made up; the message says how far the search got and what to give.
+    """
+    facts = Facts(model)
+    if given is not None:
+        return synthesize_given(facts, given, seed, batch_size)
+    for strategy in STRATEGIES:
+        inputs = strategy(facts, seed, batch_size)
+        if inputs is not None:
+            return inputs
+    raise AssertionError("the last strategy returns or raises")

@@ -1,0 +1,111 @@
+"""What a layer with weights wants to be fed, read from its attributes, so that look-alikes of torch's layers count too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from gradcheck_health.inputs.plan import Dim, Leaf
+
+_SPATIAL: dict[int, tuple[Dim, ...]] = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+_UNKNOWN_CHANNELS = 3
+_UNKNOWN_FEATURES = 10
+
+
+def wanted(module: nn.Module, name: str = "") -> Leaf | None:
+    """The tensor that this layer takes first; None where the layer does not tell (containers, activations, dropout)."""
+    kind = type(module).__name__
+    label = f"{name} ({kind})" if name else kind
+    for reader in (_embedding, _attention, _recurrent, _convolution, _linear, _norm):
+        leaf = reader(module, kind)
+        if leaf is not None:
+            return Leaf(leaf.dims, leaf.kind, leaf.fill, leaf.low, leaf.high, why=label)
+    return None
+
+
+def _integer(module: nn.Module, *names: str) -> int | None:
+    for name in names:
+        value = getattr(module, name, None)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _embedding(module: nn.Module, kind: str) -> Leaf | None:
+    rows = _integer(module, "num_embeddings")
+    if rows is None:
+        return None
+    return Leaf(("B", "T"), "int", low=1 if getattr(module, "padding_idx", None) == 0 and rows > 1 else 0, high=rows)
+
+
+def _sequence(module: nn.Module, features: int) -> Leaf:
+    return Leaf(("B", "T", features) if getattr(module, "batch_first", False) else ("T", "B", features))
+
+
+def _attention(module: nn.Module, kind: str) -> Leaf | None:
+    if isinstance(module, nn.MultiheadAttention):
+        return _sequence(module, module.embed_dim)
+    inner = module._modules.get("self_attn")
+    if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer) and isinstance(inner, nn.MultiheadAttention):
+        return _sequence(inner, inner.embed_dim)
+    if isinstance(module, nn.Transformer):
+        return _sequence(module, module.d_model)
+    return None
+
+
+def _recurrent(module: nn.Module, kind: str) -> Leaf | None:
+    features, hidden = _integer(module, "input_size"), _integer(module, "hidden_size")
+    if features is None or hidden is None or not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return None
+    return Leaf(("B", features)) if isinstance(module, nn.RNNCellBase) else _sequence(module, features)
+
+
+def _convolution(module: nn.Module, kind: str) -> Leaf | None:
+    channels = _integer(module, "in_channels")
+    kernel = getattr(module, "kernel_size", None)
+    if channels is None or kernel is None:
+        return None
+    axes = len(kernel) if isinstance(kernel, tuple) else _axes(kind)
+    if axes not in _SPATIAL:
+        return None
+    return Leaf(("B", channels or _UNKNOWN_CHANNELS, *_SPATIAL[axes]))
+
+
+def _axes(kind: str) -> int:
+    return next((n for n in (1, 2, 3) if f"{n}d" in kind.lower()), 2)
+
+
+def _linear(module: nn.Module, kind: str) -> Leaf | None:
+    features = _integer(module, "in_features", "in1_features", "nx")
+    if features is None or module._modules and not isinstance(module, nn.Linear):
+        return None
+    return Leaf(("B", features or _UNKNOWN_FEATURES))
+
+
+def _norm(module: nn.Module, kind: str) -> Leaf | None:
+    shape = getattr(module, "normalized_shape", None)
+    if isinstance(shape, tuple | list) and shape:
+        return Leaf(("B", "T", *shape) if len(shape) == 1 else ("B", *shape))
+    features = _integer(module, "num_features", "num_channels")
+    if features is None or module._modules:
+        return None
+    features = features or _UNKNOWN_FEATURES
+    if "1d" in kind.lower():
+        return Leaf(("B", features))
+    return Leaf(("B", features, *_SPATIAL[3 if "3d" in kind.lower() else 2]))
+
+
+def entries(model: nn.Module, limit: int = 200) -> Iterator[tuple[str, nn.Module, Leaf]]:
+    """Layers that tell what they want, in registration order, parts of attention and transformer layers left out."""
+    inside: tuple[str, ...] = ()
+    for count, (name, module) in enumerate(model.named_modules()):
+        if count > limit * 20:
+            return
+        if inside and name.startswith(inside):
+            continue
+        leaf = wanted(module, name)
+        if leaf is None:
+            continue
+        yield name, module, leaf
+        inside = (*inside, f"{name}.")[-limit:]

@@ -1,0 +1,208 @@
+"""Edits of shapes, kinds and ranges that a wish suggests, the likeliest first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gradcheck_health.inputs.plan import Dim, Edit, Leaf, Path, Plan
+from gradcheck_health.inputs.tracer import Origin
+from gradcheck_health.inputs.wanting import Want
+
+_GROWTH: dict[int, tuple[Dim, ...]] = {
+    1: ("B",),
+    2: ("B", "T"),
+    3: ("B", "T", 8),
+    4: ("B", 3, "H", "W"),
+    5: ("B", 3, "D", "H", "W"),
+}
+
+
+def editable(plan: Plan, origin: Origin) -> list[tuple[Path, Leaf]]:
+    found = []
+    for path in sorted(origin.paths, key=repr):
+        leaf = plan.get(path)
+        if isinstance(leaf, Leaf) and not leaf.fixed:
+            found.append((path, leaf))
+    return found
+
+
+def sized(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
+    tensor = want.tensor
+    assert tensor is not None
+    if not -tensor.dim() <= want.dim < tensor.dim():
+        return []
+    dim = want.dim % tensor.dim()
+    got = tensor.shape[dim]
+    value = want.value if want.what != "multiple" else -(-got // want.value) * want.value
+    if value <= 0 or value > 1 << 20:
+        return []
+    edits: list[Edit] = []
+    exact = origin.layout[dim] if origin.layout is not None else None
+    if exact is not None:
+        edits += _set(plan, exact[0], exact[1], value, want.cost, want.why)
+        if want.what == "size" and isinstance(leaf := plan.get(exact[0]), Leaf) and leaf.kind != "int" and not leaf.fixed:
+            edits += _swapped(plan, exact[0], leaf, exact[1], value, want)
+    else:
+        for path, leaf in editable(plan, origin):
+            for i, size in enumerate(plan.shape(leaf)):
+                if size == got:
+                    edits += _set(plan, path, i, value, want.cost + 0.5, want.why)
+        if want.what == "size":
+            edits += _affine(plan, want, origin, got, value)
+    return edits
+
+
+def _affine(plan: Plan, want: Want, origin: Origin, got: int, value: int) -> list[Edit]:
+    """The size was put together from others by concatenation (a sum) or repetition (a multiple): change the parts."""
+    edits: list[Edit] = []
+    ends = [
+        (path, leaf, 1 if len(leaf.dims) > 3 else len(leaf.dims) - 1, plan.shape(leaf)[1 if len(leaf.dims) > 3 else -1])
+        for path, leaf in editable(plan, origin)
+        if len(leaf.dims) > 1 and (len(leaf.dims) < 4 or len(origin.paths) > 1)
+    ]
+    for number, (path, _, i, size) in enumerate(reversed(ends)):
+        for extra, target in enumerate((size + value - got, size * value // got if size * value % got == 0 else 0)):
+            if target > 0 and target != value:
+                edits += _set(plan, path, i, target, want.cost + 0.6 + 0.1 * number + 0.15 * extra, want.why)[:2]
+    share = [end for end in ends if end[3] == ends[0][3]] if ends else []
+    for group in (share, ends):
+        if len(group) < 2:
+            continue
+        even = plan
+        for path, _, i, _ in group:
+            current = even.get(path)
+            target = value // len(group) if group is ends else group[0][3] + (value - got) // len(group)
+            if isinstance(current, Leaf) and target > 0:
+                even = even.put(
+                    path,
+                    replace(current, dims=(*current.dims[:i], target, *current.dims[i + 1 :]), why=want.why or current.why),
+                )
+        edits.append(Edit(even, want.cost + 0.8, want.why))
+    return edits
+
+
+def _swapped(plan: Plan, path: Path, leaf: Leaf, index: int, value: int, want: Want) -> list[Edit]:
+    """The wanted size is there, in another dimension: the axes were meant the other way round."""
+    shape = plan.shape(leaf)
+    edits = []
+    for other, size in enumerate(shape):
+        if other != index and size == value and leaf.dims[other] != "B":
+            dims = list(leaf.dims)
+            dims[index], dims[other] = dims[other], dims[index]
+            edits.append(
+                Edit(plan.put(path, replace(leaf, dims=tuple(dims), why=want.why or leaf.why)), want.cost - 0.1, want.why)
+            )
+    return edits
+
+
+def _set(plan: Plan, path: Path, index: int, value: int, cost: float, why: str) -> list[Edit]:
+    leaf = plan.get(path)
+    if not isinstance(leaf, Leaf) or leaf.fixed or index >= len(leaf.dims):
+        return []
+    dim = leaf.dims[index]
+    dims = (*leaf.dims[:index], value, *leaf.dims[index + 1 :])
+    alone = Edit(plan.put(path, replace(leaf, dims=dims, why=why or leaf.why)), cost + (2 if dim == "B" else 0), why)
+    if isinstance(dim, int):
+        # arguments that share a feature size were guessed from the same layer: change them together as a second try
+        same = [(p, other) for p, other in plan.leaves() if p != path and dim in other.dims and not other.fixed and dim > 1]
+        together = alone.plan
+        for p, other in same:
+            together = together.put(p, replace(other, dims=tuple(value if d == dim else d for d in other.dims)))
+        return [alone, Edit(together, cost + 0.4, why)] if same else [alone]
+    shared = sum(dim in other.dims for _, other in plan.leaves()) > 1
+    joint = Edit(plan.resize(**{dim: value}), cost + (2.5 if dim == "B" else 0.0), why)
+    if dim in ("H", "W"):
+        both = Edit(plan.resize(H=value, W=value), cost - 0.05, why)
+        return [both, replace(joint, cost=cost + 0.3), alone]
+    if not shared:
+        return [joint, replace(alone, cost=cost + 0.6)]
+    return [joint, replace(alone, cost=cost + 0.2)]
+
+
+def ranked(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
+    tensor = want.tensor
+    assert tensor is not None
+    edits: list[Edit] = []
+    values = want.value if isinstance(want.value, tuple) else (want.value,)
+    for path, leaf in editable(plan, origin):
+        for number, rank in enumerate(values):
+            step = rank - tensor.dim()
+            target = leaf.rank() + step
+            if step == 0 or target < 0 or target > 7:
+                continue
+            for extra, dims in enumerate(_dims_of_rank(leaf, target, _template(want, origin, target))):
+                new = replace(leaf, dims=dims, why=want.why or leaf.why)
+                edits.append(Edit(plan.put(path, new), want.cost + 0.3 * number + 0.4 * extra, want.why))
+    return edits
+
+
+def _template(want: Want, origin: Origin, target: int) -> tuple[Dim, ...]:
+    """The wanted dimensions without those that the model itself inserts on the way."""
+    if len(want.template) == target:
+        return want.template
+    inserted = [i for i, entry in enumerate(origin.layout or ()) if entry is None]
+    kept = tuple(dim for i, dim in enumerate(want.template) if i not in inserted)
+    return kept if len(kept) == target else ()
+
+
+def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...]) -> list[tuple[Dim, ...]]:
+    """Likely dimensions of a tensor of another rank."""
+    dims = leaf.dims
+    options: list[tuple[Dim, ...]] = []
+    if template:
+        options.append(template)
+    if rank > len(dims):
+        more = rank - len(dims)
+        middle: tuple[Dim, ...] = {1: ("T",), 2: ("H", "W"), 3: ("D", "H", "W")}.get(more, ("T",) * more)
+        if not dims:
+            options.append(_GROWTH.get(rank, ("B",) * rank))
+        elif "T" in dims and more == 1:
+            options += [(*dims, 8) if leaf.kind == "float" else (*dims, 5), (dims[0], 5, *dims[1:])]
+        elif leaf.kind == "float" and len(dims) >= 2:
+            options += [(dims[0], *middle, *dims[1:]), (*dims, *middle)]
+            if rank == 4:
+                options.append(("B", 3, "H", "W"))
+        else:
+            options += [(*dims, *middle), (*dims, *(8 for _ in range(more)))]
+    elif rank < len(dims):
+        less = len(dims) - rank
+        droppable = [i for i, d in enumerate(dims) if d in ("T", "H", "W", "D", "L", "P")] or list(range(1, len(dims)))
+        kept = [d for i, d in enumerate(dims) if i not in droppable[:less]]
+        if len(kept) == rank:
+            options.append(tuple(kept))
+        options += [dims[:rank], (*dims[:1], *dims[len(dims) - rank + 1 :])] if rank else [()]
+    unique: list[tuple[Dim, ...]] = []
+    for option in options:
+        if len(option) == rank and option not in unique:
+            unique.append(option)
+    return unique
+
+
+def rekinded(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
+    edits = []
+    for path, leaf in editable(plan, origin):
+        if leaf.kind == want.value and not want.high:
+            continue
+        fill = leaf.fill if leaf.fill in ("mask", "padding", "causal", "lengths", "segments") else "normal"
+        high = (want.high or leaf.high or 2) if want.value == "int" else None
+        dims = leaf.dims
+        options = [dims]
+        if want.value == "int" and leaf.kind == "float" and len(dims) > 1 and isinstance(dims[-1], int):
+            # ids carry no feature axis
+            options = [dims[:-1] if len(dims) > 2 else (dims[0], "T"), dims]
+        for extra, option in enumerate(options):
+            new = replace(leaf, kind=want.value, fill=fill, high=high, low=0, dims=option, why=want.why or leaf.why)
+            edits.append(Edit(plan.put(path, new), want.cost + 0.3 * extra, want.why))
+    return edits
+
+
+def narrowed(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
+    edits = []
+    for path, leaf in editable(plan, origin):
+        current = plan.size(leaf.high) if leaf.high is not None else 2
+        exact = origin.layout is not None
+        for value in (want.value, current // 2, 1):
+            if leaf.kind == "int" and 0 < value < current:
+                cost = want.cost + (0 if exact and value == want.value else 0.5)
+                edits.append(Edit(plan.put(path, replace(leaf, high=value, low=0, why=want.why or leaf.why)), cost, want.why))
+    return edits

@@ -1,0 +1,52 @@
+"""When no failure tells what it wanted: other usual sizes, ranks and kinds, the likeliest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gradcheck_health.inputs.plan import Const, Dim, Edit, Plan
+
+_LADDER: dict[str, tuple[int, ...]] = {
+    "H": (64, 224, 128, 256, 28, 84, 16),
+    "T": (16, 10, 64, 32, 128),
+    "L": (256, 1024, 16000),
+    "D": (32, 8),
+    "A": (16000, 64000),
+    "P": (256, 1024),
+    "N": (16,),
+    "B": (4, 1),
+}
+_SHAPES: tuple[tuple[Dim, ...], ...] = (
+    ("B", 3, "H", "W"),
+    ("B", "T", 10),
+    ("B", 10),
+    ("B", 3, "L"),
+    ("B",),
+    ("B", 3, "D", "H", "W"),
+    (),
+)
+
+
+def explore(plan: Plan) -> Iterator[Edit]:
+    """Far-fetched edits of every argument that was made up."""
+    used = {dim for _, leaf in plan.leaves() for dim in leaf.dims}
+    for name, values in _LADDER.items():
+        for step, value in enumerate(values):
+            if name in used and plan.size(name) != value:
+                sizes = {"H": value, "W": value} if name == "H" and "W" in used else {name: value}
+                yield Edit(plan.resize(**sizes), (3.0 if name != "B" else 4.5) + 0.3 * step, f"{name} = {value}")
+    for path, leaf in plan.leaves():
+        if leaf.fixed:
+            continue
+        for step, dims in enumerate(_SHAPES):
+            if len(dims) != len(leaf.dims):
+                yield Edit(plan.put(path, replace(leaf, dims=dims)), 4.0 + 0.3 * step, "another rank")
+        other = "int" if leaf.kind == "float" else "float"
+        yield Edit(
+            plan.put(path, replace(leaf, kind=other, fill="normal", high=2 if other == "int" else None)), 4.2, f"{other} values"
+        )
+        if len(path) == 1 and len(leaf.dims) < 2:
+            yield Edit(plan.put(path, Const(1)), 4.4, "a plain number")
+        if leaf.kind == "float":
+            yield Edit(plan.put(path, replace(leaf, fill="uniform")), 4.1, "values in [0, 1)")

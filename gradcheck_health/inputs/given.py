@@ -1,0 +1,153 @@
+"""Inputs that a person gives: tensors, containers, factories, loaders, specs; checked before anything runs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.errors import InputsError
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.plan import Const, Group, Node, Plan
+from gradcheck_health.inputs.roles import first_plan
+from gradcheck_health.inputs.spec import parse
+from gradcheck_health.inputs.wording import said
+
+
+def read(given: Any, facts: Facts) -> tuple[Inputs | Plan, Callable[[], Any] | None]:
+    """`Inputs` that are complete, or a plan with what was given pinned; and the factory that draws another batch."""
+    factory: Callable[[], Any] | None = None
+    if isinstance(given, Inputs):
+        return given, None
+    if _is_loader(given):
+        return _positional(_without_labels(_first_batch(given), facts), facts), None
+    if callable(given) and not isinstance(given, torch.Tensor):
+        factory = given
+        given = _call(given)
+        if isinstance(given, Inputs):
+            return given, factory
+    if isinstance(given, Mapping):
+        return _keywords(given, facts), factory
+    if isinstance(given, str):
+        return _keywords({_first_name(facts): given}, facts), factory
+    return _positional(given, facts), factory
+
+
+def _is_loader(given: Any) -> bool:
+    return isinstance(given, torch.utils.data.DataLoader) or hasattr(given, "dataset") and hasattr(given, "__iter__")
+
+
+def _first_batch(loader: Any) -> Any:
+    try:
+        return next(iter(loader))
+    except StopIteration:
+        raise InputsError(
+            "inputs: the loader gave no batch (it is empty, or used up): pass one that yields at least one batch"
+        ) from None
+    except Exception as error:
+        raise InputsError(f"inputs: the loader raised {said(error)} before its first batch") from error
+
+
+def _without_labels(batch: Any, facts: Facts) -> Any:
+    """A loader's (x, y) for a model that takes x alone."""
+    most = len([a for a in facts.signature.arguments if not a.keyword_only])
+    if isinstance(batch, tuple | list) and most and not facts.signature.variadic:
+        return tuple(batch)[: max(most, 1)]
+    return batch
+
+
+def _call(factory: Callable[[], Any]) -> Any:
+    try:
+        value = factory()
+    except Exception as error:
+        name = getattr(factory, "__qualname__", type(factory).__name__)
+        raise InputsError(f"inputs: the factory {name}() raised {said(error)}; it is called without arguments") from error
+    if value is None:
+        raise InputsError("inputs: the factory returned None: return a tensor, a tuple, or a dict of keyword arguments")
+    return value
+
+
+def _first_name(facts: Facts) -> str:
+    return facts.signature.arguments[0].name if facts.signature.arguments else "*0"
+
+
+def _positional(value: Any, facts: Facts) -> Inputs | Plan:
+    if isinstance(value, Mapping):
+        known = {argument.name for argument in facts.signature.arguments}
+        return Inputs((), dict(value)) if set(value) <= known or facts.signature.keywords else Inputs((value,))
+    args = tuple(value) if isinstance(value, tuple | list) else (value,)
+    most = len([a for a in facts.signature.arguments if not a.keyword_only])
+    if len(args) > most and not facts.signature.variadic:
+        if isinstance(value, list) and most >= 1:
+            # a model that takes one list of tensors
+            return (
+                Inputs((value,)) if all(isinstance(item, torch.Tensor) for item in value) and most == 1 else Inputs(args[:most])
+            )
+        names = ", ".join(a.name for a in facts.signature.arguments)
+        raise InputsError(f"inputs: got {len(args)} positional values, forward takes at most {most}: {names}")
+    return _completed(args, facts)
+
+
+def _completed(args: tuple[Any, ...], facts: Facts) -> Inputs | Plan:
+    """Specs among the values, or required arguments that are missing: pin what is there, the rest is made up."""
+    named = [argument.name for argument in facts.signature.arguments if not argument.keyword_only][: len(args)]
+    given = dict(zip(named, args, strict=False))
+    if len(named) == len(args) and args and (any(_has_spec(value) for value in args) or _missing(given, facts)):
+        return _keywords(given, facts)
+    return Inputs(args)
+
+
+def _keywords(given: Mapping[str, Any], facts: Facts) -> Inputs | Plan:
+    from gradcheck_health.errors import did_you_mean
+
+    names = [argument.name for argument in facts.signature.arguments]
+    if not facts.signature.keywords:
+        unknown = [name for name in given if name not in names]
+        if unknown and len(unknown) == len(given) and len(names) == 1 and not any(isinstance(v, str) for v in given.values()):
+            return Inputs((dict(given),))  # a model that takes one dict
+        for name in unknown:
+            raise InputsError(
+                f"inputs[{name!r}]: forward has no such argument{did_you_mean(str(name), names)}; it takes {', '.join(names)}"
+            )
+    if not any(_has_spec(value) for value in given.values()) and not _missing(given, facts):
+        return Inputs((), dict(given))
+    plan = Plan(())
+    sizes: dict[str, int] = {}
+    for name, value in given.items():
+        node = _pinned(value, f"inputs[{name!r}]", sizes)
+        plan = plan.put((name,), node)
+    guessed = first_plan(facts)
+    for name, node in guessed.arguments:
+        if plan.get((name,)) is None:
+            plan = plan.put((name,), node)
+    order = [name for name in names if plan.get((name,)) is not None]
+    rest = [name for name, _ in plan.arguments if name not in order]
+    nodes = dict(plan.arguments)
+    return replace(plan, arguments=tuple((name, nodes[name]) for name in order + rest)).resize(**sizes)
+
+
+def _missing(given: Mapping[str, Any], facts: Facts) -> list[str]:
+    return [a.name for a in facts.signature.arguments if a.required and a.name not in given]
+
+
+def _has_spec(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    if isinstance(value, Mapping):
+        return any(_has_spec(item) for item in value.values())
+    return isinstance(value, tuple | list) and any(_has_spec(item) for item in value)
+
+
+def _pinned(value: Any, where: str, sizes: dict[str, int]) -> Node:
+    if isinstance(value, str):
+        return parse(value, where, sizes)
+    if _has_spec(value):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        form = "dict" if isinstance(value, Mapping) else "tuple" if isinstance(value, tuple) else "list"
+        return Group(tuple((key, _pinned(item, f"{where}[{key!r}]", sizes)) for key, item in items), form)
+    if isinstance(value, torch.Tensor) and value.dim():
+        sizes.setdefault("B", value.shape[0])
+    return Const(value, fixed=True)

@@ -1,0 +1,103 @@
+"""The first guess for a model with a Hugging Face configuration: `main_input_name`, vocabulary, image size, mel bins."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.plan import Leaf, Node, Plan
+
+_WHY = "config"
+
+
+def plan(facts: Facts) -> Plan | None:
+    """None for models of other kinds."""
+    model = facts.owner
+    main, config = getattr(model, "main_input_name", None), getattr(model, "config", None)
+    if not isinstance(main, str) or config is None or not hasattr(config, "model_type"):
+        return None
+    names = [argument.name for argument in facts.signature.arguments]
+    wanted = [main] if main in names else []
+    if (
+        "input_ids" in names
+        and "pixel_values" in names
+        and _part(config, "vision_config") is not None
+        and _part(config, "text_config") is not None
+    ):
+        wanted = ["input_ids", "pixel_values"]
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
+        wanted.append("decoder_input_ids")
+    wanted += [a.name for a in facts.signature.arguments if a.required and a.name not in wanted]
+    known = {name: node for name in wanted if (node := _node(name, config)) is not None}
+    if not known or len(known) < len([name for name in wanted if name in (main, "decoder_input_ids")]):
+        return None
+    from gradcheck_health.inputs.roles import guess
+
+    arguments: list[tuple[str, Node]] = []
+    for position, argument in enumerate(facts.signature.arguments):
+        if argument.name in wanted:
+            arguments.append((argument.name, known.get(argument.name) or guess(argument, facts, position)))
+    return Plan(tuple(arguments))
+
+
+def _node(name: str, config: Any) -> Leaf | None:
+    if name in ("input_ids", "decoder_input_ids"):
+        vocabulary = _number(_part(config, "text_config") or config, "vocab_size") or _number(config, "vocab_size")
+        if vocabulary is None:
+            return None
+        special = [
+            i
+            for key in ("pad_token_id", "bos_token_id", "eos_token_id")
+            if (i := _number(config, key)) is not None and i < vocabulary - 1
+        ]
+        low = max(special) + 1 if special and max(special) < vocabulary // 2 else 0
+        return Leaf(("B", "T"), "int", low=low, high=vocabulary, why=f"{_WHY}.vocab_size")
+    if name == "pixel_values":
+        vision = _part(config, "vision_config") or config
+        side = getattr(vision, "image_size", None)
+        channels = _number(vision, "num_channels") or _number(vision, "in_channels") or _number(vision, "in_chans") or 3
+        if isinstance(side, tuple | list) and len(side) == 2:
+            return Leaf(("B", channels, int(side[0]), int(side[1])), why=f"{_WHY}.image_size")
+        return Leaf(
+            ("B", channels, side, side) if isinstance(side, int) else ("B", channels, "H", "W"), why=f"{_WHY}.image_size"
+        )
+    if name == "input_values":
+        return Leaf(("B", "A"), why="role: waveform")
+    if name == "input_features":
+        bins = _number(config, "num_mel_bins") or _number(config, "input_feat_per_channel") or 80
+        frames = _number(config, "max_source_positions")
+        return (
+            Leaf(("B", bins, 2 * frames), why=f"{_WHY}.num_mel_bins")
+            if frames
+            else Leaf(("B", 64, bins), why=f"{_WHY}.num_mel_bins")
+        )
+    return None
+
+
+def _part(config: Any, name: str) -> Any:
+    return getattr(config, name, None)
+
+
+def _number(config: Any, name: str) -> int | None:
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def placeholders(plan: Plan, message: str, facts: Facts) -> Plan | None:
+    """The ids with as many image (audio, video) tokens as the failure says that there are features."""
+    match = re.search(
+        r"(\w+) features and \w+ tokens do not match.*?tokens:? *(\d+).*?features:? *(?:torch.Size\(\[)?(\d+)", message
+    )
+    ids = plan.get(("input_ids",))
+    if match is None or not isinstance(ids, Leaf):
+        return None
+    kind, config = match.group(1).lower(), getattr(facts.owner, "config", None)
+    token = _number(config, f"{kind}_token_id") or _number(config, f"{kind}_token_index")
+    count = int(match.group(3)) // max(plan.size("B"), 1)
+    if token is None or count < 1 or ids.placeholder == (token, count):
+        return None
+    rows = plan.size(ids.high) if ids.high is not None else 0
+    length = max(plan.size("T"), count + 4)
+    return plan.put(("input_ids",), replace(ids, placeholder=(token, count), high=max(rows, token + 1))).resize(T=length)

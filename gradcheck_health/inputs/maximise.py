@@ -1,0 +1,64 @@
+"""After the first success: supply optional tensor arguments as long as more parameters are reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.reach import trainable
+from gradcheck_health.inputs.roles import guess
+from gradcheck_health.inputs.search import Search
+from gradcheck_health.inputs.signature import Argument
+from gradcheck_health.inputs.trial import Outcome
+
+EXTRA = 12
+"""Trials that one optional argument may cost."""
+
+
+@dataclass(slots=True)
+class Reach:
+    """The plan that reaches most, and what was left out of it."""
+
+    outcome: Outcome
+    trials: int
+    supplied: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def maximise(facts: Facts, outcome: Outcome, seed: int, trials: int) -> Reach:
+    """Optional tensor arguments one by one, kept if they bring parameters that nothing reached before."""
+    wanted = trainable(facts.model)
+    given = {name for name, _ in outcome.plan.arguments}
+    optional = [a for a in facts.signature.arguments if a.name not in given and _tensor(a)]
+    supplied: list[str] = []
+    if not wanted - outcome.reached:
+        return Reach(outcome, trials, (), tuple(a.name for a in optional))
+    for position, argument in enumerate(optional):
+        if trials <= 0 or not wanted - outcome.reached:
+            break
+        search = Search(facts, seed, min(EXTRA, trials))
+        found = search.find(outcome.plan.put((argument.name,), guess(argument, facts, position)))
+        trials -= found.trials
+        if (
+            found.best.ok
+            and not found.best.mixed
+            and len(found.best.reached) > len(outcome.reached)
+            and _kept(outcome.plan, found.best.plan)
+        ):
+            outcome = found.best
+            supplied.append(argument.name)
+    left = tuple(a.name for a in optional if a.name not in supplied)
+    return Reach(outcome, trials, tuple(supplied), left)
+
+
+def _kept(before: Plan, after: Plan) -> bool:
+    """Arguments that caused no failure are still there."""
+    return {name for name, _ in before.arguments} <= {name for name, _ in after.arguments}
+
+
+def _tensor(argument: Argument) -> bool:
+    if argument.default is not None and not argument.required:
+        return False
+    hint = argument.annotation
+    return not hint or "tensor" in hint or "any" in hint or hint in ("none",)

@@ -1,0 +1,46 @@
+"""The text of `InputInferenceError`: how far the search got, where it failed, what is likely, what to give."""
+
+from __future__ import annotations
+
+from gradcheck_health.errors import InputInferenceError
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.plan import Leaf, Plan
+from gradcheck_health.inputs.search import Found
+from gradcheck_health.inputs.wording import said
+
+
+def inference_error(facts: Facts, found: Found) -> InputInferenceError:
+    """One error for a search that ended without success."""
+    names = ", ".join(argument.name for argument in facts.signature.arguments) or "*args"
+    best = found.best
+    reason = said(best.error) if best.error is not None else "no trial ran"
+    lines = [
+        f"could not make up inputs for {type(facts.owner).__name__}.forward({names})",
+        f"  best of {found.trials} tries reached {best.coverage} call sites: {best.plan.describe()}",
+        f"  failed at {best.place or 'the call'}: {reason}",
+    ]
+    likely = list(dict.fromkeys(edit.note for edit in best.edits if edit.note))
+    if likely:
+        lines.append(f"  likely: {'; '.join(likely[:2])}")
+    lines.append(
+        f"  give them: assert_gradients_healthy(model, inputs={{{_specs(best.plan)}}})"
+        "      (or a method gradhealth_inputs(self), or gradhealth.yaml)"
+    )
+    error = InputInferenceError("\n".join(lines))
+    error.__cause__ = best.error
+    return error
+
+
+def _specs(plan: Plan) -> str:
+    parts = []
+    for path, leaf in list(plan.leaves())[:4]:
+        if len(path) == 1:
+            parts.append(f'"{path[0]}": "{spec_of(plan, leaf)}"')
+    return ", ".join(parts) or '"x": "f32[B,3,32,32]"'
+
+
+def spec_of(plan: Plan, leaf: Leaf) -> str:
+    """The leaf in the little language."""
+    short = {"float": "f32", "int": "i64", "bool": "bool", "complex": "c64"}[leaf.kind]
+    bound = f"<{plan.size(leaf.high)}" if leaf.kind == "int" and leaf.high is not None else ""
+    return f"{short}[{','.join('B' if dim == 'B' else str(plan.size(dim)) for dim in leaf.dims)}]{bound}"

@@ -1,0 +1,105 @@
+"""What forward accepts: the module behind its wrappers, and the arguments by name, kind, default and annotation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+EMPTY = inspect.Parameter.empty
+_WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "wrapped", "model", "net", "inner")
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One parameter of forward."""
+
+    name: str
+    default: Any = EMPTY
+    annotation: str = ""
+    """As written, lower case."""
+    keyword_only: bool = False
+    positional_only: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The arguments in order, and whether further ones are taken."""
+
+    owner: nn.Module
+    """The module whose forward was read: the model, or what its wrappers hold."""
+    arguments: tuple[Argument, ...]
+    variadic: bool = False
+    """Takes *args."""
+    keywords: bool = False
+    """Takes **kwargs."""
+
+    def find(self, name: str) -> Argument | None:
+        return next((argument for argument in self.arguments if argument.name == name), None)
+
+    def call(self, values: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments: positional as long as no earlier one is left out."""
+        left = dict(values)
+        args: list[Any] = []
+        for argument in self.arguments:
+            if argument.keyword_only or argument.name not in left:
+                break
+            args.append(left.pop(argument.name))
+        args += [left.pop(name) for name in [name for name in left if name.startswith("*")]]
+        return tuple(args), left
+
+
+def read(model: nn.Module) -> Signature:
+    """The signature of the innermost forward that is not a mere pass-through."""
+    owner = model
+    for _ in range(8):
+        signature = _own(owner)
+        if signature.arguments or not signature.variadic:
+            return signature
+        inner = _wrapped(owner)
+        if inner is None:
+            return signature
+        owner = inner
+    return _own(owner)
+
+
+def _own(owner: nn.Module) -> Signature:
+    try:
+        parameters = inspect.signature(owner.forward).parameters.values()
+    except (TypeError, ValueError):  # compiled or scripted
+        return Signature(owner, (), variadic=True, keywords=True)
+    kinds = inspect.Parameter
+    arguments = tuple(
+        Argument(p.name, p.default, _annotation(p), p.kind is kinds.KEYWORD_ONLY, p.kind is kinds.POSITIONAL_ONLY)
+        for p in parameters
+        if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+    )
+    found = {p.kind for p in parameters}
+    return Signature(owner, arguments, kinds.VAR_POSITIONAL in found, kinds.VAR_KEYWORD in found)
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    hint = parameter.annotation
+    if hint is EMPTY:
+        return ""
+    text = hint if isinstance(hint, str) else getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)
+    # jaxtyping keeps its shape string in the attributes of the class that it makes
+    if dims := getattr(hint, "dim_str", None):
+        text = f"{getattr(hint, 'dtype', hint).__name__}[{dims}]"
+    return re.sub(r"\b(torch|typing|t|collections\.abc)\.", "", (text or str(hint)).lower())
+
+
+def _wrapped(owner: nn.Module) -> nn.Module | None:
+    for name in _WRAPPERS:
+        inner = owner._modules.get(name) or owner.__dict__.get(name)
+        if isinstance(inner, nn.Module):
+            return inner
+    children = list(owner.children())
+    return children[0] if len(children) == 1 else None

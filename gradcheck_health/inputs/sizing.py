@@ -1,0 +1,30 @@
+"""How many samples the probe gets: from the cost of the verified trial, counted from shapes, never timed."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.trial import Outcome
+
+FLOPS = 15e9
+"""What one forward pass may cost, multiply-adds times two."""
+ELEMENTS = 1.5e8
+"""Entries of all intermediate results together: about 600 MB in float32."""
+
+
+def batch_for(model: nn.Module, plan: Plan, outcome: Outcome) -> int:
+    """64 with BatchNorm in training mode, 32 otherwise, less where that is too dear; BatchNorm keeps at least 8 if it can."""
+    tried = max(plan.size("B"), 1)
+    each = max(outcome.flops / tried / FLOPS, outcome.elements / tried / ELEMENTS, 1e-12)
+    affordable = int(1 / each)
+    if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
+        # statistics over fewer samples say little about the gradient: pay up to four times the budget for 8
+        return min(64, max(affordable, 8)) if affordable >= 2 else 2
+    return min(32, max(affordable, 2))
+
+
+def batched(plan: Plan) -> bool:
+    """Some argument has the batch axis."""
+    return any("B" in leaf.dims for _, leaf in plan.leaves())

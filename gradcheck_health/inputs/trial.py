@@ -1,0 +1,123 @@
+"""One trial: draw the plan's values, run forward under the tracer in a sandbox, say how far it got and what would mend it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.inputs.edits import Measure, propose
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.plan import Edit, Path, Plan
+from gradcheck_health.inputs.reach import reached
+from gradcheck_health.inputs.tracer import Tracer
+from gradcheck_health.inputs.values import materialise
+from gradcheck_health.probe.sandbox import sandbox
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one trial showed. No tensors: the graph is gone when the trial ends."""
+
+    plan: Plan
+    ok: bool
+    coverage: int
+    """Distinct call sites that ran."""
+    error: BaseException | None = None
+    place: str = ""
+    """Where it failed: `encoder.reshape, model.py:412`."""
+    edits: list[Edit] = field(default_factory=list)
+    measures: dict[Any, Measure] = field(default_factory=dict)
+    """Sizes that were got and wanted at the failing operation, for the solver."""
+    flops: float = 0.0
+    elements: int = 0
+    ranges: dict[Path, int] = field(default_factory=dict)
+    reached: frozenset[str] = frozenset()
+    """Names of the parameters that the outputs depend on."""
+    differentiable: bool = False
+    mixed: bool = False
+    """It ran, but a view changed the size of the batch."""
+
+
+class Bench:
+    """Runs trials for one model and counts them."""
+
+    def __init__(self, facts: Facts, seed: int) -> None:
+        self.facts, self.seed = facts, seed
+        self.trials = 0
+        self.work = 0.0
+
+    def run(self, plan: Plan) -> Outcome:
+        """Forward once. Exceptions of the model are part of the outcome; KeyboardInterrupt and the like pass through."""
+        facts = self.facts
+        self.trials += 1
+        with sandbox(facts.model), _quiet():
+            torch.manual_seed(self.seed)
+            values = materialise(plan, self.seed, facts.device, facts.dtype)
+            args, kwargs = facts.signature.call(values)
+            tracer = Tracer(dict(_tensors(values)), plan.size("B"))
+            try:
+                with torch.enable_grad(), tracer:
+                    output = facts.model(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - whatever the model raises is what the trial shows
+                outcome = self._failed(plan, tracer, error)
+            else:
+                outcome = self._succeeded(plan, tracer, output)
+        self.work += tracer.flops + tracer.calls * 1e5
+        return outcome
+
+    def _failed(self, plan: Plan, tracer: Tracer, error: Exception) -> Outcome:
+        edits, measures, place = propose(plan, tracer, error, self.facts)
+        # the traceback keeps every tensor of the failed forward alive
+        _drop_frames(error)
+        return Outcome(plan, False, len(tracer.covered), error, place, edits, measures, tracer.flops, tracer.elements)
+
+    def _succeeded(self, plan: Plan, tracer: Tracer, output: Any) -> Outcome:
+        names, differentiable = reached(self.facts.model, output)
+        outcome = Outcome(plan, True, len(tracer.covered), flops=tracer.flops, elements=tracer.elements)
+        outcome.reached, outcome.differentiable, outcome.ranges = names, differentiable, dict(tracer.ranges)
+        if tracer.merges:
+            outcome.mixed = True
+            outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.facts)
+        return outcome
+
+
+def _drop_frames(error: BaseException) -> None:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        current.__traceback__ = None
+        current = current.__cause__ or current.__context__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Trials are scratch work: what the model prints and warns in them is not for the reader."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _tensors(values: dict[str, Any]) -> Iterator[tuple[Path, torch.Tensor]]:
+    def walk(path: Path, value: Any) -> Iterator[tuple[Path, torch.Tensor]]:
+        if isinstance(value, torch.Tensor):
+            yield path, value
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from walk((*path, key), item)
+        elif isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                yield from walk((*path, i), item)
+        elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | type):
+            for key, item in vars(value).items():
+                yield from walk((*path, key), item)
+
+    for name, value in values.items():
+        yield from walk((name,), value)

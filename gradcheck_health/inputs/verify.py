@@ -1,0 +1,138 @@
+"""Check given inputs and run them once; every fault becomes one `InputsError` that says which layer wanted what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.errors import InputInferenceError, InputsError
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.failures import explain
+from gradcheck_health.inputs.given import read
+from gradcheck_health.inputs.infer import infer
+from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.reach import outputs
+from gradcheck_health.inputs.tracer import Tracer
+from gradcheck_health.inputs.wording import message as text_of
+from gradcheck_health.inputs.wording import said
+from gradcheck_health.probe.sandbox import sandbox
+
+
+def synthesize_given(facts: Facts, given: Any, seed: int, batch_size: int | None) -> Inputs:
+    """Given inputs, complete and verified."""
+    inputs, factory = read(given, facts)
+    if isinstance(inputs, Plan):
+        return _completed(facts, inputs, seed, batch_size)
+    check(facts, inputs)
+    failed = failure_of(facts, inputs, seed)
+    if failed is not None:
+        raise InputsError(failed)
+    first = next((v for v in outputs((inputs.args, dict(inputs.kwargs))) if v.dim()), None)
+    inputs = replace(inputs, batch=inputs.batch if inputs.batch is not None else None if first is None else first.shape[0])
+    if factory is not None and inputs.resample is None:
+        return replace(inputs, resample=_resampler(inputs, factory, facts))
+    return inputs
+
+
+def _resampler(first: Inputs, factory: Callable[[], Any], facts: Facts) -> Callable[[int], Inputs]:
+    def resample(seed: int) -> Inputs:
+        torch.manual_seed(seed)
+        again, _ = read(factory(), facts)
+        return replace(again, batch=first.batch) if isinstance(again, Inputs) else first
+
+    return resample
+
+
+def _completed(facts: Facts, plan: Plan, seed: int, batch_size: int | None) -> Inputs:
+    """A plan in which something was given; an error is the giver's where nothing was left to guess."""
+    free = [path for path, leaf in plan.leaves() if not leaf.fixed]
+    try:
+        made = infer(facts, seed, batch_size, start=plan)
+    except InputInferenceError as error:
+        if free:
+            raise
+        raise InputsError(f"inputs: {str(error).removeprefix('could not make up inputs for ')}") from error
+    names = ", ".join(dict.fromkeys(str(path[0]) for path in free))
+    return replace(made, origin=f"given, {names} made up" if free else "given", made_up=bool(free))
+
+
+def check(facts: Facts, inputs: Inputs) -> None:
+    """Faults that show without running: empty batches, NaN, the wrong device.
+
+    Raises:
+        InputsError: naming the argument.
+    """
+    names = [argument.name for argument in facts.signature.arguments]
+    places = [(names[i] if i < len(names) else f"[{i}]", value) for i, value in enumerate(inputs.args)]
+    for name, value in [*places, *inputs.kwargs.items()]:
+        for tensor in outputs(value):
+            if tensor.numel() == 0:
+                raise InputsError(f"inputs: {name} is empty, shape {list(tensor.shape)}: give at least one sample")
+            if tensor.device != facts.device and tensor.device.type != "meta" and facts.tensors:
+                raise InputsError(
+                    f"inputs: {name} is on {tensor.device}, the model on {facts.device}: move one of them with .to()"
+                )
+            if tensor.is_meta:
+                continue
+            if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
+                bad = int((~torch.isfinite(tensor)).sum())
+                if bool(torch.isnan(tensor).any()):
+                    raise InputsError(
+                        f"inputs: {name} holds NaN ({bad} of {tensor.numel()} entries are not finite): clean the data first"
+                    )
+
+
+def failure_of(facts: Facts, inputs: Inputs, seed: int) -> str | None:
+    """None if forward runs; else what failed, where, and what was wanted there."""
+    with sandbox(facts.model):
+        torch.manual_seed(seed)
+        tracer = Tracer({}, -1)
+        try:
+            with torch.enable_grad(), tracer:
+                facts.model(*_cloned(inputs.args), **_cloned(dict(inputs.kwargs)))
+        except Exception as error:  # noqa: BLE001 - the model's own
+            return _text(facts, inputs, tracer, error)
+    return None
+
+
+def _cloned(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(_cloned(item) for item in value)
+    if type(value) is list:
+        return [_cloned(item) for item in value]
+    if type(value) is dict:
+        return {key: _cloned(item) for key, item in value.items()}
+    return value
+
+
+def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str:
+    wants, place = explain(Plan(()), tracer, error, facts)
+    lines = [f"inputs: {type(facts.owner).__name__} cannot run on {inputs.describe()}", f"  failed at {place}: {said(error)}"]
+    odd = [t for t in outputs((inputs.args, dict(inputs.kwargs))) if t.is_floating_point() and t.dtype != facts.dtype]
+    if odd and facts.tensors and "dtype" in text_of(error):
+        got_type, own = (str(dtype).removeprefix("torch.") for dtype in (odd[0].dtype, facts.dtype))
+        return "\n".join([*lines, f"  wanted: {own}, as the parameters, got {got_type}: convert with .to(torch.{own})"])
+    for want in wants:
+        if want.tensor is None:
+            continue
+        got = list(want.tensor.shape)
+        if want.what in ("size", "least"):
+            near = [want.value if d == want.dim % len(got) else n for d, n in enumerate(got)] if got else []
+            lines.append(f"  wanted: {want.value} in dimension {want.dim} ({want.why}), got {got}; nearest: {near}")
+            break
+        if want.what == "rank":
+            lines.append(f"  wanted: {want.value} dimensions ({want.why}), got {got}")
+            break
+        if want.what == "kind":
+            lines.append(f"  wanted: {want.value} ({want.why}), got {str(want.tensor.dtype).removeprefix('torch.')}")
+            break
+        if want.what == "range":
+            lines.append(f"  wanted: ids below {want.value} ({want.why}), got up to {int(want.tensor.max())}")
+            break
+    return "\n".join(lines)

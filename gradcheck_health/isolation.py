@@ -1,0 +1,197 @@
+"""Running a target in a process of its own: what crashes, hangs or exits there cannot take the results of others with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradcheck_health.config_files import Source
+from gradcheck_health.formats import Failure
+from gradcheck_health.report import Report
+from gradcheck_health.worker import boot
+
+MAX_OUTPUT = 64 * 1024
+"""Bytes of a person's own output that are passed on, per process."""
+MAX_RECORD = 512 * 2**20
+
+
+def check(target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]) -> Iterator[Report | Failure]:
+    """Every model of a target, as each is done; a process that dies is followed by another for the models that are left.
+
+    Args:
+        target: a file, module or name in one; not a directory.
+        timeout: seconds without a result after which the process is killed.
+        output: takes what the person's code prints.
+    """
+    done: list[str] = []
+    while True:
+        worker = _Worker(target, sources, done, timeout, output)
+        before = len(done)
+        for result in worker.run():
+            done.append(result.target or target)
+            yield result
+        advanced = any(name in worker.targets for name in done[before:])
+        if worker.finished or not advanced or all(name in done for name in worker.targets):
+            return
+
+
+@dataclass
+class _Worker:
+    """One process and what it told so far."""
+
+    target: str
+    sources: Sequence[Source]
+    done: Sequence[str]
+    timeout: float
+    output: Callable[[str], None]
+    targets: list[str] = field(default_factory=list)
+    finished: bool = False
+    current: str | None = None
+    passed_on: int = 0
+
+    def run(self) -> Iterator[Report | Failure]:
+        end, write_end = os.pipe()
+        process = subprocess.Popen(
+            boot(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[write_end],
+            start_new_session=True,  # grandchildren can then be killed with it
+        )
+        os.close(write_end)
+        try:
+            self._request(process, write_end)
+            timed_out = False
+            for record in self._records(process, end):
+                if record is None:
+                    timed_out = True
+                elif (result := self._result(record)) is not None:
+                    yield result
+            if not self.finished:
+                yield self._death(process, timed_out)
+        finally:
+            _kill(process)
+            self._drain(process)
+            os.close(end)
+
+    def _request(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+        sources = [
+            {"origin": s.origin, "table": dict(s.table), "lines": [[list(p), n] for p, n in s.lines.items()]}
+            for s in self.sources
+        ]
+        request = {"target": self.target, "done": list(self.done), "pipe": pipe, "sources": sources, "parent": os.getpid()}
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # a process that is gone already is told below
+            process.stdin.write(json.dumps(request, default=str).encode())
+
+    def _records(self, process: subprocess.Popen[bytes], end: int) -> Iterator[dict[str, Any] | None]:
+        """Records as they come; None where the time ran out. Ends with the process, whoever still holds the pipe."""
+        assert process.stdout is not None
+        buffer = b""
+        deadline = time.monotonic() + self.timeout
+        with selectors.DefaultSelector() as selector:
+            for source in (end, process.stdout.fileno()):
+                os.set_blocking(source, False)
+                selector.register(source, selectors.EVENT_READ)
+            while not self.finished:
+                alive = process.poll() is None
+                ready = selector.select(0.05 if alive else 0)
+                for key, _ in ready:
+                    chunk = _read(key.fd)
+                    if not chunk:
+                        selector.unregister(key.fd)
+                    elif key.fd != end:
+                        self._pass_on(chunk)
+                    else:
+                        *lines, buffer = (buffer + chunk).split(b"\n")
+                        deadline = time.monotonic() + self.timeout if lines else deadline
+                        yield from map(_parsed, lines)
+                if not alive and not any(key.fd == end for key, _ in ready):
+                    return
+                if time.monotonic() > deadline or len(buffer) > MAX_RECORD:
+                    yield None
+                    return
+
+    def _drain(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        with process.stdout as stream:
+            while chunk := _read(stream.fileno()):
+                self._pass_on(chunk)
+
+    def _pass_on(self, chunk: bytes) -> None:
+        room = MAX_OUTPUT - self.passed_on
+        self.passed_on += len(chunk)
+        if room > 0:
+            self.output(chunk[:room].decode(errors="replace"))
+            if len(chunk) > room:
+                self.output(f"\n[{self.target}: more output than {MAX_OUTPUT // 1024} KiB, the rest is not shown]\n")
+
+    def _result(self, record: dict[str, Any]) -> Report | Failure | None:
+        kind = record.get("kind")
+        if kind == "targets":
+            self.targets = [str(name) for name in record["targets"]]
+        elif kind == "start":
+            self.current = str(record["target"])
+        elif kind == "done":
+            self.finished = True
+        elif kind == "report":
+            self.current = None
+            try:
+                return Report.from_dict(record["report"])
+            except ValueError as error:
+                return Failure(record["target"], f"its process sent a report that cannot be read: {error}", 4)
+        elif kind == "failure":
+            self.current = None
+            return Failure(record["target"], record["message"], record["exit_code"])
+        return None
+
+    def _death(self, process: subprocess.Popen[bytes], timed_out: bool) -> Failure:
+        during = "while checking it" if self.current else "after a check" if self.targets else "while importing it"
+        target = self.current or self.target
+        if timed_out:
+            return Failure(
+                target, f"no result within {self.timeout:g} s {during}: stopped; allow more with --timeout SECONDS", 4
+            )
+        code = process.wait()
+        if code < 0:
+            hint = ": perhaps the memory ran out" if -code == signal.SIGKILL else ""
+            return Failure(target, f"its process died of {_signal_name(-code)} {during}{hint}", 4)
+        return Failure(target, f"its process left by itself with code {code} {during} (os._exit?): nothing was concluded", 4)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except BlockingIOError:
+        return b""
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:  # the person's code wrote into a pipe that it could not know
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} (signal {number})"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """The process and all that it started; it may ignore every signal but this one."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,218 @@
+"""From what a person types to models: "model.py", "model.py:Net", "model.py:build", "package.module:build".
+
+A target becomes factories where it can, so that a verdict may be confirmed over several initialisations.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gradcheck_health.errors import UsageError, did_you_mean
+from gradcheck_health.importing import import_target
+
+FACTORIES = ("build", "make_model", "model")
+"""Functions of these names stand for a whole file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a person typed, taken apart."""
+
+    where: str
+    """A file, or a dotted module name."""
+    name: str | None = None
+    """A class, a function or a module-level model in it; None is whatever the file offers."""
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """`model.py:Net` and pytest's `model.py::Net` are the same.
+
+        Raises:
+            UsageError: nothing before the colon, or what stands behind it is no name.
+        """
+        where, colon, name = text.replace("::", ":").rpartition(":")
+        if not colon or (text[1:3] == ":\\" and len(where) == 1):
+            where, name = text, ""
+        if not where or "\0" in text or (colon and where != text and not all(part.isidentifier() for part in name.split("."))):
+            raise UsageError(
+                f"target {text!r}: got no name; allowed: model.py, model.py:Net, model.py:build, package.module:Net"
+            )
+        return cls(where, name or None)
+
+    @property
+    def is_file(self) -> bool:
+        return self.where.endswith(".py") or "/" in self.where or Path(self.where).is_file()
+
+    def __str__(self) -> str:
+        return f"{self.where}:{self.name}" if self.name else self.where
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One thing to check."""
+
+    target: str
+    """The exact target that names it, "model.py:Net"."""
+    model: Any
+    """A factory (class or function, arguments bound), or a model."""
+
+
+def load(text: str, args: Mapping[str, Any] | None = None) -> list[Loaded]:
+    """Import a target and find the models in it.
+
+    Args:
+        text: what a person typed; not a directory.
+        args: arguments for constructors and factories, by name.
+
+    Raises:
+        UsageError: no such file or name, no model in it, or arguments that do not fit.
+        ModelError: the import failed.
+    """
+    target, args = Target.parse(text), args or {}
+    module = import_target(target.where, is_file=target.is_file)
+    if target.name:
+        found = _lookup(module, target)
+        return [Loaded(str(target), _bound(str(target), found, args))]
+    return _discover(module, target, args)
+
+
+def _lookup(module: ModuleType, target: Target) -> Any:
+    """The class, function or model that the target names."""
+    found: Any = module
+    for part in (target.name or "").split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            known = [*_models(module), *_functions(module)]
+            hint = did_you_mean(part, known) or (f"; it has {', '.join(known[:8])}" if known else "")
+            raise UsageError(f"{target.where} has no {target.name!r}{hint}") from None
+    if not (callable(found) or _is_model(found)):
+        kind = type(found).__name__
+        raise UsageError(f"{target}: got a {kind}; allowed: an nn.Module class, a function that returns a model, or a model")
+    return found
+
+
+def _discover(module: ModuleType, target: Target, args: Mapping[str, Any]) -> list[Loaded]:
+    """What a bare file stands for: a factory, else every model class that can be built, else the models it made."""
+    for name in FACTORIES:
+        if inspect.isfunction(found := getattr(module, name, None)):
+            where = f"{target.where}:{name}"
+            return [Loaded(where, _bound(where, found, args))]
+    classes = _models(module)
+    fitting = [(name, found) for name, found in classes.items() if not _missing(found, args) and not _unknown(found, args)]
+    if fitting:
+        return [Loaded(f"{target.where}:{name}", _bound(name, found, args)) for name, found in fitting]
+    made = [(name, found) for name, found in vars(module).items() if _is_model(found) and not name.startswith("_")]
+    if made:
+        return [Loaded(f"{target.where}:{name}", found) for name, found in made]
+    raise UsageError(_nothing_fits(module, target, classes, args))
+
+
+def _nothing_fits(module: ModuleType, target: Target, classes: Mapping[str, Any], args: Mapping[str, Any]) -> str:
+    where = target.where
+    if not classes:
+        functions = [
+            name for name, found in _functions(module).items() if not _missing(found, args) and not name.startswith("test")
+        ]
+        hint = (
+            f"\n  is one of its functions a factory? {', '.join(f'{where}:{name}' for name in functions[:8])}"
+            if functions
+            else ""
+        )
+        return f"{where}: no model in it: it defines no nn.Module class and no function {', '.join(FACTORIES)}{hint}"
+    lines = [f"{where}: none of its models can be built without more arguments; name one and give them:"]
+    for name, found in list(classes.items())[:8]:
+        unknown = _unknown(found, args)
+        why = f"   (it takes no {', '.join(unknown)})" if unknown else ""
+        lines.append(f"  {_command(f'{where}:{name}', _missing(found, args), args)}{why}")
+    if len(classes) > 8:
+        lines.append(f"  and {len(classes) - 8} more")
+    return "\n".join(lines)
+
+
+def _bound(where: str, found: Any, args: Mapping[str, Any]) -> Any:
+    """The factory with its arguments, checked against its signature."""
+    if _is_model(found):
+        if args:
+            raise UsageError(f"{where} is a model that is already built: --arg has nothing to give to; name its class")
+        return found
+    known = list(_parameters(found))
+    if unknown := _unknown(found, args):
+        hint = did_you_mean(unknown[0], known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
+        raise UsageError(f"{where} takes no argument {unknown[0]!r}{hint}")
+    if missing := _missing(found, args):
+        more = f"\n  {_command(where, missing, args)}"
+        raise UsageError(f"{where} needs {', '.join(missing)}, which nobody gave; say what to build it with:{more}")
+    return _with_arguments(found, args) if args else found
+
+
+def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Callable[[], Any]:
+    @functools.wraps(found, updated=())
+    def build() -> Any:
+        return found(**args)
+
+    return build
+
+
+def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:
+    given = "".join(f" --arg {name}={value!r}" for name, value in args.items())
+    return f"gradhealth check {where}{given}{''.join(f' --arg {name}=...' for name in missing)}"
+
+
+def _parameters(found: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(found).parameters)
+    except (TypeError, ValueError):  # a callable written in C tells no signature: calling it will show
+        return {}
+
+
+def _missing(found: Any, args: Mapping[str, Any]) -> list[str]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = (p for p in _parameters(found).values() if p.default is p.empty and p.kind not in variadic)
+    return [parameter.name for parameter in required if parameter.name not in args]
+
+
+def _unknown(found: Any, args: Mapping[str, Any]) -> list[str]:
+    parameters = _parameters(found)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    return [name for name in args if name not in parameters]
+
+
+def _models(module: ModuleType) -> dict[str, type]:
+    """The model classes that the file itself defines, in its order, base classes without a forward apart."""
+    return dict(_defined(module, lambda value: _is_model_class(value) and _has_forward(value)))
+
+
+def _functions(module: ModuleType) -> dict[str, Any]:
+    return dict(_defined(module, inspect.isfunction))
+
+
+def _defined(module: ModuleType, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(module).items():
+        if not name.startswith("_") and wanted(value) and getattr(value, "__module__", None) == module.__name__:
+            yield name, value
+
+
+def _is_model(value: Any) -> bool:
+    from torch import nn
+
+    return isinstance(value, nn.Module)
+
+
+def _is_model_class(value: Any) -> bool:
+    from torch import nn
+
+    return isinstance(value, type) and issubclass(value, nn.Module)
+
+
+def _has_forward(cls: Any) -> bool:
+    from torch import nn
+
+    return cls.forward is not nn.Module.forward and not inspect.isabstract(cls)

@@ -1,0 +1,38 @@
+"""The only place with hooks and backward passes: `probe(subject) -> Trace`, and `take` for what rules ask beyond it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from gradcheck_health.errors import ModelError
+from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+__all__ = ["Subject", "fact_names", "probe", "sandbox", "take"]
+
+
+@cache
+def fact_names() -> tuple[str, ...]:
+    """Names of the facts that can be taken: one file each in `probe/facts`."""
+    path = importlib.import_module("gradcheck_health.probe.facts").__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
+
+
+def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """Measure one fact. The model comes back as it was. Empty where the model does not run under the fact's condition.
+
+    Raises:
+        ValueError: no such fact.
+    """
+    if fact not in fact_names():
+        raise ValueError(f"no fact is called {fact!r}; there are {', '.join(fact_names())}")
+    module = importlib.import_module(f"gradcheck_health.probe.facts.{fact}")
+    try:
+        measured: tuple[Trace, ...] = getattr(module, fact)(subject, trace)
+    except (ModelError, RuntimeError):  # a cast to float32 inside, a batch that another seed makes impossible
+        return ()
+    return measured

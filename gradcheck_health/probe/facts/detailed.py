@@ -1,0 +1,37 @@
+"""The second, slower look: source lines, the first operation that made NaN, and where the graph lost a parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gradcheck_health.probe.names import named_parameters, unwrap
+from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.sources import Sources
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace, idle_layer
+
+
+def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with `source`, `cuts` and `nonfinite` filled in; the parameters without a gradient are the ones followed."""
+    model = unwrap(subject.model)
+    lost = {name for name, p in trace.parameters.items() if p.trainable and (p.gradient is None or p.gradient.is_zero)}
+    with sandbox(subject.model):
+        followed = {entry.name: entry.tensor for entry in named_parameters(model) if entry.name in lost}
+        seen = probe(subject, followed=followed)
+    source = Sources(model)
+    return (
+        dataclasses.replace(
+            seen,
+            layers={name: dataclasses.replace(layer, source=source(name)) for name, layer in seen.layers.items()},
+            parameters={
+                name: dataclasses.replace(
+                    p,
+                    source=source(name),
+                    referenced=name not in lost or source.referenced(idle_layer(seen.layers, p.layer) or name),
+                )
+                for name, p in seen.parameters.items()
+            },
+            activations=tuple(dataclasses.replace(a, source=source(a.layer)) for a in seen.activations),
+        ),
+    )

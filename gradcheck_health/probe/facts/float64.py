@@ -1,0 +1,42 @@
+"""The same weights and batch in float64: a true zero shrinks a billionfold, a vanished gradient does not move."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+
+def float64(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace in double precision."""
+    with sandbox(subject.model):
+        torch.set_default_dtype(torch.float64)
+        subject.model.double()
+        inputs = Inputs(
+            tuple(_double(value) for value in subject.inputs.args),
+            {name: _double(value) for name, value in subject.inputs.kwargs.items()},
+            subject.inputs.origin,
+            subject.inputs.made_up,
+            subject.inputs.batch,
+        )
+        return (probe(dataclasses.replace(subject, inputs=inputs)),)
+
+
+def _double(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        wide = torch.complex128 if value.is_complex() else torch.float64
+        return value.to(wide) if value.is_floating_point() or value.is_complex() else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_double(item) for item in value))
+    if isinstance(value, tuple | list):
+        return type(value)(_double(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _double(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,39 @@
+"""The kicked point: a step away from any special initialisation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gradcheck_health.probe.names import named_parameters, unwrap
+from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+
+def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace on perturbed weights.
+
+    Every weight gets 5 % of its rms in noise, all-zero matrices become N(0, 0.1 / sqrt(fan_in)), all-zero vectors N(0, 0.1).
+    Zero heads, LoRA, zero-gamma, ControlNet and ReZero wake up there; truly sick nets stay sick.
+    """
+    with sandbox(subject.model):
+        generator = torch.Generator().manual_seed(subject.seed)
+        with torch.no_grad():
+            tensors = {entry.name: entry.tensor for entry in named_parameters(unwrap(subject.model))}
+            for name in trace.parameters:  # in execution order: the noise must not depend on the order of registration
+                if name in tensors and tensors[name].is_floating_point():
+                    _kick(tensors[name], generator)
+        return (probe(subject),)
+
+
+def _kick(parameter: torch.Tensor, generator: torch.Generator) -> None:
+    noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+    rms = float(parameter.double().square().mean().sqrt()) if parameter.numel() else 0.0
+    if rms > 0:
+        scale = 0.05 * rms
+    else:
+        scale = 0.1 / math.sqrt(parameter[0].numel()) if parameter.dim() > 1 else 0.1
+    parameter.add_((noise * scale).to(parameter.dtype))

@@ -1,0 +1,134 @@
+"""What the autograd graph says: which nodes every gradient path to the first layer crosses.
+
+A cut point is a node that lies on every path from the outputs to the deepest leaf. The gain between two neighbouring cut points
+is a statement about the health of what lies between; inside a branch it is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NODE_CAP = 10_000
+"""Python wrappers of very deep graphs overflow the C stack when they are freed (seen at 50 000 nodes, not at 30 000)."""
+
+Node = Any
+"""torch.autograd.graph.Node; its Python wrapper keeps its identity for as long as somebody holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The graph above some roots, every node after the nodes that its gradient comes from."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[int, ...], ...]
+    """Per node the positions of the nodes that it hands gradients to, all larger than its own."""
+    constant: tuple[bool, ...]
+    """Per node: it consumed a tensor that needs no gradient (data, most of the time)."""
+    leaves: dict[int, int]
+    """id of a leaf tensor -> position of its AccumulateGrad node."""
+
+
+def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
+    """The graph in topological order; position 0 is a virtual root above all `roots`. None if it has more than `cap` nodes."""
+    following: dict[Node, tuple[Node, ...]] = {}
+    constant: dict[Node, bool] = {}
+    order: list[Node] = []
+    state: dict[Node, int] = {}
+    for root in reversed(roots):
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if node not in state:
+                if len(state) >= cap:
+                    return None
+                state[node] = 0
+                pairs = node.next_functions
+                following[node] = nexts = tuple(nxt for nxt, _ in pairs if nxt is not None)
+                constant[node] = len(nexts) < len(pairs)
+                stack.extend(nxt for nxt in nexts if nxt not in state)
+            else:
+                stack.pop()
+                if state[node] == 0:
+                    state[node] = 1
+                    order.append(node)
+    order.reverse()
+    position = {node: i + 1 for i, node in enumerate(order)}
+    edges = (tuple(position[root] for root in roots), *(tuple(position[nxt] for nxt in following[node]) for node in order))
+    found = {id(node.variable): i for node, i in position.items() if hasattr(node, "variable")}
+    return Graph((None, *order), edges, (False, *(constant[node] for node in order)), found)
+
+
+def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
+    """Positions of the nodes on every path from the roots to the deepest leaf, the first layer first.
+
+    The leaf's own tail (what only prepares the parameter: transposes, weight norm) is left out.
+
+    Args:
+        below_loss: the root is a loss: leave out what lies above the last layer that has parameters, because a factor in
+            the loss says nothing about the model.
+    """
+    if not graph.leaves:
+        return []
+    depth = _depths(graph)
+    target = max(graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))
+    relevant = _ancestors(graph, target)
+    points, reach = [], 0
+    # In topological order a node is on every path exactly if no edge jumps over it.
+    for i in sorted(relevant):
+        if reach <= i:
+            points.append(i)
+        reach = max(reach, *(j for j in graph.edges[i] if j in relevant), 0) if i != target else reach
+    below = _leaf_counts(graph, points[1:])
+    chain = [i for i in reversed(points[1:]) if i != target]
+    while below_loss and chain and not _takes_parameter(graph, chain[-1]):
+        chain.pop()
+    for k, i in enumerate(chain):
+        if graph.constant[i] or below[i] > 1:
+            return chain[k:]
+    return []
+
+
+def _takes_parameter(graph: Graph, position: int) -> bool:
+    """A leaf hangs directly below, with at most a transpose, a view or a cast between."""
+    leaves = set(graph.leaves.values())
+    for below in graph.edges[position]:
+        for _ in range(4):
+            if below in leaves:
+                return True
+            if len(graph.edges[below]) != 1:
+                break
+            (below,) = graph.edges[below]
+    return False
+
+
+def _depths(graph: Graph) -> list[int]:
+    depth = [0] * len(graph.nodes)
+    for i, nexts in enumerate(graph.edges):
+        for j in nexts:
+            depth[j] = max(depth[j], depth[i] + 1)
+    return depth
+
+
+def _ancestors(graph: Graph, target: int) -> set[int]:
+    """Positions from which `target` can be reached, itself included."""
+    reaching = {target}
+    for i in range(target - 1, -1, -1):
+        if any(j in reaching for j in graph.edges[i]):
+            reaching.add(i)
+    return reaching
+
+
+def _leaf_counts(graph: Graph, points: list[int]) -> dict[int, int]:
+    """How many leaves lie below each cut point (counted up to two, which is all that matters)."""
+    leaves = set(graph.leaves.values())
+    some: list[frozenset[int]] = [frozenset()] * len(graph.nodes)
+    for i in range(len(graph.nodes) - 1, -1, -1):
+        below = {i} if i in leaves else set()
+        for j in graph.edges[i]:
+            if len(below) > 1:
+                break
+            below |= some[j]
+        some[i] = frozenset(list(below)[:2])
+    return {i: len(some[i]) for i in points}

@@ -1,0 +1,254 @@
+"""Who computed what, where: global module hooks, tensor hooks and one function mode watch a forward and a backward pass.
+
+Scalars are taken on the spot and tensors are never kept (an in-place ReLU would rewrite them). Nothing is hung on the
+model: the module hooks are torch's global ones, and the tensor hooks die with the graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+
+from gradcheck_health.probe import activations
+from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Units
+from gradcheck_health.probe.objective import leaves
+from gradcheck_health.probe.provenance import Provenance
+from gradcheck_health.probe.statistics import Gather
+
+_LOOK_BACK = 8
+"""How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
+_PRODUCERS = ("linear", "conv", "matmul", "bmm", "addmm", "baddbmm", "embedding", "einsum", "lstm", "gru")
+BATCH_NORM_VALUES = 8
+"""Through a batch norm in training mode with fewer values a channel the flow says nothing about the model."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of one module."""
+
+    kind: str
+    order: int
+    calls: int = 0
+    outputs: list[int] = field(default_factory=list)
+    """Indices into `Gather`."""
+    tensors: list[int] = field(default_factory=list)
+    """Indices of the tensors, whose gradients `Instrument.gradients` knows."""
+
+
+class Instrument(TorchFunctionMode):
+    """Watches one forward (inside `forward()`) and one backward pass (inside `backward()`)."""
+
+    def __init__(self, names: Mapping[int, str], gather: Gather, provenance: Provenance | None = None) -> None:
+        super().__init__()
+        self.gather = gather
+        self.provenance = provenance
+        self.layers: dict[str, Seen] = {}
+        self.operations: dict[Any, tuple[str, str]] = {}
+        """Autograd node -> (layer, function that made it)."""
+        self.gradients: dict[int, list[int]] = {}
+        """Tensor index -> indices into `Gather` of the gradients that came back to it."""
+        self.tensor_of: dict[tuple[Any, int], tuple[int, int]] = {}
+        """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
+        self.units: dict[tuple[Any, ...], Units] = {}
+        """By layer, function, producer, number of units and call site."""
+        self.rows: dict[tuple[str, str], tuple[int, int, int, int]] = {}
+        """(layer, producer) of a softmax -> rows, saturated rows, samples, order."""
+        self.gaps: dict[str, None] = {}
+        self.batch_norm_values: int | None = None
+        """Fewest values per channel that a batch norm in training mode saw."""
+        self.failed: tuple[str, str] | None = None
+        """(layer, function) that raised."""
+        self.before = False
+        """Also look at what goes into rectifiers, which costs a copy of each."""
+        self._names = names
+        self._stack: list[str] = []
+        self._phase = ""
+        self._thread = threading.get_ident()
+        self._known: dict[int, tuple[weakref.ref[torch.Tensor], int, int, int]] = {}
+
+    @contextlib.contextmanager
+    def forward(self) -> Iterator[None]:
+        enter = register_module_forward_pre_hook(self._enter)
+        leave = register_module_forward_hook(self._leave, always_call=True)
+        self._phase = "forward"
+        try:
+            with self:
+                yield
+        finally:
+            self._phase = ""
+            enter.remove()
+            leave.remove()
+
+    @contextlib.contextmanager
+    def backward(self) -> Iterator[None]:
+        self._phase = "backward"
+        try:
+            yield
+        finally:
+            self._phase = ""
+
+    @property
+    def layer(self) -> str:
+        """Path of the module that is running."""
+        return self._stack[-1] if self._stack else ""
+
+    def _watching(self) -> bool:
+        if self._phase != "forward":
+            return False  # checkpointing runs forward again during backward
+        if threading.get_ident() != self._thread:
+            self.gaps["a part of forward that runs in another thread"] = None
+            return False
+        return True
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if not self._watching():
+            return
+        name = self._names.get(id(module))
+        if name is None:
+            name = f"{self.layer}.({type(module).__name__})".lstrip(".")
+        seen = self.layers.get(name)
+        if seen is None:
+            seen = self.layers[name] = Seen(type(module).__name__, len(self.layers))
+        seen.calls += 1
+        self._stack.append(name)
+        if isinstance(module, torch.jit.ScriptModule):
+            self.gaps[f"the inside of the ScriptModule {name or type(module).__name__}"] = None
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._watching() or not self._stack:
+            return
+        seen = self.layers[self._stack.pop()]
+        with torch._C.DisableTorchFunction():
+            for leaf in leaves(output):
+                if leaf.differentiable or leaf.tensor.is_floating_point():
+                    self._output(seen, leaf.tensor)
+
+    def _output(self, seen: Seen, tensor: torch.Tensor) -> None:
+        known = self._known.get(id(tensor))
+        if known is not None and known[0]() is tensor and known[1] == _version(tensor):
+            seen.outputs.append(known[2])  # a container hands on what its last child returned: measured once
+            seen.tensors.append(known[3])
+            return
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            self.gaps[f"a torch.func transform (vmap, grad) in {self.layer or 'the model'}"] = None
+            return
+        measured = self.gather.add(tensor)
+        if measured is None:
+            return
+        index = len(self.gradients)
+        self.gradients[index] = []
+        self._known[id(tensor)] = (weakref.ref(tensor), _version(tensor), measured, index)
+        seen.outputs.append(measured)
+        seen.tensors.append(index)
+        node = tensor.grad_fn
+        if node is not None:
+            self.tensor_of[node, tensor.output_nr] = (index, measured)
+            tensor.register_hook(lambda gradient, index=index: self._gradient(index, gradient))  # type: ignore[no-untyped-call]
+
+    def _gradient(self, index: int, gradient: torch.Tensor) -> None:
+        if self._phase == "backward" and gradient is not None:  # a PINN differentiates inside forward
+            with torch._C.DisableTorchFunction():
+                measured = self.gather.add(gradient)
+            if measured is not None:
+                self.gradients[index].append(measured)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if (func.__name__ == "__get__" and self.provenance is None) or not self._watching():
+            return func(*args, **kwargs)
+        function = FUNCTIONS.get(func)
+        relu = function is None and activations.rectifies(func, args)
+        # an in-place activation replaces its input's node: ask who made it before
+        maker = (
+            args[0].grad_fn if (function or relu or func in SOFTMAX) and args and isinstance(args[0], torch.Tensor) else None
+        )
+        before = args[0].detach().clone() if self.before and (function or relu) and isinstance(args[0], torch.Tensor) else None
+        try:
+            out = func(*args, **kwargs)
+        except Exception:
+            self.failed = self.failed or (self.layer, func.__name__)
+            raise
+        if self.provenance is not None:
+            self.provenance.saw(func, args, kwargs, out, self.layer)
+        first = out[0] if isinstance(out, tuple | list) and out else out
+        if isinstance(first, torch.Tensor):
+            if first.grad_fn is not None:
+                self.operations[first.grad_fn] = (self.layer, func.__name__)
+            if function or relu:
+                self._activation(function or FUNCTIONS[torch.relu], first, before, maker, args, kwargs)
+            elif func in SOFTMAX:
+                self._softmax(first, maker, args, kwargs)
+            elif func is torch.nn.functional.batch_norm:
+                self._batch_norm(first, args, kwargs)
+        return out
+
+    def _activation(
+        self, function: activations.Function, out: torch.Tensor, before: torch.Tensor | None, maker: Any, args: Any, kwargs: Any
+    ) -> None:
+        values = out.detach()
+        bounds = function.bounds(args, kwargs)
+        if bounds is None or values.numel() == 0 or values.dim() == 0 or not values.is_floating_point() or values.is_meta:
+            return
+        if torch._C._functorch.is_functorch_wrapped_tensor(values):
+            return
+        producer, made_by = self._producer(maker)
+        axis = activations.unit_axis(values.dim(), made_by)
+        key = (self.layer, function.name, producer, values.shape[axis], *_call_site())
+        units = self.units.get(key)
+        if units is None:
+            units = self.units[key] = Units(self.layer, producer, function, len(self.units) + len(self.rows))
+        units.see(values, axis, bounds)
+        if before is not None:
+            units.see_before(before, axis)
+
+    def _softmax(self, out: torch.Tensor, maker: Any, args: Any, kwargs: Any) -> None:
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        if not isinstance(dim, int) or out.dim() == 0 or out.numel() == 0 or out.is_meta:
+            return
+        rows, saturated = activations.softmax_rows(out.detach(), dim)
+        key = (self.layer, self._producer(maker)[0])
+        before = self.rows.get(key, (0, 0, 0, len(self.units) + len(self.rows)))
+        self.rows[key] = (before[0] + rows, before[1] + saturated, before[2] + out.shape[0], before[3])
+
+    def _producer(self, node: Any) -> tuple[str, str]:
+        """(layer, function) of the linear, convolution or the like whose units an activation sees."""
+        for _ in range(_LOOK_BACK):
+            if node is None:
+                break
+            layer, function = self.operations.get(node, ("", ""))
+            if function.startswith(_PRODUCERS):
+                return layer, function
+            node = next((following for following, _ in node.next_functions if following is not None), None)
+        return "", ""
+
+    def _batch_norm(self, out: torch.Tensor, args: Any, kwargs: Any) -> None:
+        training = kwargs.get("training", args[5] if len(args) > 5 else False)
+        if training and out.dim() > 1:
+            values = out.numel() // max(out.shape[1], 1)
+            self.batch_norm_values = min(values, self.batch_norm_values or values)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _call_site() -> tuple[int, ...]:
+    """Tells two calls on different lines apart, and takes the turns of a loop for one."""
+    frame = sys._getframe(3)
+    site = []
+    for _ in range(3):
+        site.append(frame.f_lasti)
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return tuple(site)

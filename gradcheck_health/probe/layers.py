@@ -1,0 +1,105 @@
+"""From what the instrument saw to the traces of layers, parameters and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from gradcheck_health.probe.activations import SATURATED, SHUT, Units
+from gradcheck_health.probe.instrument import Instrument
+from gradcheck_health.probe.names import NamedParameter, logical
+from gradcheck_health.trace import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
+
+_ONE_SIDED = 0.05
+
+
+def layer_traces(model: nn.Module, watch: Instrument, stats: Sequence[TensorStats]) -> dict[str, LayerTrace]:
+    """Called layers in the order of their first call, then those that were never called."""
+    traces = {}
+    for name, seen in sorted(watch.layers.items(), key=lambda item: item[1].order):
+        gradients = [index for tensor in seen.tensors for index in watch.gradients[tensor]]
+        traces[name] = LayerTrace(
+            name,
+            seen.kind,
+            seen.order,
+            seen.calls,
+            TensorStats.merge([stats[i] for i in seen.outputs]) if seen.outputs else None,
+            TensorStats.merge([stats[i] for i in gradients]) if gradients else None,
+        )
+    for path, module in model.named_modules():
+        name = logical(path)
+        if name not in traces:
+            traces[name] = LayerTrace(name, type(module).__name__, -1, 0)
+    return traces
+
+
+def parameter_traces(
+    named: Sequence[NamedParameter],
+    watch: Instrument,
+    values: Sequence[TensorStats | None],
+    gradients: Sequence[TensorStats | None],
+    unused: frozenset[str],
+) -> dict[str, ParameterTrace]:
+    """In execution order of the owning layers; those of layers that were never called come last, by name."""
+    traces = []
+    for entry, value, gradient in zip(named, values, gradients, strict=True):
+        tensor = entry.tensor
+        seen = watch.layers.get(entry.layer)
+        traces.append(
+            ParameterTrace(
+                name=entry.name,
+                layer=entry.layer,
+                kind=entry.kind,
+                shape=tuple(tensor.shape),
+                dtype=str(tensor.dtype).removeprefix("torch."),
+                trainable=tensor.requires_grad,
+                value=value or TensorStats(tensor.numel(), 0.0, 0.0),
+                gradient=gradient,
+                order=-1 if seen is None else seen.order,
+                aliases=entry.aliases,
+                role=entry.role,
+                followed=entry.name not in unused,
+            )
+        )
+    traces.sort(key=lambda trace: (trace.order < 0, trace.order, trace.name))
+    return {trace.name: trace for trace in traces}
+
+
+def activation_traces(watch: Instrument) -> tuple[ActivationTrace, ...]:
+    """In execution order."""
+    traces = [_units(units) for units in watch.units.values()]
+    traces += [
+        ActivationTrace(layer, "softmax", order, rows, samples, saturated=saturated, producer=producer)
+        for (layer, producer), (rows, saturated, samples, order) in watch.rows.items()
+    ]
+    return tuple(sorted(traces, key=lambda trace: trace.order))
+
+
+def _units(seen: Units) -> ActivationTrace:
+    units = off = saturated = 0
+    one_sided = False
+    if seen.alive is not None:
+        units = seen.alive.numel()
+        off = units - int(seen.alive.sum())
+    if seen.slope is not None and seen.high is not None:
+        units = seen.slope.numel()
+        slope = seen.slope / seen.calls
+        flat = slope < SATURATED
+        saturated, off = int(flat.sum()), int((slope < SHUT).sum())
+        if seen.function.gate and saturated and not off:
+            share = float((seen.high[flat] / seen.calls > 0.5).float().mean())
+            one_sided = share < _ONE_SIDED or share > 1 - _ONE_SIDED
+    return ActivationTrace(
+        seen.layer,
+        seen.function.name,
+        seen.order,
+        units,
+        seen.samples,
+        off,
+        saturated,
+        producer=seen.producer,
+        one_sided=one_sided,
+        on=seen.on,
+        lean=seen.lean,
+    )

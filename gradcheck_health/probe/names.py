@@ -1,0 +1,73 @@
+"""Names of modules and parameters, exactly as in `state_dict`, wrapper prefixes stripped, and what kind of thing they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
+
+
+def logical(name: str) -> str:
+    """`_orig_mod.encoder.0._checkpoint_wrapped_module.weight` -> `encoder.0.weight`."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside `torch.compile`, DDP, DataParallel, FSDP wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__name__ in ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"):
+            inner = getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+@dataclass(frozen=True, slots=True)
+class NamedParameter:
+    """A parameter under its first name."""
+
+    tensor: nn.Parameter
+    name: str
+    layer: str
+    kind: str
+    role: str
+    aliases: tuple[str, ...]
+
+
+def layer_names(model: nn.Module) -> dict[int, str]:
+    """id(module) -> its first name."""
+    return {id(module): logical(name) for name, module in model.named_modules()}
+
+
+def named_parameters(model: nn.Module) -> list[NamedParameter]:
+    """Every parameter once, tied ones under their first name with the others as aliases."""
+    found: dict[int, list[tuple[str, nn.Module, nn.Parameter]]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                full = logical(f"{path}.{key}" if path else key)
+                found.setdefault(id(parameter), []).append((full, module, parameter))
+    named = []
+    for places in found.values():
+        name, module, parameter = places[0]
+        aliases = tuple(dict.fromkeys(alias for alias, _, _ in places[1:] if alias != name))
+        layer = name.rpartition(".")[0]
+        named.append(NamedParameter(parameter, name, layer, type(module).__name__, _role(name, module, parameter), aliases))
+    return named
+
+
+def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
+    key = name.rpartition(".")[2]
+    shape = getattr(parameter, "shape", ())
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        return "embedding"
+    if len(shape) == 0:
+        return "scalar"
+    if len(shape) == 1:
+        return "bias" if "bias" in key or key == "beta" else "scale" if "norm" in type(module).__name__.lower() else "vector"
+    return "bias" if key.startswith("bias") else "weight"

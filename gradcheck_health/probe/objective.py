@@ -1,0 +1,137 @@
+"""Any output becomes gradients to start from.
+
+Without a loss the objective is a random projection, L = sum over samples and leaves of <y, r> / sqrt(elements of y per sample),
+r ~ N(0, 1). A sum or a mean would not do: a softmax or a normalised head is blind to them (a softmax head's rows sum to one
+whatever the weights are). The projection is never computed: r is handed to backward as the gradient of the output leaves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradcheck_health.errors import ModelError, UsageError
+
+AUXILIARY = re.compile("past_key_values|hidden_states|attentions|encoder_last_hidden_state|cache|mems")
+"""Outputs of transformers that no loss is computed from: probed only to see what can be reached at all."""
+_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Where backward starts: tensors, the gradient of each, and how it is called."""
+
+    roots: tuple[torch.Tensor, ...]
+    gradients: tuple[torch.Tensor, ...]
+    kind: str
+    value: float | None = None
+    """The loss, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One tensor in an output."""
+
+    path: str
+    tensor: torch.Tensor
+
+    @property
+    def differentiable(self) -> bool:
+        return self.tensor.requires_grad and (self.tensor.is_floating_point() or self.tensor.is_complex())
+
+
+def leaves(output: Any, path: str = "", depth: int = 0) -> Iterator[Leaf]:
+    """The tensors in any nest of tuples, lists, mappings, dataclasses and plain objects, with the way to reach each."""
+    if isinstance(output, torch.Tensor):
+        yield Leaf(path, output)
+    elif depth >= _DEPTH or output is None or isinstance(output, str | bytes | int | float | torch.nn.Module):
+        return
+    elif isinstance(output, Mapping):
+        named = dataclasses.is_dataclass(output)  # transformers' ModelOutput is both: the attribute is the shorter way
+        for key, item in output.items():
+            yield from leaves(item, f"{path}.{key}" if named else f"{path}[{key!r}]", depth + 1)
+    elif isinstance(output, tuple | list):
+        fields = getattr(output, "_fields", None)
+        for i, item in enumerate(output):
+            yield from leaves(item, f"{path}.{fields[i]}" if fields else f"{path}[{i}]", depth + 1)
+    elif hasattr(output, "__dict__"):
+        for key, item in vars(output).items():
+            if not key.startswith("_"):
+                yield from leaves(item, f"{path}.{key}", depth + 1)
+
+
+def objective(
+    output: Any, *, loss: Callable[[Any], torch.Tensor] | None, batch: int | None, seed: int, every: bool = False
+) -> Objective:
+    """Where backward starts for what forward returned.
+
+    Args:
+        loss: from the output to a scalar, or None: then a model that returns its own loss is taken at its word, and anything
+            else is projected.
+        batch: size of the batch axis, for the scale per sample.
+        seed: of the projection.
+        every: project all leaves, beside a loss of the model's own too (to see which parameters can be reached at all).
+
+    Raises:
+        UsageError: the loss is not a scalar, or it is cut off from the output.
+        ModelError: the output holds no tensor at all.
+    """
+    if loss is not None:
+        return _given(loss(output))
+    found = list(leaves(output))
+    if not found:
+        raise ModelError(
+            f"forward returned a {type(output).__name__} that holds no tensor: return what the loss is computed from"
+        )
+    differentiable = _unique(leaf for leaf in found if leaf.differentiable)
+    if not every:  # a cache that a block hands out would be a way round everything behind that block
+        differentiable = [leaf for leaf in differentiable if not AUXILIARY.search(leaf.path)] or differentiable
+    if not differentiable:  # the whole graph is cut off: backward has nothing to do, and the rules will say why
+        return Objective((), (), "random projection")
+    own = own_loss(differentiable)
+    if own is not None and not every:
+        return Objective((own.tensor,), (torch.ones_like(own.tensor),), "the model's own loss", float(own.tensor.detach()))
+    generator = torch.Generator().manual_seed(seed)
+    gradients = tuple(_projection(leaf.tensor, batch, generator) for leaf in differentiable)
+    return Objective(tuple(leaf.tensor for leaf in differentiable), gradients, "random projection")
+
+
+def own_loss(differentiable: list[Leaf]) -> Leaf | None:
+    """The loss among the outputs: a leaf called loss, or the only leaf if it is a scalar."""
+    for leaf in differentiable:
+        name = leaf.path.rpartition(".")[2].strip("[]'\"")
+        if leaf.tensor.numel() == 1 and leaf.tensor.dim() == 0 and name == "loss" and leaf.tensor.is_floating_point():
+            return leaf
+    only = differentiable[0]
+    return only if len(differentiable) == 1 and only.tensor.dim() == 0 and only.tensor.is_floating_point() else None
+
+
+def _given(value: Any) -> Objective:
+    if not isinstance(value, torch.Tensor) or value.numel() != 1:
+        got = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+        raise UsageError(
+            f"loss= must return a scalar tensor, got {got}: reduce it, e.g. loss=lambda out: criterion(out, target).mean()"
+        )
+    if not value.requires_grad:
+        raise UsageError(
+            "loss= returned a tensor without a gradient: compute it from the model's output, without detach() or no_grad()"
+        )
+    return Objective((value,), (torch.ones_like(value),), "the given loss", float(value.detach()))
+
+
+def _unique(found: Iterable[Leaf]) -> list[Leaf]:
+    return list({id(leaf.tensor): leaf for leaf in found}.values())
+
+
+def _projection(y: torch.Tensor, batch: int | None, generator: torch.Generator) -> torch.Tensor:
+    per_sample = y.numel() / batch if batch and y.dim() and y.shape[0] == batch else y.numel()
+    # drawn in float32 on the CPU whatever the output is: the float64 and the half pass must ask the same question
+    r = torch.randn((*y.shape, 2) if y.is_complex() else y.shape, generator=generator, dtype=torch.float32)
+    r = (torch.view_as_complex(r) if y.is_complex() else r).to(y.device, y.dtype)
+    return r / math.sqrt(max(per_sample, 1.0))

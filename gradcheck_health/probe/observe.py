@@ -1,0 +1,207 @@
+"""`probe`: one forward and one backward pass under observation, written down as a `Trace`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
+from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
+from gradcheck_health.probe.names import layer_names, named_parameters, unwrap
+from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
+from gradcheck_health.probe.passes import backward, call, safe_text
+from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
+from gradcheck_health.probe.statistics import Gather
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import CutPoint, InputsTrace, Nonfinite, OutputTrace, TensorStats, Trace
+
+_ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
+
+
+def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch.Tensor] | None = None) -> Trace:
+    """What one forward and one backward pass show. Call it inside `sandbox(subject.model)`.
+
+    Args:
+        every: project every output leaf, beside a loss that the model returns (see `objective`).
+        followed: take the second, slower look (see `provenance`) and follow these parameters by name.
+
+    Raises:
+        ModelError: forward raised, or returned nothing that holds a tensor.
+        UsageError: `subject.loss` did not return a differentiable scalar.
+    """
+    model = unwrap(subject.model)
+    for parameter in model.parameters():
+        parameter.grad = None
+    gather = Gather()
+    provenance = None if followed is None else Provenance(followed)
+    watch = Instrument(layer_names(model), gather, provenance)
+    with watch.forward():
+        output = call(subject.model, subject.inputs, subject.seed)
+        goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
+    found = list(leaves(output))
+    known = [(leaf, gather.add(leaf.tensor)) for leaf in found]
+    cuts = () if provenance is None else provenance.cuts(output)
+    del output
+    flow = _Flow(goal, watch, gather)
+    error = ""
+    try:
+        with watch.backward():
+            backward(goal)
+    except RuntimeError as raised:
+        error = f"{type(raised).__name__}: {safe_text(raised)}"
+    named = named_parameters(model)
+    unused = frozenset() if provenance is None or followed is None else frozenset(followed) - provenance.used
+    gradients = [None if entry.tensor.grad is None else gather.add(entry.tensor.grad) for entry in named]
+    values = [gather.add(entry.tensor) for entry in named]
+    stats = gather.collect()
+    return Trace(
+        model=type(model).__name__,
+        layers=layer_traces(model, watch, stats),
+        parameters=parameter_traces(named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], unused),
+        activations=activation_traces(watch),
+        flow=flow.points(stats),
+        outputs=tuple(_output(leaf, goal, _at(stats, index)) for leaf, index in known),
+        inputs=InputsTrace(subject.inputs.describe(), subject.inputs.origin, subject.inputs.made_up, subject.inputs.batch),
+        objective=goal.kind,
+        seed=subject.seed,
+        flow_by=flow.by,
+        flow_note=_flow_note(watch),
+        loss=goal.value,
+        training=model.training,
+        half=_half(model),
+        gaps=(*watch.gaps, *flow.gaps),
+        cuts=cuts,
+        nonfinite=() if provenance is None else tuple(provenance.nonfinite),
+        backward_error=error,
+    )
+
+
+class _Flow:
+    """The cut points of the graph and the gradients that cross them."""
+
+    def __init__(self, goal: Objective, watch: Instrument, gather: Gather) -> None:
+        self.by = "cut points"
+        self.gaps: list[str] = []
+        self._watch, self._gather = watch, gather
+        self._points: list[tuple[str, str, str | None, list[int], int | None]] = []
+        roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
+        graph = graphs.walk(roots) if roots else None
+        if graph is None:
+            if roots:
+                self.by = "module outputs"
+                self.gaps.append(
+                    f"the autograd graph: more than {graphs.NODE_CAP} nodes, so the flow is read off module outputs"
+                )
+            return
+        self._audit(graph)
+        if watch.provenance is not None:
+            self._watch_backward(graph, watch.provenance)
+        layer = ""
+        for position in reversed(graphs.cut_points(graph, below_loss=goal.kind != "random projection")):
+            node = graph.nodes[position]
+            layer = watch.operations.get(node, (layer, ""))[0]
+            source = None if watch.provenance is None else watch.provenance.sources.get(node)
+            self._points.append((layer, node.name().removesuffix("Backward0"), source, *self._observe(node)))
+        self._points.reverse()
+
+    def _observe(self, node: Any) -> tuple[list[int], int | None]:
+        """Where the gradient that arrives at a node will be found, and the output's index where it was measured."""
+        known = self._watch.tensor_of.get((node, 0))
+        if known is not None and (node, 1) not in self._watch.tensor_of:
+            return self._watch.gradients[known[0]], known[1]
+        arrived: list[int] = []
+
+        def measure(gradients: tuple[torch.Tensor | None, ...]) -> None:
+            for gradient in gradients:
+                if gradient is not None and (index := self._gather.add(gradient)) is not None:
+                    arrived.append(index)
+
+        node.register_prehook(measure)
+        return arrived, None if known is None else known[1]
+
+    def _watch_backward(self, graph: graphs.Graph, provenance: Provenance) -> None:
+        """Note the first node that makes NaN or Inf out of a finite gradient."""
+
+        def hook(node: Any) -> Any:
+            def check(made: tuple[Any, ...], given: tuple[Any, ...]) -> None:
+                if any(found.phase == "backward" for found in provenance.nonfinite):
+                    return
+                kinds = [kind for gradient in made if (kind := nonfinite_kind(gradient))]
+                if kinds and not any(nonfinite_kind(gradient) for gradient in given):
+                    layer, op = self._watch.operations.get(node, ("", node.name()))
+                    provenance.nonfinite.append(Nonfinite("backward", op, layer, provenance.sources.get(node), kinds[0]))
+
+            return check
+
+        for node in graph.nodes[1:]:
+            if not hasattr(node, "variable"):
+                node.register_hook(hook(node))
+
+    def _audit(self, graph: graphs.Graph) -> None:
+        """Activations that the graph has and the function mode did not see are a gap, never passed in silence."""
+        unseen = [node for node in graph.nodes[1:] if node not in self._watch.operations]
+        count = sum(node.name() in _ACTIVATION_NODES for node in unseen)
+        if count:
+            self.gaps.append(f"the units of {count} activation{'s' if count > 1 else ''} inside fused or scripted operations")
+        custom = sorted(
+            {
+                type(node).__name__.removesuffix("Backward")
+                for node in graph.nodes[1:]
+                if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls")
+            }
+        )
+        self.gaps += [f"the inside of the custom autograd.Function {name}" for name in custom]
+
+    def points(self, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+        if self.by == "module outputs":
+            return _module_flow(self._watch, stats)
+        found = []
+        for layer, op, source, arrived, output in self._points:
+            if arrived:
+                gradient = TensorStats.merge([stats[i] for i in arrived])
+                norm = gradient.norm if gradient.finite else float("nan")
+                found.append(CutPoint(layer, op, norm, None if output is None else stats[output].rms, source))
+        return tuple(found)
+
+
+def _module_flow(watch: Instrument, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+    found = []
+    for name, seen in sorted(watch.layers.items(), key=lambda item: item[1].order):
+        arrived = [i for tensor in seen.tensors for i in watch.gradients[tensor]]
+        if arrived and not any(other.startswith(f"{name}.") for other in watch.layers) and name:
+            norm = TensorStats.merge([stats[i] for i in arrived]).norm
+            found.append(CutPoint(name, seen.kind, norm, TensorStats.merge([stats[i] for i in seen.outputs]).rms))
+    return tuple(found)
+
+
+def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:
+    return None if index is None else stats[index]
+
+
+def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None) -> OutputTrace:
+    probed = any(root is leaf.tensor for root in goal.roots) or goal.kind == "the given loss"
+    taken = "auxiliary" if AUXILIARY.search(leaf.path) else "the model's own loss was taken instead"
+    why = "" if probed else taken if leaf.differentiable else "carries no gradient"
+    dtype = str(leaf.tensor.dtype).removeprefix("torch.")
+    return OutputTrace(leaf.path, tuple(leaf.tensor.shape), dtype, probed, why, stats)
+
+
+def _flow_note(watch: Instrument) -> str:
+    values = watch.batch_norm_values
+    if values is None or values >= BATCH_NORM_VALUES:
+        return ""
+    return (
+        f"a batch norm in training mode saw {values} values a channel: with fewer than {BATCH_NORM_VALUES} its gradient says "
+        "nothing about the model (give a larger batch, or model.eval())"
+    )
+
+
+def _half(model: nn.Module) -> bool:
+    with contextlib.suppress(StopIteration):
+        return next(p.dtype for p in model.parameters() if p.is_floating_point()) in (torch.float16, torch.bfloat16)
+    return False

@@ -1,0 +1,129 @@
+"""One forward and one backward pass, bare or under observation."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.errors import GradhealthError, ModelError
+from gradcheck_health.probe.names import layer_names, unwrap
+from gradcheck_health.probe.objective import Objective, objective
+from gradcheck_health.probe.subject import Subject
+
+
+def fresh(value: Any) -> Any:
+    """The same nest with every tensor cloned, so that a model that works in place cannot spoil the batch."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(fresh(item) for item in value))
+    if isinstance(value, tuple | list):
+        return type(value)(fresh(item) for item in value)
+    if isinstance(value, dict):
+        copied = {key: fresh(item) for key, item in value.items()}
+        return copied if type(value) is dict else _like(value, copied)
+    return value
+
+
+def _like(value: dict[Any, Any], copied: dict[Any, Any]) -> Any:
+    try:
+        return type(value)(copied)
+    except Exception:  # noqa: BLE001 - some mapping of the user's with a constructor of its own
+        return copied
+
+
+def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
+    """The model's output on a fresh copy of the batch, every random draw from `seed`.
+
+    Raises:
+        ModelError: forward raised; says what, in which layer and on which line.
+    """
+    torch.manual_seed(seed)
+    with contextlib.ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:  # no hook fires inside compiled code, and no error says so
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
+        try:
+            with torch.enable_grad():
+                return model(*args, **kwargs)
+        except GradhealthError:
+            raise
+        except Exception as error:
+            raise ModelError(_forward_failed(model, inputs, error)) from error
+
+
+def forward_backward(subject: Subject, *, every: bool = False) -> Objective:
+    """A bare pass: afterwards the parameters hold their gradients. Same arguments as `objective`."""
+    for parameter in subject.model.parameters():
+        parameter.grad = None
+    output = call(subject.model, subject.inputs, subject.seed)
+    goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
+    backward(goal)
+    return goal
+
+
+def backward(goal: Objective) -> None:
+    if goal.roots:
+        torch.autograd.backward(goal.roots, goal.gradients)
+
+
+def user_frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
+    """The frames of an error that lie outside torch and this package, innermost first."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if is_user_file(frame.filename):
+            yield frame
+
+
+CALLER = __file__
+"""What lies further out than this file on the stack is not part of forward."""
+_OURS = __file__.rpartition("passes")[0]
+_TORCH = torch.__file__.rpartition("__init__")[0]
+
+
+def is_user_file(filename: str) -> bool:
+    """Not a file of torch's, of the probe's, or without a file at all."""
+    return not filename.startswith((_TORCH, _OURS, "<"))
+
+
+def safe_text(error: BaseException) -> str:
+    """`str(error)`, also where that raises in its turn."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - it is the user's
+        text = "(its text could not be made)"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines)[:500]
+
+
+def _forward_failed(model: nn.Module, inputs: Inputs, error: Exception) -> str:
+    name = type(unwrap(model)).__name__
+    lines = [f"{name}.forward raised {type(error).__name__}: {safe_text(error)}"]
+    layer = _failing_layer(model, error)
+    frame = next(user_frames(error), None)
+    where = [layer] if layer else []
+    where += [f"{frame.filename}:{frame.lineno}"] if frame else []
+    if where:
+        lines.append(f"  at      {', '.join(where)}")
+    lines.append(f"  inputs  {inputs.describe()} ({inputs.origin})")
+    if inputs.made_up:
+        lines.append("  help    these inputs were made up: pass inputs= if the model needs others")
+    return "\n".join(lines)
+
+
+def _failing_layer(model: nn.Module, error: Exception) -> str:
+    """Path of the innermost module whose call is on the error's stack."""
+    names, found = layer_names(unwrap(model)), ""
+    step = error.__traceback__
+    while step is not None:
+        owner = step.tb_frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and names.get(id(owner)):
+            found = f"{names[id(owner)]} ({type(owner).__name__})"
+        step = step.tb_next
+    return found

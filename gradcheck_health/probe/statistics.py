@@ -1,0 +1,107 @@
+"""One-pass statistics of tensors.
+
+On the CPU a dot product and `aminmax` are both bound by memory and give the norm, the extremes, and exact answers to "all
+zero?" and "all finite?"; what float32 cannot hold is measured again in float64, there and then. On an accelerator nothing
+waits: the results stay 0-d tensors until `Gather.collect` moves all of them to the host at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gradcheck_health.trace import TensorStats
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The dense, real, floating values of a tensor, detached; None if it has none (integers, quantised, on meta)."""
+    tensor = tensor.detach()
+    if hasattr(tensor, "to_local"):  # DTensor: the local shard
+        tensor = tensor.to_local()
+    if tensor.layout in (torch.sparse_coo, torch.jagged) or tensor.is_nested:
+        tensor = (tensor.coalesce() if tensor.layout == torch.sparse_coo else tensor).values()
+    elif tensor.layout != torch.strided:
+        tensor = tensor.values()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if not tensor.is_floating_point() or tensor.is_meta:
+        return None
+    return tensor if tensor.element_size() > 1 else tensor.float()  # float8 has no arithmetic
+
+
+def exact(tensor: torch.Tensor) -> TensorStats:
+    """Statistics in float64, non-finite entries counted. Several passes: for the suspicious few."""
+    wide = tensor.double()
+    finite = wide[torch.isfinite(wide)]
+    largest = float(finite.abs().max()) if finite.numel() else 0.0
+    # scaled by the largest: squares of values below 1e-160 would vanish even in float64
+    norm = largest * float(torch.linalg.vector_norm(finite / largest)) if largest else 0.0
+    return TensorStats(
+        numel=tensor.numel(),
+        rms=norm / math.sqrt(finite.numel()) if finite.numel() else 0.0,
+        max=largest,
+        nan=int(torch.isnan(wide).sum()),
+        inf=int(torch.isinf(wide).sum()),
+    )
+
+
+def measure(tensor: torch.Tensor) -> TensorStats:
+    """Statistics of a dense real tensor on the CPU: `exact` wherever one float32 pass would lie."""
+    numel = tensor.numel()
+    if numel == 0:
+        return TensorStats(0, 0.0, 0.0)
+    low, high = torch.aminmax(tensor)
+    largest = max(-low.item(), high.item())
+    square = _square_norm(tensor).item()
+    if largest == 0.0 and not math.isnan(square):
+        return TensorStats(numel, 0.0, 0.0)
+    # squares of what lies below 1e-15 are denormal or gone in float32, their sum above 1e38 is infinite
+    if not (1e-30 < square < 1e38) or not math.isfinite(largest):
+        return exact(tensor)
+    return TensorStats(numel, math.sqrt(square / numel), largest)
+
+
+def _square_norm(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype in (torch.float32, torch.float64) and tensor.is_contiguous():
+        flat = tensor.view(-1)
+        return torch.dot(flat, flat)
+    norm: torch.Tensor = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+    return norm.square()
+
+
+class Gather:
+    """Statistics of many tensors; `collect` gives them all, in the order of `add`, with one move to the host."""
+
+    def __init__(self) -> None:
+        self._known: list[TensorStats | None] = []
+        self._numels: list[int] = []
+        self._waiting: list[torch.Tensor] = []
+
+    def add(self, tensor: torch.Tensor) -> int | None:
+        """Measure a tensor; returns its index in `collect()`, or None if it holds no floating values."""
+        values = plain(tensor)
+        if values is None:
+            return None
+        if values.device.type == "cpu" or values.numel() == 0:
+            self._known.append(measure(values))
+        else:
+            low, high = torch.aminmax(values)
+            norm = torch.linalg.vector_norm(
+                values, dtype=torch.float64
+            )  # bound by memory there, and neither under- nor overflows
+            self._waiting.append(torch.stack((norm, low.double(), high.double())))
+            self._numels.append(values.numel())
+            self._known.append(None)
+        return len(self._known) - 1
+
+    def collect(self) -> list[TensorStats]:
+        rows = iter(zip(self._numels, torch.stack(self._waiting).tolist(), strict=True)) if self._waiting else iter(())
+        return [stats if stats is not None else _from_row(*next(rows)) for stats in self._known]
+
+
+def _from_row(numel: int, row: list[float]) -> TensorStats:
+    norm, low, high = row
+    nan, inf = int(math.isnan(low) or math.isnan(high)), int(math.isinf(low) or math.isinf(high))
+    largest = 0.0 if nan or inf else max(-low, high)
+    return TensorStats(numel, 0.0 if nan or inf else norm / math.sqrt(numel), largest, nan, inf)

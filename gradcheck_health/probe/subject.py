@@ -1,0 +1,32 @@
+"""What is examined: a model, what it is fed, and how the question is asked again under other conditions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.batch import Inputs
+
+Loss = Callable[[Any], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model with its inputs and objective; facts are measured on variations of it."""
+
+    model: nn.Module
+    inputs: Inputs
+    loss: Loss | None = None
+    seed: int = 0
+    rounds: int = 5
+    rebuild: Callable[[int], Subject] | None = None
+    """seed -> the same model, initialised anew; None for a fixed model."""
+
+    def reseeded(self, seed: int) -> Subject:
+        """The same weights under another batch and projection."""
+        return dataclasses.replace(self, inputs=self.inputs.another(seed), seed=seed)

@@ -1,0 +1,156 @@
+"""What the rules concluded: findings, and the report that holds them."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradcheck_health.codec import decode, encode
+from gradcheck_health.trace import Trace
+
+SCHEMA = 1
+
+
+class Severity(str, enum.Enum):
+    """As in SARIF. An error fails an assertion; a warning is likely harmful; a note is worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def rank(self) -> int:
+        """0 is the worst."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a rule yields when it cannot decide: measure one more fact, then ask again."""
+
+    fact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A layer, parameter or operation, and where its source stands."""
+
+    name: str
+    kind: str = ""
+    source: str | None = None
+    """`file:line`."""
+    note: str = ""
+    """What is special about it: "never called", "Adam state"."""
+
+    def __str__(self) -> str:
+        inside = ", ".join(part for part in (self.kind, self.note) if part)
+        text = f"{self.name or 'the model itself'} ({inside})" if inside else self.name or "the model itself"
+        return f"{text}, {self.source}" if self.source else text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One cause of ill health: what, where, got, allowed, why, and what to do."""
+
+    rule: str
+    severity: Severity
+    message: str
+    """One line, with the number that was got and the bound."""
+    places: tuple[Place, ...] = ()
+    """The frontier, worst first: where it starts, not everything that it touches."""
+    details: tuple[tuple[str, str], ...] = ()
+    """Labelled lines in the order to print: starts / at, because, confirmed, measured, help."""
+    got: float | None = None
+    bound: float | None = None
+    suppressed: str | None = None
+    """The reason why a person accepted it; None if nobody did."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an ignore pattern is matched against."""
+        return tuple(place.name for place in self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict on one model."""
+
+    model: str
+    target: str | None
+    """What a person typed to name it, "model.py:Net"; None when the object was handed over."""
+    findings: tuple[Finding, ...]
+    """Worst first; those that a person accepted are among them, with their reason in `suppressed`."""
+    trace: Trace
+    rules: tuple[str, ...]
+    """Names of the rules that ran."""
+    seed: int = 0
+    rounds: int = 1
+    """How many times the model was looked at: 1 on the healthy path, more where a verdict was confirmed."""
+    fail_on: Severity = Severity.ERROR
+    unmatched: tuple[str, ...] = ()
+    """Ignore entries that matched no finding of a rule that ran."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Versions, device and dtype: what a person needs to repeat it."""
+
+    @property
+    def active(self) -> tuple[Finding, ...]:
+        """The findings that nobody accepted."""
+        return tuple(finding for finding in self.findings if finding.suppressed is None)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings at or above `fail_on`."""
+        return tuple(finding for finding in self.active if finding.severity.rank <= self.fail_on.rank)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.active)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strict JSON values; the schema is shipped as `gradcheck_health/formats/report.schema.json`."""
+        return {"schema": SCHEMA, "ok": self.ok, **encode(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: another schema version, or a missing or unknown field.
+        """
+        found = data.get("schema")
+        if found != SCHEMA:
+            raise ValueError(
+                f"a report of schema {found!r}, this version reads schema {SCHEMA}: write it again with this version"
+            )
+        decoded: Report = decode(cls, {key: value for key, value in data.items() if key not in ("schema", "ok")}, "report")
+        return decoded
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), allow_nan=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        return cls.from_dict(json.loads(text))
+
+
+class UnhealthyGradientsError(AssertionError):
+    """Raised by `assert_gradients_healthy`; carries the whole report."""
+
+    __module__ = "gradcheck_health"  # where people import it from, and what a traceback shows
+
+    def __init__(self, text: str, report: Report) -> None:
+        super().__init__(text)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[UnhealthyGradientsError], tuple[str, Report]]:
+        # an exception is pickled with the arguments of its base; test runners send it between processes
+        return type(self), (str(self), self.report)

@@ -1,0 +1,86 @@
+"""The rules: one file each, one function of a `Trace` in it. A file that is present is a rule that is present.
+
+Rules come from three places: the files of this folder, the entry point group `gradhealth.rules` of installed packages, and
+what a person adds (`extra_rules`). A rule's name is its function's name in kebab-case; its options are the keyword-only
+parameters; its documentation is the docstring.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from gradcheck_health.errors import UsageError, did_you_mean, told
+from gradcheck_health.report import Finding, Need
+
+RuleFunction = Callable[..., Iterator[Finding | Need]]
+ENTRY_POINTS = "gradhealth.rules"
+
+
+def names() -> tuple[str, ...]:
+    """The built-in rules, sorted, by their file names: none is imported."""
+    stems = (path.stem for path in Path(__file__).parent.glob("*.py"))
+    return tuple(sorted(stem.replace("_", "-") for stem in stems if not stem.startswith("_")))
+
+
+def load(extra: Sequence[str | RuleFunction] = ()) -> dict[str, RuleFunction]:
+    """Every rule by its name: the built-in ones, those of installed packages, then `extra`.
+
+    Args:
+        extra: functions, or "package.module:function".
+
+    Raises:
+        UsageError: a rule cannot be imported, or two have the same name.
+    """
+    found = builtin()
+    for rule in (*installed(), *extra):
+        function = _import(rule) if isinstance(rule, str) else rule
+        if not inspect.isroutine(function):
+            raise UsageError(
+                f"extra rule {rule!r}: got a {type(function).__name__}; allowed: a function of a Trace, or its name"
+            )
+        name = function.__name__.replace("_", "-")
+        if found.setdefault(name, function) is not function:
+            raise UsageError(
+                f"two rules are called {name!r}: one in {found[name].__module__}, one in {function.__module__}; rename one"
+            )
+    return found
+
+
+def builtin() -> dict[str, RuleFunction]:
+    """The rules of this folder by name."""
+    modules = {name: name.replace("-", "_") for name in names()}
+    return {name: getattr(importlib.import_module(f"{__name__}.{stem}"), stem) for name, stem in modules.items()}
+
+
+def installed() -> tuple[str, ...]:
+    """Where the rules of installed packages stand, "package.module:function", sorted; none is imported."""
+    # costs 20 ms and a walk over site-packages: only a run that applies rules pays for it
+    from importlib.metadata import entry_points
+
+    return tuple(sorted(point.value for point in entry_points(group=ENTRY_POINTS)))
+
+
+def options(rule: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    """The options of a rule: its keyword-only parameters."""
+    parameters = inspect.signature(rule).parameters
+    return {name: entry for name, entry in parameters.items() if entry.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _import(where: str) -> RuleFunction:
+    module_name, _, attribute = where.partition(":")
+    if not attribute:
+        raise UsageError(f"extra rule {where!r}: write package.module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise UsageError(f"extra rule {where!r}: {module_name} cannot be imported: {told(error)}") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        functions = [name for name, value in vars(module).items() if callable(value)]
+        raise UsageError(
+            f"extra rule {where!r}: {module_name} has no function {attribute!r}{did_you_mean(attribute, functions)}"
+        )
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,110 @@
+"""The graph is cut between a used layer and the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Cut, Trace
+from gradcheck_health.zeros import Why, cut_of, needs, suspects, why
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HELP = {
+    "detach": "remove detach(), or freeze what lies before it with requires_grad_(False)",
+    "data": "use the tensor itself instead of .data",
+    "no_grad": "compute it outside of torch.no_grad(), or freeze what lies before it with requires_grad_(False)",
+    "argmax": "use softmax (or a straight-through estimator) where the choice has to be learnt",
+    "multinomial": "use rsample(), Gumbel-softmax, or a score-function loss",
+    "tensor": "torch.tensor(x) copies values without their graph: use x itself, or torch.stack",
+}
+_NUMPY = "stay in torch: values that pass through Python or numpy lose their graph"
+_FLAT = "its derivative is zero everywhere: use a straight-through estimator, x + (round(x) - x).detach()"
+_PYTHON = ("numpy", "tolist", "item", "__array__", "__float__", "__int__", "__bool__", "__index__")
+_ROUNDING = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fix", "floor_divide")
+
+
+def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
+    """An operation cuts layers off from the output: values pass, gradients do not.
+
+    What it does: names the operation and the line (detach, no_grad, .data, numpy, torch.tensor, argmax, round, sign,
+    a comparison, sampling) behind which trainable parameters get no gradient, although the output depends on them.
+
+    Why it is bad: everything before the cut stays at its initial values, and the loss still falls, because the rest
+    learns.
+
+    How it is measured: the values of parameters whose gradient is missing or exactly zero in all of several passes
+    are followed through every operation; a cut is where a gradient could flow back from the inputs, and no longer
+    from the result.
+
+    When it is legitimate: a straight-through estimator or a stop-gradient leaves another way for the gradient, and is
+    not reported. A backbone that is frozen on purpose should say so with requires_grad_(False).
+
+    How to fix: remove the cut, or use a differentiable relaxation, or freeze what lies before it.
+
+    How to silence: ignore={"cut-gradient:backbone.*": "features are precomputed"}.
+    """
+    lost = [*suspects(trace, zeros=False), *suspects(trace, zeros=True)]
+    if not lost:
+        return
+    missing = needs(trace, zeros=False)
+    if missing:
+        yield from missing
+        return
+    groups: dict[Cut, list[str]] = {}
+    for parameter in lost:
+        if why(trace, parameter) is Why.CUT and (cut := cut_of(trace, parameter.name)) is not None:
+            groups.setdefault(cut, []).append(parameter.name)
+    for cut, names in groups.items():
+        yield _finding(trace, cut, names)
+
+
+def _finding(trace: Trace, cut: Cut, names: list[str]) -> Finding:
+    op = cut.op.strip("_")
+    layer = trace.layers.get(cut.layer)
+    where = Place(cut.layer, layer.kind if layer else "", cut.source, cut.op)
+    help_ = _HELP.get(op) or (_NUMPY if cut.op in _PYTHON else _FLAT if op in _ROUNDING else "its result carries no gradient")
+    trainable = sum(p.trainable for p in trace.parameters.values())
+    return Finding(
+        rule="cut-gradient",
+        severity=Severity.ERROR,
+        message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the output (0 allowed)",
+        places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
+        details=(("starts", str(where)), ("at", _some(names)), ("help", help_)),
+        got=float(len(names)),
+        bound=0.0,
+    )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _source(trace: Trace, name: str) -> str | None:
+    seen = (*trace.facts["detailed"], trace)[0]
+    return seen.parameters[name].source
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Detached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Linear(8, 8)
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            code: torch.Tensor = self.head(self.encoder(x).detach())
+            return code
+
+    return Detached()

@@ -1,0 +1,142 @@
+"""Units that pass no gradient on any sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from gradcheck_health.odds import binomial_tail, lower_share, student_tail
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import ActivationTrace, Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WARNING, ERROR = 0.5, 0.95
+CLIPPED = ("hardtanh", "hardsigmoid")
+"""Clamped at both ends: saturated-activation speaks of them."""
+_SAMPLES = 256
+_ODDS = 1e-4
+_HELP = "lower its bias or learning rate, use He initialisation, LeakyReLU or GELU, or normalise before the activation"
+
+
+def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = "*") -> Iterator[Finding | Need]:
+    """Units of a ReLU-like activation are off for every input: their derivative is 0, and they cannot recover.
+
+    What it does: counts, layer by layer, the units (channels of a convolution, features of a linear layer) whose
+    activation has a derivative of 0 at every sample and every position.
+
+    Why it is bad: nothing flows through a dead unit, so nothing before it learns from it. 20 to 99 % dead units still
+    train, slowly; a whole dead layer stops everything before it.
+
+    How it is measured: over at least 256 samples, as a share of the units (Clopper-Pearson bound of 99 %) less the
+    share that is always on: in deep layers the inputs resemble each other, and 31 % of a sound He network's units are
+    off on 32 inputs at layer 20, but as many are never off. Chance deaths are told from true ones by a t test of the
+    units' mean pre-activations, and units behind a zero initialisation by slightly perturbed weights, under which
+    they wake up. Above 0.5 a warning, above 0.95 or a whole layer an error; a max_fraction that you set is a bound,
+    and crossing it an error. Works for nn.ReLU, F.relu, relu_, clamp(min=0), maximum(x, 0), ReLU6, hardswish.
+
+    When it is legitimate: units pruned on purpose.
+
+    How to fix: a smaller learning rate or bias, He initialisation, LeakyReLU, PReLU, ELU or GELU, a normalisation
+    before the activation.
+
+    How to silence: ignore={"dead-unit:decoder.*": "the reason"}; layers= narrows it to a pattern of names.
+    """
+    limit = WARNING if max_fraction is None else max_fraction
+    chosen = [a for a in trace.activations if a.units and a.function not in (*CLIPPED, "softmax") and _matches(a, layers)]
+    if not any(a.off > limit * a.units for a in chosen):
+        return
+    missing = [fact for fact in ("more_samples", "kicked") if fact not in trace.facts]
+    if missing:
+        yield from map(Need, missing)
+        return
+    counted = (*trace.facts["more_samples"], trace)[0]
+    found = []
+    for a in counted.activations:
+        if a.units and a.function not in (*CLIPPED, "softmax") and _matches(a, layers) and a.off > limit * a.units:
+            share = max(0.0, lower_share(a.off, a.units) - a.on / a.units)
+            whole = a.off == a.units
+            enough = a.samples >= _SAMPLES or not counted.inputs.made_up
+            if enough and not _by_chance(a) and not _wakes_up(trace, a, limit) and (share > limit or whole):
+                found.append((whole or share > ERROR or max_fraction is not None, a))
+    if not found:
+        return
+    if "detailed" not in trace.facts:
+        yield Need("detailed")
+        return
+    for severity in (Severity.ERROR, Severity.WARNING):
+        members = [entry for entry in found if entry[0] is (severity is Severity.ERROR)]
+        if members:
+            yield _finding(trace, severity, members, limit)
+
+
+def _wakes_up(trace: Trace, a: ActivationTrace, limit: float) -> bool:
+    """Its input was exactly zero: a zero initialisation before it, from which the first step leads away."""
+    key = (a.layer, a.function, a.producer, a.units, a.order)
+    kicked = [
+        b
+        for one in trace.facts["kicked"]
+        for b in one.activations
+        if key == (b.layer, b.function, b.producer, b.units, b.order)
+    ]
+    return any(b.off <= limit * b.units for b in kicked)
+
+
+def _by_chance(a: ActivationTrace) -> bool:
+    """Units that alike inputs keep off lie on both sides of zero: as many are always on, and their means do not lean."""
+    if binomial_tail(a.off, a.off + a.on, 0.5) < _ODDS:
+        return False
+    return a.lean > 0 or student_tail(-a.lean, a.units - 1) > _ODDS
+
+
+def _matches(activation: ActivationTrace, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in (activation.layer, activation.producer))
+
+
+def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
+    """The layer whose units they are, and the module that applies the function if it does nothing else."""
+    names = [name for name in (a.producer, a.layer) if name] or [""]
+    if len(names) == 2 and (names[0] == names[1] or names[0].startswith(f"{names[1]}.")):
+        names = names[:1]
+    found = []
+    for i, name in enumerate(names):
+        layer = trace.layers.get(name)
+        found.append(Place(name, layer.kind if layer else "", layer.source if layer else None, "" if i else note))
+    return found
+
+
+def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, ActivationTrace]], limit: float) -> Finding:
+    seen = (*trace.facts["detailed"], trace)[0]
+    # the first dead layer on the way forward: behind a wholly dead one the others get nothing but a constant
+    first = members[0][1]
+    places = [place for _, a in members for place in unit_places(seen, a, f"{a.function}, {a.off} of {a.units} off")]
+    worst = max(a.off / a.units for _, a in members)
+    because = (
+        f"the derivative of {first.function} was 0 at every one of {first.samples} samples; chance would leave as many units "
+        f"always on, and {first.on} are"
+    )
+    return Finding(
+        rule="dead-unit",
+        severity=severity,
+        message=f"{worst:.0%} of the units of {places[0].name or first.function} are dead (at most {limit:.0%} allowed)",
+        places=tuple(places),
+        details=(("because", because), ("help", _HELP)),
+        got=worst,
+        bound=limit,
+    )
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+
+
+def sick() -> nn.Module:
+    from torch import nn
+
+    middle = nn.Linear(64, 64)
+    nn.init.constant_(middle.bias, -20.0)
+    return nn.Sequential(nn.Linear(16, 64), nn.ReLU(), middle, nn.ReLU(), nn.Linear(64, 4))

@@ -1,0 +1,73 @@
+"""Backward itself raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HELP = (
+    ("inplace", "an in-place operation overwrote what backward needs: x = x + y instead of x += y, or clone() first"),
+    (
+        "second time",
+        "something computed in an earlier pass is used again: detach() what is cached between calls, or compute it anew",
+    ),
+)
+
+
+def failed_backward(trace: Trace) -> Iterator[Finding | Need]:
+    """Backward raises an error, so that the model cannot be trained at all.
+
+    What it does: reports what torch raised when the gradient was asked for.
+
+    Why it is bad: training stops at the first step.
+
+    How it is measured: one backward pass.
+
+    When it is legitimate: models that are only ever used for inference; there is no gradient to be healthy then.
+
+    How to fix: mostly an in-place operation on a tensor that backward needs, or a cached tensor from an earlier pass.
+
+    How to silence: ignore={"failed-backward": "inference only"}.
+    """
+    if trace.backward_error:
+        text = next(
+            (hint for key, hint in _HELP if key in trace.backward_error),
+            "run loss.backward() under torch.autograd.detect_anomaly()",
+        )
+        yield Finding(
+            rule="failed-backward",
+            severity=Severity.ERROR,
+            message="backward raised an error: the model cannot be trained",
+            places=(Place("", trace.model),),
+            details=(("because", trace.backward_error), ("help", text)),
+        )
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(inplace=True))
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.sigmoid(self.fc(x))
+            z = y * 2
+            y += 1
+            return z + y.square()
+
+    return InPlace()

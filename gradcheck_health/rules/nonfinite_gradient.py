@@ -1,0 +1,142 @@
+"""NaN or Inf on the way forward or back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Nonfinite, Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HELP = {
+    "log": "add an epsilon inside: log(x + eps), or use log_softmax / log1p",
+    "sqrt": "add an epsilon inside: its derivative at 0 is infinite, sqrt(x + eps)",
+    "norm": "the derivative of a norm at 0 is not defined: add an epsilon, or use torch.nn.functional.normalize(eps=)",
+    "div": "add an epsilon to the denominator, or clamp it away from 0",
+    "exp": "subtract the maximum first (softmax, logsumexp), or clamp the exponent",
+    "pow": "clamp the base away from 0 where the exponent is below 1",
+    "std": "the derivative of std at 0 is not defined: add an epsilon to the variance",
+    "acos": "clamp the argument inside (-1, 1): the derivative at the ends is infinite",
+}
+_ALIASES = {
+    "rsqrt": "sqrt",
+    "truediv": "div",
+    "true_divide": "div",
+    "reciprocal": "div",
+    "log2": "log",
+    "log10": "log",
+    "asin": "acos",
+}
+
+
+def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
+    """NaN or Inf appears in a gradient, an output or a weight.
+
+    What it does: looks for NaN and Inf in every gradient, layer output and parameter, and names the first operation
+    that made one out of finite values, in forward or in backward.
+
+    Why it is bad: one NaN reaches every weight in one step, and nothing brings the model back.
+
+    How it is measured: exactly, on all entries. Inf in the forward pass alone is no fault (masks are filled with it);
+    an error needs a non-finite gradient, NaN in an output, or NaN in a weight. In half precision Inf is called
+    overflow.
+
+    When it is legitimate: never in a gradient. In the first steps of a loss scaler Inf is normal, and not judged
+    here.
+
+    How to fix: an epsilon inside log, sqrt, norm and division; logsumexp instead of exp; torch.where on the *input*
+    of the dangerous operation, not on its result; float32 or bfloat16 where float16 overflows.
+
+    How to silence: ignore={"nonfinite-gradient": "the reason"}.
+    """
+    weights = [p for p in trace.parameters.values() if not p.value.finite]
+    gradients = [p for p in trace.parameters.values() if p.gradient is not None and not p.gradient.finite]
+    layers = [x for x in trace.layers.values() if x.output_gradient is not None and not x.output_gradient.finite]
+    outputs = [out for out in trace.outputs if out.stats is not None and out.stats.nan]
+    if not (weights or gradients or layers or outputs):
+        return
+    if "detailed" not in trace.facts:
+        yield Need("detailed")
+        return
+    seen = (*trace.facts["detailed"], trace)[0]
+    if weights:
+        places = tuple(Place(p.name, p.kind, seen.parameters[p.name].source, "the weight itself") for p in weights)
+        yield _finding(
+            f"{len(weights)} parameters hold NaN or Inf before the first pass (0 allowed)",
+            places,
+            trace,
+            "initialise or load them again",
+        )
+        return
+    for origin in seen.nonfinite[:1]:
+        yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin))
+        return
+    places = tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in gradients[::-1])
+    places = places or tuple(Place(x.name, x.kind) for x in layers) or tuple(Place(f"output{out.path}") for out in outputs)
+    yield _finding(
+        f"NaN or Inf arrives in {len(places)} places, first where named (0 allowed)",
+        places,
+        trace,
+        "look at the operation before it",
+    )
+
+
+def _message(origin: Nonfinite) -> str:
+    what = {"nan": "NaN", "inf": "Inf", "overflow": "overflow to Inf in half precision"}[origin.what]
+    where = "the derivative of " if origin.phase == "backward" else ""
+    return f"{where}{origin.op} makes {what} out of finite values in {origin.phase} (0 allowed)"
+
+
+def _place(origin: Nonfinite, trace: Trace) -> Place:
+    layer = trace.layers.get(origin.layer)
+    return Place(origin.layer, layer.kind if layer else "", origin.source, origin.op)
+
+
+def _help(origin: Nonfinite) -> str:
+    if origin.what == "overflow":
+        return "run this part in float32 or bfloat16, or scale it down: float16 ends at 65504"
+    name = origin.op.strip("_")
+    name = _ALIASES.get(name, name)
+    return next(
+        (text for key, text in _HELP.items() if name.endswith(key)),
+        "keep its input away from where it or its derivative is infinite",
+    )
+
+
+def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str) -> Finding:
+    reached = sum(p.gradient is not None and not p.gradient.finite for p in trace.parameters.values())
+    effect = f"{reached} of {len(trace.parameters)} parameters get a non-finite gradient; it hides what else may be wrong"
+    return Finding(
+        "nonfinite-gradient",
+        Severity.ERROR,
+        message,
+        places,
+        (("because", effect), ("help", help_)),
+        got=float(reached),
+        bound=0.0,
+    )
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(8, 8), nn.LogSoftmax(-1))
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Distance(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            code = self.encoder(x)
+            return torch.sqrt((code - code.detach()).square().sum(-1))
+
+    return Distance()

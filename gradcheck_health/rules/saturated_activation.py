@@ -1,0 +1,116 @@
+"""Squashing activations driven to their flat ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from gradcheck_health import flow
+from gradcheck_health.odds import lower_share
+from gradcheck_health.report import Finding, Need, Severity
+from gradcheck_health.rules.dead_unit import CLIPPED, unit_places
+from gradcheck_health.trace import ActivationTrace, Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WARNING, WHOLE = 0.5, 0.95
+
+
+def saturated_activation(trace: Trace, *, max_fraction: float | None = None, layers: str = "*") -> Iterator[Finding | Need]:
+    """Units of sigmoid, tanh or softmax sit at their flat ends, where the derivative is almost zero.
+
+    What it does: counts, layer by layer, the units of sigmoid, tanh and their hard variants that pass less than a
+    tenth of the squared derivative that they could, and the rows of a softmax that are almost one-hot.
+
+    Why it is bad: a saturated unit passes almost no gradient back, whatever its input: learning stops there and
+    before it.
+
+    How it is measured: the mean over samples of phi'^2 / max phi'^2 of a unit is below 0.1 (softmax: 1 - sum p^2
+    below 1 % of its largest value); the share of such units, with a Clopper-Pearson bound of 99 %, is above 0.5: a
+    warning; an error where it is the whole layer and the flow through the model has vanished too, or where the
+    derivative is zero to the last digit. 15 % are normal for tanh with large weights. A max_fraction that you set is
+    a bound, and crossing it an error.
+
+    When it is legitimate: gates. A sigmoid whose saturated units are all closed, or all open, is a design (highway
+    and forget gates) and not reported.
+
+    How to fix: smaller weights or a smaller gain before it, a normalisation, softmax of logits / sqrt(d), ReLU-like
+    activations.
+
+    How to silence: ignore={"saturated-activation:policy.*": "the reason"}; layers= narrows it to a pattern of names.
+    """
+    limit = WARNING if max_fraction is None else max_fraction
+    if not any(_flat(a) > limit * a.units for a in trace.activations if _judged(a, layers)):
+        return
+    missing = [fact for fact in ("more_samples", "detailed") if fact not in trace.facts]
+    if missing:
+        yield from map(Need, missing)
+        return
+    counted = (*trace.facts["more_samples"], trace)[0]
+    found = [a for a in counted.activations if _judged(a, layers) and lower_share(_flat(a), a.units) > limit]
+    through = flow.ratio(trace)
+    vanished = through is not None and through < 10**-4.1
+
+    def wrong(a: ActivationTrace) -> bool:
+        whole = _flat(a) > WHOLE * a.units
+        return max_fraction is not None or (whole and vanished) or a.off > WHOLE * a.units
+
+    for severity in (Severity.ERROR, Severity.WARNING):
+        members = [a for a in found if wrong(a) is (severity is Severity.ERROR)]
+        if members:
+            yield _finding(trace, severity, members, limit)
+
+
+def _judged(a: ActivationTrace, pattern: str) -> bool:
+    return a.units > 0 and not a.one_sided and any(fnmatchcase(name, pattern) for name in (a.layer, a.producer))
+
+
+def _flat(a: ActivationTrace) -> int:
+    return a.off if a.function in CLIPPED else a.saturated
+
+
+def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], limit: float) -> Finding:
+    seen = (*trace.facts["detailed"], trace)[0]
+    unit = {True: "rows", False: "units"}
+    places = [
+        place
+        for a in members
+        for place in unit_places(seen, a, f"{a.function}, {_flat(a)} of {a.units} {unit[a.function == 'softmax']}")
+    ]
+    worst = max(members, key=lambda a: _flat(a) / a.units)
+    share = _flat(worst) / worst.units
+    return Finding(
+        rule="saturated-activation",
+        severity=severity,
+        message=f"{share:.0%} of the units of {worst.layer or worst.function} are saturated (at most {limit:.0%} allowed)",
+        places=tuple(places),
+        details=(
+            (
+                "because",
+                f"what goes into {worst.function} is so large that its derivative is almost always far below its largest",
+            ),
+            (
+                "help",
+                "initialise smaller, normalise before it"
+                + (", divide the logits by sqrt(d)" if worst.function == "softmax" else ""),
+            ),
+        ),
+        got=share,
+        bound=limit,
+    )
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 4))
+
+
+def sick() -> nn.Module:
+    from torch import nn
+
+    first = nn.Linear(16, 32)
+    nn.init.normal_(first.weight, std=100.0)
+    return nn.Sequential(first, nn.Tanh(), nn.Linear(32, 4))

@@ -1,0 +1,99 @@
+"""Weights whose gradient is exactly zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import ParameterTrace, Trace
+from gradcheck_health.zeros import Why, needs, suspects, why
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SOUND = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS)
+
+
+def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
+    """The gradient of a trainable weight is exactly zero, in every pass.
+
+    What it does: finds weights that get a gradient of nothing but zeros and explains it before judging.
+
+    Why it is bad: the weight never moves, though it is connected: it is multiplied by zero, masked, or sits before
+    something constant.
+
+    How it is measured: every entry is exactly 0 in the union of up to nine passes over several batches and three
+    optimizer steps, and in float64 too. Zeros that wake up behind a zero initialisation (LoRA, zero-gamma, ReZero) or
+    that routing explains are a note; zeros that a cut or dead units explain belong to cut-gradient and dead-unit.
+
+    When it is legitimate: the recurrent weight of a single step, whose hidden state is zero (a note).
+
+    How to fix: look at the first operation behind the weight that is constant: a mask, a factor of zero, a saturated
+    function.
+
+    How to silence: ignore={"zero-gradient:mask_head.*": "the reason"}.
+    """
+    lost = suspects(trace, zeros=True)
+    if not lost:
+        return
+    missing = needs(trace, zeros=True)
+    if missing:
+        yield from missing
+        return
+    reasons: dict[Why, list[ParameterTrace]] = {}
+    for parameter in lost:
+        reasons.setdefault(why(trace, parameter), []).append(parameter)
+    seen = (*trace.facts["detailed"], trace)[0]
+    weights = sum(p.trainable and p.role in ("weight", "embedding") for p in trace.parameters.values())
+    for reason, members in reasons.items():
+        if reason in (Why.CUT, Why.DEAD):
+            continue
+        sound = reason in _SOUND
+        yield Finding(
+            rule="zero-gradient",
+            severity=Severity.NOTE if sound else Severity.ERROR,
+            message=f"{len(members)} of {weights} weights have a gradient of zeros ({reason.value if sound else '0 allowed'})",
+            places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in _frontier(members)),
+            details=() if sound else tuple(_details(trace, reason, members)),
+            got=float(len(members)),
+            bound=0.0,
+        )
+
+
+def _frontier(members: list[ParameterTrace]) -> list[ParameterTrace]:
+    """Nearest to the output first: that is where the gradient is lost."""
+    return sorted(members, key=lambda p: -p.order)
+
+
+def _details(trace: Trace, reason: Why, members: list[ParameterTrace]) -> Iterator[tuple[str, str]]:
+    nearest = _frontier(members)[0]
+    yield "because", reason.value
+    if reason is Why.UNDERFLOW:
+        yield "help", "the gradient is too small for float32: see vanishing-gradient, or scale the loss"
+        return
+    yield "starts", f"between {nearest.layer or 'the model'} and the output: no gradient comes back as far as there"
+    yield "help", "look for a factor of zero, a mask that is always off, or a constant between there and the output"
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main = nn.Linear(8, 2)
+            self.side = nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            total: torch.Tensor = self.main(x) + 0.0 * self.side(x)
+            return total
+
+    return Masked()

@@ -1,0 +1,117 @@
+"""The process that imports a person's file and checks the models in it; `isolation` starts it and reads what it reports.
+
+One JSON record a line goes to a private pipe: `targets` (what the file offers), then for each `start` and `report` or
+`failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gradcheck_health.config import Config, resolve
+from gradcheck_health.config_files import Source
+from gradcheck_health.errors import GradhealthError, ModelError, told
+
+Send = Callable[..., None]
+
+
+def main() -> None:
+    """Read the request from standard input, do the work, and leave without waiting for the threads of others."""
+    request = json.load(sys.stdin)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.set_inheritable(request["pipe"], False)
+    with contextlib.suppress(OSError):  # where memory runs out, Linux shall take this process and no other
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    faulthandler.enable()
+    threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
+    # torch says so at every import where numpy is not installed, and nobody asked
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
+    pipe = os.fdopen(request["pipe"], "w", encoding="ascii")
+
+    def send(kind: str, **values: Any) -> None:
+        pipe.write(json.dumps({"kind": kind, **values}, allow_nan=False) + "\n")
+        pipe.flush()
+
+    try:
+        work(request, send)
+        _flush()
+        send("done")
+    except BaseException as error:  # noqa: BLE001 - the last line of defence: SystemExit of a person's code is no success
+        send("failure", target=request["target"], **failure(error))
+        send("done")
+    finally:
+        os._exit(0)
+
+
+def work(request: Mapping[str, Any], send: Send) -> None:
+    """Check every model of the target that is not done yet."""
+    # torch is imported here, so a request that fails before that fails fast
+    from gradcheck_health.importing import make_importable
+    from gradcheck_health.loading import load
+
+    make_importable(Path.cwd())  # where a person's own rules stand
+    config = config_of(request["sources"])
+    loaded = load(request["target"], config.args)
+    send("targets", targets=[one.target for one in loaded])
+    for one in loaded:
+        if one.target in request["done"]:
+            continue
+        send("start", target=one.target)
+        try:
+            from gradcheck_health.check import check_gradients
+
+            report = check_gradients(one.model, config=config, target=one.target)
+            send("report", target=one.target, report=report.to_dict())
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
+            send("failure", target=one.target, **failure(error))
+
+
+def config_of(sources: list[dict[str, Any]]) -> Config:
+    """The settings, checked against every rule, also those that only this process may import."""
+    return resolve([Source(s["origin"], s["table"], {tuple(path): line for path, line in s["lines"]}) for s in sources])
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """The message and exit code of an error."""
+    if isinstance(error, GradhealthError):
+        return {"message": str(error), "exit_code": error.exit_code}
+    return {"message": told(error), "exit_code": ModelError.exit_code}
+
+
+def boot() -> list[str]:
+    """The command of this process.
+
+    Not `python -m`: that puts the working directory first on the path, and a file `json.py` there would be imported instead
+    of Python's own.
+    """
+    root = str(Path(__file__).resolve().parent.parent)
+    code = (
+        f"import sys; sys.path[:] = [p for p in sys.path if p] + [{root!r}]; from gradcheck_health.worker import main; main()"
+    )
+    return [sys.executable, "-c", code]
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed could not kill this process, which may be in an endless loop."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001 - the person's code may have closed or replaced it
+            continue

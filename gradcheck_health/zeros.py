@@ -1,0 +1,87 @@
+"""Why a parameter has no gradient, or one of zeros: decided from the facts, in the order of decisiveness."""
+
+from __future__ import annotations
+
+import enum
+
+from gradcheck_health.report import Need
+from gradcheck_health.trace import Cut, ParameterTrace, Trace, idle_layer
+
+WHOLE = 0.95
+"""From this share of dead units on a layer passes nothing worth the name."""
+
+
+class Why(enum.Enum):
+    """The answer, and how a person would say it."""
+
+    UNUSED = "never called"
+    BYPASSED = "not called in this run, though the code refers to it"
+    CUT = "cut off from the output"
+    NOT_RETURNED = "computed, but its result does not reach the output"
+    GATED = "zero until the first steps (a zero initialisation in front of it)"
+    ROUTED = "reached by some batches only"
+    NOT_IN_LOSS = "reached by outputs that are not in the loss"
+    HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
+    DEAD = "every unit on its way is dead"
+    UNDERFLOW = "zero in float32, not in float64"
+    UNKNOWN = "zero for an unknown reason"
+
+
+def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
+    """Trainable parameters without a gradient, or (`zeros`) weights whose gradient is exactly zero."""
+    found = [p for p in trace.parameters.values() if p.trainable and p.value.numel]
+    if zeros:
+        return [p for p in found if p.gradient is not None and p.gradient.is_zero and p.role in ("weight", "embedding")]
+    return [p for p in found if p.gradient is None]
+
+
+def needs(trace: Trace, *, zeros: bool) -> list[Need]:
+    """The facts that an explanation still lacks."""
+    wanted = ["after_steps", "detailed"]
+    if zeros:
+        wanted += ["float64", "more_samples"]
+    return [Need(fact) for fact in wanted if fact not in trace.facts]
+
+
+def why(trace: Trace, parameter: ParameterTrace) -> Why:
+    """The reason for a suspect, once the facts of `needs` are there."""
+    name = parameter.name
+    awake = [k for k, one in enumerate(trace.facts.get("after_steps", ())) if _awake(one, name)]
+    if awake:
+        if trace.objective == "the model's own loss" and min(awake) > 3:
+            return Why.NOT_IN_LOSS
+        return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
+    detailed = trace.facts.get("detailed", ())
+    if cut_of(trace, name) is not None:
+        return Why.CUT
+    if parameter.gradient is None:
+        return _why_none(trace, detailed[0].parameters[name] if detailed else parameter)
+    if "weight_hh" in name:
+        return Why.HIDDEN_STATE
+    counted = (*trace.facts.get("more_samples", ()), trace)[0]
+    if any(a.off > WHOLE * a.units for a in counted.activations):
+        return Why.DEAD
+    if any(_awake(one, name) for one in trace.facts.get("float64", ())):
+        return Why.UNDERFLOW
+    return Why.UNKNOWN
+
+
+def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
+    never = idle_layer(trace.layers, parameter.layer) is not None or not parameter.followed
+    if never:
+        return Why.BYPASSED if parameter.referenced else Why.UNUSED
+    return Why.NOT_RETURNED
+
+
+def cut_of(trace: Trace, name: str) -> Cut | None:
+    """The cut, behind which the output still depends on the parameter."""
+    for one in trace.facts.get("detailed", ()):
+        for cut in one.cuts:
+            if cut.reaches_output and name in cut.parameters:
+                return cut
+    return None
+
+
+def _awake(trace: Trace, name: str) -> bool:
+    entry = trace.parameters.get(name)
+    return entry is not None and entry.gradient is not None and not entry.gradient.is_zero

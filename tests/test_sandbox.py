@@ -1,0 +1,176 @@
+"""The model and the process come back as they were: identities, pointers, bytes, flags, hooks, generators."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections import deque
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gradcheck_health import check_gradients
+from gradcheck_health.errors import GradhealthError
+from gradcheck_health.probe import sandbox
+from gradcheck_health.probe.sandbox import reachable_modules
+
+
+def freeze(value: Any, seen: dict[int, Any]) -> Any:
+    """A value that compares equal exactly if nothing in the nest changed: identity, data pointer, bytes, flags."""
+    if id(value) in seen:
+        return ("again", id(value))
+    seen[id(value)] = None
+    if isinstance(value, torch.Tensor):
+        lazy = isinstance(value, nn.parameter.UninitializedParameter)
+        data = value.detach() if not lazy else torch.empty(0)
+        raw = data.contiguous().view(torch.uint8).numpy().tobytes() if data.numel() and data.dim() else data.tolist()
+        grad = freeze(value.grad, seen) if value.is_leaf else None
+        return (id(value), type(value), data.data_ptr(), str(raw), value.requires_grad, grad)
+    if isinstance(value, torch.Generator):
+        return value.get_state().tolist()
+    if isinstance(value, nn.Module):
+        return (id(value), type(value), freeze(vars(value), seen))
+    if isinstance(value, dict):
+        return (id(value), [(key, freeze(item, seen)) for key, item in value.items()])
+    if isinstance(value, list | tuple | deque):
+        return (id(value), [freeze(item, seen) for item in value])
+    return (type(value), value if isinstance(value, int | float | str | bool | None.__class__) else id(value))
+
+
+def process() -> Any:
+    return (
+        random.getstate(),
+        torch.get_rng_state().tolist(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch.is_autocast_enabled("cpu"),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_anomaly_enabled(),
+        dict(os.environ),
+        os.getcwd(),
+        list(sys.path),
+        list(warnings.filters),
+        len(nn.modules.module._global_forward_hooks),
+        len(nn.modules.module._global_forward_pre_hooks),
+    )
+
+
+class Hostile(nn.Module):
+    """Changes whatever a module can change while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.lazy = nn.LazyLinear(4)
+        self.register_buffer("ema", torch.zeros(4))
+        self.calls, self.history, self.cache = 0, deque([1, 2], maxlen=5), {"a": [torch.zeros(2)]}
+        self.generator = torch.Generator().manual_seed(1)
+        self.unregistered = [nn.BatchNorm1d(4)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.history.append(self.calls)
+        self.cache["a"].append(x)
+        self.cache["a"][0].add_(1)
+        self.cache["b"] = x
+        self.ema = 0.9 * self.ema + 0.1 * x.mean(0)
+        self.late = nn.Linear(1, 1)
+        self.fc.weight.requires_grad_(True)
+        self.norm.eval()
+        self.norm.momentum = 0.7
+        torch.rand(3, generator=self.generator)
+        random.random()
+        torch.rand(1)
+        os.environ["GRADHEALTH_HOSTILE"] = "1"
+        sys.path.append("/nowhere")
+        torch.set_default_dtype(torch.float32)
+        warnings.simplefilter("error")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.fc.register_forward_hook(lambda *_: None)
+        h = self.unregistered[0](self.norm(self.fc(x)))
+        self.fc.bias.data = torch.ones(4)
+        out: torch.Tensor = self.lazy(h)
+        return out
+
+
+def test_hostile_model_comes_back_bit_identical() -> None:
+    model = Hostile()
+    model.fc.weight.grad = torch.ones(4, 4)
+    x = torch.randn(8, 4)
+    before, outside = freeze(model, {}), process()
+    check_gradients(model, x)
+    assert freeze(model, {}) == before
+    assert process() == outside
+
+
+def test_the_fingerprint_can_fail() -> None:
+    model = Hostile()
+    before, outside = freeze(model, {}), process()
+    filters, path = list(warnings.filters), list(sys.path)
+    try:
+        model(torch.randn(8, 4))
+        assert freeze(model, {}) != before
+        assert process() != outside
+    finally:
+        warnings.filters[:] = filters
+        sys.path[:] = path
+        os.environ.pop("GRADHEALTH_HOSTILE")
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_model_comes_back_after_an_exception(error: type[BaseException]) -> None:
+    class Raises(Hostile):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            super().forward(x)
+            raise error("now")
+
+    model, x = Raises(), torch.randn(8, 4)
+    before, outside = freeze(model, {}), process()
+    with pytest.raises(GradhealthError if error is ValueError else error):
+        check_gradients(model, x)
+    assert freeze(model, {}) == before
+    assert process() == outside
+
+
+def test_sick_path_leaves_no_trace() -> None:
+    """The facts train, kick and cast the model."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*[layer for _ in range(10) for layer in (nn.Linear(8, 8), nn.Sigmoid())], nn.Linear(8, 2))
+    x = torch.randn(16, 8)
+    before, outside = freeze(model, {}), process()
+    report = check_gradients(model, x)
+    assert {"kicked", "after_steps", "float64", "reseeded"} <= set(report.trace.facts)
+    assert freeze(model, {}) == before
+    assert process() == outside
+
+
+def test_gradients_start_as_none_inside() -> None:
+    model = nn.Linear(2, 2)
+    kept = model.weight.grad = torch.full((2, 2), 5.0)
+    with sandbox(model):
+        assert model.weight.grad is None
+        model(torch.ones(1, 2)).sum().backward()
+    assert model.weight.grad is kept
+    assert kept.tolist() == [[5.0, 5.0], [5.0, 5.0]]
+
+
+def test_replaced_parameter_comes_back() -> None:
+    model = nn.Linear(2, 2)
+    weight, pointer = model.weight, model.weight.data_ptr()
+    with sandbox(model):
+        model.weight = nn.Parameter(torch.zeros(3, 3))
+        model.double()
+    assert model.weight is weight
+    assert (weight.data_ptr(), weight.dtype) == (pointer, torch.float32)
+
+
+def test_modules_in_plain_lists_are_reached() -> None:
+    model = Hostile()
+    assert model.unregistered[0] in reachable_modules(model)

@@ -1,0 +1,141 @@
+"""The labels of the zoo, checked by plain training loops that know nothing of the package: a wrong one is worse than none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.zoo.entry import Sick, Sound
+from tests.zoo.sick import SICK
+from tests.zoo.sound import SOUND
+from tests.zoo.third_party import TORCH
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+STEPS = 6
+CANCELS = {"energy-net": "net.4.bias"}
+"""Biases whose gradient is zero by construction, and whose model says so."""
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif is_dataclass(output):
+        yield from tensors(vars(output))
+    elif isinstance(output, dict | list | tuple):
+        for value in output.values() if isinstance(output, dict) else output:
+            yield from tensors(value)
+
+
+def loss(output: Any, step: int) -> Tensor:
+    """The model's own loss, or a projection on noise, another one at every step."""
+    found = [torch.view_as_real(t) if t.is_complex() else t for t in tensors(output) if t.requires_grad]
+    own = [t for t in found if t.dim() == 0]
+    if own:
+        return own[0]
+    generator = torch.Generator().manual_seed(step)
+    return sum((t.double() * torch.randn(t.shape, generator=generator)).sum() for t in found) / 100
+
+
+def trained(entry: Sound | Sick, steps: int = STEPS) -> tuple[nn.Module, set[str], set[str], bool]:
+    """The model after some steps, what never had a gradient, what had one of zeros only, and whether all was finite."""
+    model, inputs = entry.build()
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    optimizer = torch.optim.SGD(named.values(), lr=0.01) if sparse else torch.optim.Adam(named.values(), lr=1e-3)
+    reached: set[str] = set()
+    moved: set[str] = set()
+    finite = True
+    for step in range(steps):
+        optimizer.zero_grad()
+        output = call(model, inputs)
+        loss(output, step).backward()
+        gradients = {name: p.grad.to_dense() for name, p in named.items() if p.grad is not None}
+        reached |= gradients.keys()
+        moved |= {name for name, gradient in gradients.items() if gradient.abs().max() > 0}
+        finite &= all(bool(torch.isfinite(t).all()) for t in (*gradients.values(), *tensors(output)))
+        optimizer.step()
+    return model, named.keys() - reached, reached - moved, finite
+
+
+def of_rule(*rules: str) -> list[Any]:
+    return [pytest.param(entry, id=entry.name) for entry in SICK if entry.rule in rules]
+
+
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in SOUND + TORCH])
+def test_sound_models_train_everywhere(entry: Sound) -> None:
+    _, missing, zero, finite = trained(entry)
+    assert finite
+    assert missing == set()
+    assert zero <= {CANCELS.get(entry.name, "")}
+
+
+@pytest.mark.parametrize("entry", of_rule("nonfinite-gradient"))
+def test_something_is_not_finite(entry: Sick) -> None:
+    *_, finite = trained(entry, steps=1)
+    assert not finite
+
+
+@pytest.mark.parametrize("entry", of_rule("missing-gradient"))
+def test_missing_ones_are_exactly_those(entry: Sick) -> None:
+    _, missing, _, finite = trained(entry)
+    assert finite
+    assert missing
+    assert all(entry.placed((name,)) for name in missing)
+
+
+@pytest.mark.parametrize("entry", of_rule("cut-gradient", "zero-gradient"))
+def test_a_place_never_learns(entry: Sick) -> None:
+    _, missing, zero, finite = trained(entry)
+    assert finite
+    assert any(entry.placed((name,)) for name in missing | zero)
+
+
+@pytest.mark.parametrize("entry", of_rule("cut-gradient"))
+def test_output_depends_on_what_is_cut_off(entry: Sick) -> None:
+    model, missing, zero, _ = trained(entry, steps=1)
+    _, inputs = entry.build()
+    outputs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        outputs.append(next(tensors(call(model, inputs))).detach())
+        for name, parameter in model.named_parameters():
+            if name in missing | zero:
+                parameter.data.mul_(1.5).add_(0.3)
+    assert not torch.equal(*outputs)
+
+
+def gradient_norms(model: nn.Module, inputs: Any) -> list[float]:
+    """Of the outputs of the innermost modules, in the order of their calls."""
+    norms: list[float] = []
+
+    def watch(_module: nn.Module, _args: Any, output: Tensor) -> None:
+        norms.append(0.0)
+        index = len(norms) - 1
+        output.register_hook(lambda gradient: norms.__setitem__(index, float(gradient.norm())))
+
+    handles = [module.register_forward_hook(watch) for module in model.modules() if not list(module.children())]
+    loss(call(model, inputs), 0).backward()
+    for handle in handles:
+        handle.remove()
+    return norms
+
+
+@pytest.mark.parametrize("entry", of_rule("vanishing-gradient", "exploding-gradient"))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_first_layer_gets_far_less_or_far_more_than_the_last(entry: Sick, seed: int) -> None:
+    norms = gradient_norms(*entry.build(seed))
+    ratio = math.log10(norms[0] / norms[-1])
+    assert ratio < -5 if entry.rule == "vanishing-gradient" else ratio > 3.6

@@ -1,0 +1,10 @@
+"""The zoo of sick models: one fault each, as people write them, with the rule that must fire and the place it must name."""
+
+from __future__ import annotations
+
+from tests.zoo import sick_choices, sick_cuts, sick_flow, sick_habits, sick_inside, sick_nonfinite, sick_paths, sick_units
+from tests.zoo.entry import sick_models
+
+SICK = sick_models(sick_flow, sick_nonfinite, sick_paths, sick_cuts, sick_choices, sick_habits, sick_units)
+SICK_INSIDE = sick_models(sick_inside)
+"""These need torchvision, timm or transformers."""
