@@ -22,18 +22,27 @@ from functools import cache
 from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(?<=<!-- generated: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<body>(?:(?!<!-- ).)*)(?=<!-- end -->)", re.DOTALL)
 
 
-def run(*command: str, cwd: Path = ROOT) -> str:
-    """What a command prints, in 80 columns and without colour; a failing command is not an error here."""
+def run(*command: str, code: int = 0, holds: str = "", cwd: Path = ROOT) -> str:
+    """What a command prints, in 80 columns and without colour.
+
+    Args:
+        code: the exit code that it has to end with.
+        holds: text that has to stand in what it prints: a traceback must not become documentation.
+    """
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "80", "TERM": "dumb", "PYTHONPATH": str(ROOT)}
     for name in ("FORCE_COLOR", "CI", "GITHUB_ACTIONS", "GRADHEALTH_CI", "PYTEST_ADDOPTS"):
         environment.pop(name, None)
     done = subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment, check=False)
-    return done.stdout if done.stdout.strip() else done.stderr
+    text = done.stdout if done.stdout.strip() else done.stderr
+    if done.returncode != code or holds not in text:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode} (allowed: {code}) and printed:\n{text}")
+    return text
 
 
 def fenced(text: str, language: str = "") -> str:
@@ -48,20 +57,19 @@ def example() -> str:
 
 def failure() -> str:
     """The message that the example ends with; the traceback above it is Python's."""
-    text = run("examples/sick.py")
-    start = text.find("gradcheck_health.")
-    message = text[text.index("\ngradcheck_health") + 1 :] if "\ngradcheck_health" in text else text[start:]
-    return fenced(message)
+    name = "gradcheck_health.UnhealthyGradientsError: "
+    text = run("examples/sick.py", code=1, holds=f"\n{name}")
+    return fenced(text[text.index(f"\n{name}") :])
 
 
 def healthy() -> str:
     return fenced("$ gradhealth check examples/sound.py\n" + run("-m", "gradcheck_health", "check", "examples/sound.py"))
 
 
-def run_pytest(*arguments: str, cwd: Path = ROOT) -> str:
+def run_pytest(*arguments: str, **expected: Any) -> str:
     # in a checkout that is not installed nothing announces the plugin
     plugin = () if entry_points(group="pytest11", name="gradhealth") else ("-p", "gradcheck_health.pytest_plugin")
-    return run("-m", "pytest", "-p", "no:cacheprovider", *plugin, *arguments, cwd=cwd)
+    return run("-m", "pytest", "-p", "no:cacheprovider", *plugin, *arguments, **expected)
 
 
 def pytest_failure() -> str:
@@ -70,7 +78,7 @@ def pytest_failure() -> str:
         shutil.copy(ROOT / "examples" / "sick.py", folder)
         test = Path(folder) / "test_net.py"
         test.write_text("from sick import Net\n\ndef test_net(gradhealth):\n    gradhealth(Net())\n")
-        text = run_pytest("-q", test.name, cwd=Path(folder))
+        text = run_pytest("-q", test.name, code=1, holds="Failed: missing-gradient", cwd=Path(folder))
     return fenced(re.sub(r"\n.* failed in .*", "", text[text.index("\n____") :]))
 
 

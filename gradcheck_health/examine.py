@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from gradcheck_health.config import Config
-from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did_you_mean, told
-from gradcheck_health.inputs import synthesize
+from gradcheck_health.errors import GradhealthError, InputsError, ModelError, UsageError, did_you_mean, told
+from gradcheck_health.inputs import blame, synthesize
 from gradcheck_health.probe.process import process_guard
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
 from gradcheck_health.probe.subject import Subject
@@ -39,7 +39,13 @@ def examined(
             subject = Subject(built, fed, loss, settings.seed, settings.rounds)
             if not isinstance(model, nn.Module):
                 subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, settings))
-            yield subject, _environment(built)
+            try:
+                yield subject, _environment(built)
+            except ModelError as error:
+                fault = None if fed.made_up else blame(built, fed, settings.seed)
+                if fault is None:
+                    raise
+                raise InputsError(fault) from error
 
 
 def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, Any, Any]:

@@ -82,7 +82,8 @@ class ParameterTrace:
     aliases: tuple[str, ...] = ()
     """Further names of the same tensor (tied parameters)."""
     role: str = "weight"
-    """weight (two or more dimensions), embedding, bias, scale (the gain of a normalisation), vector or scalar."""
+    """weight (two or more dimensions), embedding, padded embedding (with a padding_idx), bias, scale (the gain of a
+    normalisation), vector or scalar."""
     source: str | None = None
     """`file:line` of the assignment that builds it, known after the `detailed` fact."""
     followed: bool = True

@@ -22,13 +22,17 @@ class Why(enum.Enum):
     ROUTED = "reached by some batches only"
     NOT_IN_LOSS = "reached by outputs that are not in the loss"
     HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
+    ALONE = "a softmax over a single entry is constant (attention over one key)"
     DEAD = "every unit on its way is dead"
     UNDERFLOW = "zero in float32, not in float64"
     UNKNOWN = "zero for an unknown reason"
 
 
 def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
-    """Trainable parameters without a gradient, or (`zeros`) weights whose gradient is exactly zero."""
+    """Trainable parameters without a gradient, or (`zeros`) weights whose gradient is exactly zero.
+
+    An embedding that saw nothing but its padding_idx has a gradient of zeros by definition, and is none of them.
+    """
     found = [p for p in trace.parameters.values() if p.trainable and p.value.numel]
     if zeros:
         return [p for p in found if p.gradient is not None and p.gradient.is_zero and p.role in ("weight", "embedding")]
@@ -58,8 +62,12 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         return _why_none(trace, detailed[0].parameters[name] if detailed else parameter)
     if "weight_hh" in name:
         return Why.HIDDEN_STATE
+    if any(
+        a.function == "softmax" and a.off == a.units and _beside(parameter.layer, a.layer) for a in trace.activations if a.units
+    ):
+        return Why.ALONE
     counted = (*trace.facts.get("more_samples", ()), trace)[0]
-    if any(a.off > WHOLE * a.units for a in counted.activations):
+    if any(a.off > WHOLE * a.units for a in counted.activations if a.function != "softmax"):
         return Why.DEAD
     if any(_awake(one, name) for one in trace.facts.get("float64", ())):
         return Why.UNDERFLOW
@@ -80,6 +88,11 @@ def cut_of(trace: Trace, name: str) -> Cut | None:
             if cut.reaches_output and name in cut.parameters:
                 return cut
     return None
+
+
+def _beside(layer: str, softmax: str) -> bool:
+    """In the module that applies the softmax, or whose softmax module it is."""
+    return any(not home or layer == home or layer.startswith(f"{home}.") for home in (softmax, softmax.rpartition(".")[0]))
 
 
 def _awake(trace: Trace, name: str) -> bool:

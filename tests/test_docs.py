@@ -7,6 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,12 @@ def test_stale_part_is_seen(generate: ModuleType, name: str, old: str, fresh: st
 def test_unknown_part_is_an_error(generate: ModuleType) -> None:
     with pytest.raises(SystemExit, match="no part is called 'rulez'"):
         generate.refreshed(page("rulez", ""), generate.make_part)
+
+
+@pytest.mark.parametrize("expected", [{}, {"code": 1, "holds": "UnhealthyGradientsError"}])
+def test_traceback_is_no_documentation(generate: ModuleType, expected: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit, match="ImportError: planted"):
+        generate.run("-c", "raise ImportError('planted')", **expected)
 
 
 def anchors(path: Path) -> set[str]:

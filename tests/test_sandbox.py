@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gradcheck_health import check_gradients
-from gradcheck_health.errors import GradhealthError
+from gradcheck_health.errors import ModelError
 from gradcheck_health.probe import sandbox
 from gradcheck_health.probe.sandbox import reachable_modules
 
@@ -133,7 +133,7 @@ def test_model_comes_back_after_an_exception(error: type[BaseException]) -> None
 
     model, x = Raises(), torch.randn(8, 4)
     before, outside = freeze(model, {}), process()
-    with pytest.raises(GradhealthError if error is ValueError else error):
+    with pytest.raises(ModelError if error is ValueError else error):
         check_gradients(model, x)
     assert freeze(model, {}) == before
     assert process() == outside

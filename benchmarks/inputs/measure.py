@@ -16,7 +16,7 @@ import select
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -52,13 +52,14 @@ def examine(build: Callable[[], Any], batch: int | None = None) -> dict[str, Any
             result["known"] = _signature(known[0], known[1])
         except Exception as error:  # noqa: BLE001
             return {**result, "outcome": "known input fails", "error": _line(error)}
-    calls = _count_trials()
     start = time.process_time()
-    try:
-        inputs = synthesize(model, batch_size=batch)
-    except Exception as error:  # noqa: BLE001
-        return {**result, "outcome": "failed", "error": str(error)[:1200], "cpu": time.process_time() - start, "trials": calls[0],
-                "crash": "" if "could not make up" in str(error) else traceback.format_exc()[-1500:]}  # fmt: skip
+    with _counted() as calls:
+        try:
+            inputs = synthesize(model, batch_size=batch)
+        except Exception as error:  # noqa: BLE001 - the outcome that is measured
+            crash = "" if "could not make up" in str(error) else traceback.format_exc()[-1500:]
+            result |= {"cpu": time.process_time() - start, "trials": calls[0], "crash": crash}
+            return {**result, "outcome": "failed", "error": str(error)[:1200]}
     result |= {
         "cpu": time.process_time() - start,
         "trials": calls[0],
@@ -92,7 +93,9 @@ def _signature(args: Any, kwargs: Any) -> list[Any]:
     return sorted((t.dim(), str(t.dtype)) for t in outputs((list(args), kwargs)))
 
 
-def _count_trials() -> list[int]:
+@contextlib.contextmanager
+def _counted() -> Iterator[list[int]]:
+    """Counts the trials of the block in the only entry of the list."""
     calls = [0]
     original = trial.Bench.run
 
@@ -101,7 +104,10 @@ def _count_trials() -> list[int]:
         return original(self, plan)
 
     trial.Bench.run = run  # type: ignore[method-assign]
-    return calls
+    try:
+        yield calls
+    finally:
+        trial.Bench.run = original  # type: ignore[method-assign]
 
 
 def _line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 Subject = tuple[str, Callable[[], tuple[nn.Module, Any]]]
@@ -93,7 +94,10 @@ def _calls() -> Iterator[tuple[str, dict[str, Any]]]:
     ):
         yield f"torch_geometric.nn.{name}", {"in_channels": 8, "out_channels": 4, **({"K": 2} if name == "ChebConv" else {})}
     yield "torch_geometric.nn.models.MLP", {"channel_list": [8, 16, 3]}
-    yield "pytorch_tabnet.tab_network.TabNet", {"input_dim": 12, "output_dim": 2, "n_d": 4, "n_a": 4, "n_steps": 2}
+    yield (
+        "pytorch_tabnet.tab_network.TabNet",
+        {"input_dim": 12, "output_dim": 2, "n_d": 4, "n_a": 4, "n_steps": 2, "group_attention_matrix": torch.eye(12)},
+    )
     yield "efficientnet_pytorch.EfficientNet.from_name", {"model_name": "efficientnet-b0"}
     yield from _vits()
 

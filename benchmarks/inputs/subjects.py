@@ -45,7 +45,7 @@ def timm() -> Iterator[Subject]:
         if not names:
             continue
         chosen = [min(names, key=lambda n: (_size(n), len(n), n))]
-        for name in chosen:
+        for name in chosen + [name for name in _MORE if name in names]:
 
             def build(name: str = name) -> Built:
                 model = library.create_model(name, pretrained=False)
@@ -57,6 +57,13 @@ def timm() -> Iterator[Subject]:
                 return model, ((torch.zeros(2, *size),), {})
 
             yield name, build
+
+
+_MORE = (
+    *("resnet26d", "regnety_002", "vit_small_patch32_224", "mixer_s32_224", "swinv2_cr_tiny_ns_224", "efficientnet_lite0"),
+    *("poolformer_s12", "xcit_nano_12_p8_224", "maxvit_rmlp_nano_rw_256", "coatnet_nano_rw_224", "hardcorenas_a", "resmlp_12_224"),
+)
+"""Second architectures of families with several kinds."""
 
 
 def _size(name: str) -> int:

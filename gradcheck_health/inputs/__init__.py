@@ -9,13 +9,13 @@ from torch import nn
 from gradcheck_health.batch import Inputs
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.strategies import STRATEGIES
-from gradcheck_health.inputs.verify import synthesize_given
+from gradcheck_health.inputs.verify import blame, synthesize_given
 
-__all__ = ["STRATEGIES", "Inputs", "synthesize"]
+__all__ = ["STRATEGIES", "Inputs", "blame", "synthesize"]
 
 
 def synthesize(model: nn.Module, given: Any = None, *, seed: int = 0, batch_size: int | None = None) -> Inputs:
-    """Inputs that `model` was seen to accept.
+    """Inputs for `model`: made-up ones were seen to run, given ones are only checked (`blame` explains where they fail).
 
     Args:
         given: None to make them up; a tensor, a tuple or list of positional values, a dict of keyword arguments or of specs

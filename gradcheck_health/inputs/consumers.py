@@ -92,7 +92,8 @@ def _norm(module: nn.Module, kind: str) -> Leaf | None:
         return None
     features = features or _UNKNOWN_FEATURES
     if "1d" in kind.lower():
-        return Leaf(("B", features))
+        # two axes mean one unbatched sample to instance normalisation
+        return Leaf(("B", features, "L") if "instance" in kind.lower() else ("B", features))
     return Leaf(("B", features, *_SPATIAL[3 if "3d" in kind.lower() else 2]))
 
 

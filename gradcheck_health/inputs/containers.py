@@ -33,13 +33,13 @@ def container_wants(statement: ast.stmt, frame: FrameType, tracer: Tracer, error
     message = text_of(error)
     if match := _UNPACK.search(message):
         yield from _unpacked(statement, frame, tracer, int(match.group(1) or match.group(3)), plan)
-    if isinstance(error, KeyError) and error.args:
+    if isinstance(error, KeyError) and error.args and _written(statement, error.args[0]):
         yield from _keyed(statement, frame, tracer, error.args[0], plan)
     if isinstance(error, IndexError | TypeError) and "str" in message or "only integers, slices" in message:
         for node in ast.walk(statement):
             if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
                 yield from _keyed(statement, frame, tracer, node.slice.value, plan)
-    if match := re.search(_OBJECT, message):
+    if (match := re.search(_OBJECT, message)) and not hasattr(torch.Tensor, match.group(1)):
         yield from _attribute(statement, frame, tracer, match.group(1), plan)
     if isinstance(error, TypeError | ValueError | RuntimeError) and _SCALAR.search(message):
         for path, _ in _named_leaves(statement, frame, tracer, plan):
@@ -48,6 +48,12 @@ def container_wants(statement: ast.stmt, frame: FrameType, tracer: Tracer, error
         for path, leaf in _named_leaves(statement, frame, tracer, plan):
             if _taken_apart(statement):
                 yield Want("edit", why="a list of tensors", cost=1.8, edit=putting(path, *(listed(leaf, n) for n in (2, 3, 4))))
+
+
+def _written(statement: ast.stmt, key: object) -> bool:
+    """The key stands in the statement, or is a word that a loop over names may have brought."""
+    constants = [node.value for node in ast.walk(statement) if isinstance(node, ast.Constant)]
+    return key in constants or isinstance(key, str)
 
 
 def listed(leaf: Leaf, count: int) -> Group:

@@ -55,10 +55,12 @@ def sized(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
 def _affine(plan: Plan, want: Want, origin: Origin, got: int, value: int) -> list[Edit]:
     """The size was put together from others by concatenation (a sum) or repetition (a multiple): change the parts."""
     edits: list[Edit] = []
+    # space to depth multiplies the channels of an image; its sides are for the solver
+    channel = want.tensor is not None and want.tensor.dim() > 3 and want.dim % want.tensor.dim() == 1
     ends = [
         (path, leaf, 1 if len(leaf.dims) > 3 else len(leaf.dims) - 1, plan.shape(leaf)[1 if len(leaf.dims) > 3 else -1])
         for path, leaf in editable(plan, origin)
-        if len(leaf.dims) > 1 and (len(leaf.dims) < 4 or len(origin.paths) > 1)
+        if len(leaf.dims) > 1 and (len(leaf.dims) < 4 or len(origin.paths) > 1 or channel)
     ]
     for number, (path, _, i, size) in enumerate(reversed(ends)):
         for extra, target in enumerate((size + value - got, size * value // got if size * value % got == 0 else 0)):

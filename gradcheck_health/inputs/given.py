@@ -37,7 +37,8 @@ def read(given: Any, facts: Facts) -> tuple[Inputs | Plan, Callable[[], Any] | N
 
 
 def _is_loader(given: Any) -> bool:
-    return isinstance(given, torch.utils.data.DataLoader) or hasattr(given, "dataset") and hasattr(given, "__iter__")
+    """A DataLoader or one of its kin, or an iterator over batches."""
+    return hasattr(given, "__next__") or (hasattr(given, "dataset") and hasattr(given, "__iter__"))
 
 
 def _first_batch(loader: Any) -> Any:

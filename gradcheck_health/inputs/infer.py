@@ -77,8 +77,10 @@ def finished(facts: Facts, plan: Plan, seed: int, source: str, made_up: bool = T
     """The plan's values as `Inputs` that can draw further batches."""
     values = materialise(plan, seed, facts.device, facts.dtype)
     args, kwargs = facts.signature.call(values)
-    blank = Inputs(args, kwargs, source, made_up, plan.size("B") if batched(plan) else None,
-                   left_out=left_out, provenance=provenance(plan))  # fmt: skip
+    first = next((leaf for _, leaf in plan.leaves() if leaf.dims), None)
+    # sizes that a person wrote out: the first axis is the batch
+    batch = plan.size("B") if batched(plan) else plan.size(first.dims[0]) if first is not None and first.fixed else None
+    blank = Inputs(args, kwargs, source, made_up, batch, left_out=left_out, provenance=provenance(plan))
 
     def resample(other: int) -> Inputs:
         return finished(facts, plan, other, source, made_up, left_out)

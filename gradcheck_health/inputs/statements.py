@@ -14,6 +14,7 @@ from gradcheck_health.inputs.comparisons import comparison_wants
 from gradcheck_health.inputs.containers import container_wants, listed
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.huggingface import placeholders
+from gradcheck_health.inputs.patterns import pattern_wants
 from gradcheck_health.inputs.plan import Leaf, Plan
 from gradcheck_health.inputs.recurrent import recurrent_wants
 from gradcheck_health.inputs.roles import guess
@@ -30,6 +31,7 @@ def python_wants(plan: Plan, tracer: Tracer, error: Exception, facts: Facts, ope
     frames = [(frame, line) for frame, line in walked if "/gradcheck_health/" not in frame.f_code.co_filename]
     message = text_of(error)
     wants = list(_missing(plan, facts, message, frames))
+    wants += pattern_wants(frames)
     filled = placeholders(plan, message, facts)
     if filled is not None:
         wants.append(Want("edit", why="placeholder tokens", cost=0.5, edit=_instead(filled)))

@@ -15,7 +15,7 @@ from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.given import read
 from gradcheck_health.inputs.infer import infer
 from gradcheck_health.inputs.plan import Plan
-from gradcheck_health.inputs.verify import failure_of
+from gradcheck_health.inputs.verify import failure
 
 Strategy = Callable[[Facts, int, "int | None"], "Inputs | None"]
 
@@ -27,7 +27,7 @@ def from_declaration(facts: Facts, seed: int, batch_size: int | None) -> Inputs 
         return None
     name, value = found
     inputs, _ = read(value, facts)
-    if isinstance(inputs, Plan) or failure_of(facts, inputs, seed) is not None:
+    if isinstance(inputs, Plan) or failure(facts, inputs, seed) is not None:
         return None
     first = next((v for v in (*inputs.args, *inputs.kwargs.values()) if isinstance(v, torch.Tensor) and v.dim()), None)
     return replace(inputs, origin=f"declared by {name}", batch=None if first is None else first.shape[0])

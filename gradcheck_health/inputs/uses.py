@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from gradcheck_health.inputs.consumers import wanted
+from gradcheck_health.inputs.patterns import leaf_for
 from gradcheck_health.inputs.plan import Dim, Leaf
 
 _DEPTH = 12
@@ -162,9 +163,7 @@ def inside(module: nn.Module, position: int | str, name: str, depth: int) -> Lea
     if type(module).__module__.split(".")[0] == "torch" and position not in (0, "input", "src", "x"):
         return None
     if isinstance(module, nn.Sequential):
-        return next(
-            (found for key, child in module.named_children() if (found := inside(child, 0, f"{name}.{key}", depth + 1))), None
-        )
+        return _first_of(module, name, depth)
     try:
         parameters = list(inspect.signature(type(module).forward).parameters)[1:]
     except (TypeError, ValueError):
@@ -178,6 +177,18 @@ def inside(module: nn.Module, position: int | str, name: str, depth: int) -> Lea
         if type(module).__module__.split(".")[0] != "torch"
         else _children(module, name, depth)
     )
+
+
+def _first_of(module: nn.Sequential, name: str, depth: int) -> Leaf | None:
+    """What the first layer of a chain wants that tells; an einops layer before it rearranges the axes."""
+    reshaping: nn.Module | None = None
+    for key, child in module.named_children():
+        found = inside(child, 0, f"{name}.{key}".lstrip("."), depth + 1)
+        if found is not None:
+            return (leaf_for(reshaping, found) or found) if reshaping is not None else found
+        if reshaping is None and isinstance(getattr(child, "pattern", None), str):
+            reshaping = child
+    return None
 
 
 def _children(module: nn.Module, name: str, depth: int) -> Leaf | None:

@@ -1,4 +1,4 @@
-"""Check given inputs and run them once; every fault becomes one `InputsError` that says which layer wanted what."""
+"""Check given inputs; where forward fails on them, one `InputsError` says which layer wanted what."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import InputInferenceError, InputsError
@@ -19,18 +20,16 @@ from gradcheck_health.inputs.reach import outputs
 from gradcheck_health.inputs.tracer import Tracer
 from gradcheck_health.inputs.wording import message as text_of
 from gradcheck_health.inputs.wording import said
+from gradcheck_health.probe.passes import fresh
 from gradcheck_health.probe.sandbox import sandbox
 
 
 def synthesize_given(facts: Facts, given: Any, seed: int, batch_size: int | None) -> Inputs:
-    """Given inputs, complete and verified."""
+    """Given inputs, complete. They are run by the probe; `blame` explains a failure."""
     inputs, factory = read(given, facts)
     if isinstance(inputs, Plan):
         return _completed(facts, inputs, seed, batch_size)
     check(facts, inputs)
-    failed = failure_of(facts, inputs, seed)
-    if failed is not None:
-        raise InputsError(failed)
     first = next((v for v in outputs((inputs.args, dict(inputs.kwargs))) if v.dim()), None)
     inputs = replace(inputs, batch=inputs.batch if inputs.batch is not None else None if first is None else first.shape[0])
     if factory is not None and inputs.resample is None:
@@ -86,34 +85,34 @@ def check(facts: Facts, inputs: Inputs) -> None:
                     )
 
 
-def failure_of(facts: Facts, inputs: Inputs, seed: int) -> str | None:
-    """None if forward runs; else what failed, where, and what was wanted there."""
+def blame(model: nn.Module, inputs: Inputs, seed: int) -> str | None:
+    """Why forward cannot run on given inputs; None if it can, or if it is not the inputs' fault."""
+    facts = Facts(model)
+    failed = failure(facts, inputs, seed)
+    return None if failed is None else _text(facts, inputs, *failed)
+
+
+def failure(facts: Facts, inputs: Inputs, seed: int) -> tuple[Tracer, Exception] | None:
+    """What forward raises on the inputs, and the operations that were seen until then; None if it runs."""
+    tracer = Tracer({}, -1)
     with sandbox(facts.model):
         torch.manual_seed(seed)
-        tracer = Tracer({}, -1)
         try:
             with torch.enable_grad(), tracer:
-                facts.model(*_cloned(inputs.args), **_cloned(dict(inputs.kwargs)))
+                facts.model(*fresh(inputs.args), **fresh(dict(inputs.kwargs)))
         except Exception as error:  # noqa: BLE001 - the model's own
-            return _text(facts, inputs, tracer, error)
+            return tracer, error
     return None
 
 
-def _cloned(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, tuple) and type(value) is tuple:
-        return tuple(_cloned(item) for item in value)
-    if type(value) is list:
-        return [_cloned(item) for item in value]
-    if type(value) is dict:
-        return {key: _cloned(item) for key, item in value.items()}
-    return value
-
-
-def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str:
+def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str | None:
     wants, place = explain(Plan(()), tracer, error, facts)
     lines = [f"inputs: {type(facts.owner).__name__} cannot run on {inputs.describe()}", f"  failed at {place}: {said(error)}"]
+    (only,) = inputs.args if len(inputs.args) == 1 else (None,)
+    if isinstance(only, dict) and isinstance(error, TypeError | AttributeError):
+        names = ", ".join(argument.name for argument in facts.signature.arguments)
+        keys = ", ".join(repr(key) for key in only)
+        return "\n".join([*lines, f"  wanted: a tensor, got a dict with {keys}: the arguments of forward are called {names}"])
     odd = [t for t in outputs((inputs.args, dict(inputs.kwargs))) if t.is_floating_point() and t.dtype != facts.dtype]
     if odd and facts.tensors and "dtype" in text_of(error):
         got_type, own = (str(dtype).removeprefix("torch.") for dtype in (odd[0].dtype, facts.dtype))
@@ -135,4 +134,4 @@ def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str
         if want.what == "range":
             lines.append(f"  wanted: ids below {want.value} ({want.why}), got up to {int(want.tensor.max())}")
             break
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else None

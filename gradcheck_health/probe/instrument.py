@@ -20,7 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.probe import activations
-from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Units
+from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Rows, Units
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.statistics import Gather
@@ -61,8 +61,8 @@ class Instrument(TorchFunctionMode):
         """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
         self.units: dict[tuple[Any, ...], Units] = {}
         """By layer, function, producer, number of units and call site."""
-        self.rows: dict[tuple[str, str], tuple[int, int, int, int]] = {}
-        """(layer, producer) of a softmax -> rows, saturated rows, samples, order."""
+        self.rows: dict[tuple[str, str], Rows] = {}
+        """By (layer, producer) of a softmax."""
         self.gaps: dict[str, None] = {}
         self.batch_norm_values: int | None = None
         """Fewest values per channel that a batch norm in training mode saw."""
@@ -188,6 +188,8 @@ class Instrument(TorchFunctionMode):
                 self._activation(function or FUNCTIONS[torch.relu], first, before, maker, args, kwargs)
             elif func in SOFTMAX:
                 self._softmax(first, maker, args, kwargs)
+            elif func is torch.nn.functional.scaled_dot_product_attention and len(args) > 1 and args[1].shape[-2] == 1:
+                self._rows(maker).alone(first.numel() // first.shape[-1])  # its softmax is out of sight, and constant
             elif func is torch.nn.functional.batch_norm:
                 self._batch_norm(first, args, kwargs)
         return out
@@ -215,10 +217,11 @@ class Instrument(TorchFunctionMode):
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         if not isinstance(dim, int) or out.dim() == 0 or out.numel() == 0 or out.is_meta:
             return
-        rows, saturated = activations.softmax_rows(out.detach(), dim)
+        self._rows(maker).see(out.detach(), dim)
+
+    def _rows(self, maker: Any) -> Rows:
         key = (self.layer, self._producer(maker)[0])
-        before = self.rows.get(key, (0, 0, 0, len(self.units) + len(self.rows)))
-        self.rows[key] = (before[0] + rows, before[1] + saturated, before[2] + out.shape[0], before[3])
+        return self.rows.setdefault(key, Rows(*key, order=len(self.units) + len(self.rows)))
 
     def _producer(self, node: Any) -> tuple[str, str]:
         """(layer, function) of the linear, convolution or the like whose units an activation sees."""

@@ -70,8 +70,8 @@ def activation_traces(watch: Instrument) -> tuple[ActivationTrace, ...]:
     """In execution order."""
     traces = [_units(units) for units in watch.units.values()]
     traces += [
-        ActivationTrace(layer, "softmax", order, rows, samples, saturated=saturated, producer=producer)
-        for (layer, producer), (rows, saturated, samples, order) in watch.rows.items()
+        ActivationTrace(rows.layer, "softmax", rows.order, rows.count, rows.samples, rows.off, rows.saturated, rows.producer)
+        for rows in watch.rows.values()
     ]
     return tuple(sorted(traces, key=lambda trace: trace.order))
 

@@ -65,7 +65,7 @@ def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
     key = name.rpartition(".")[2]
     shape = getattr(parameter, "shape", ())
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-        return "embedding"
+        return "embedding" if module.padding_idx is None else "padded embedding"
     if len(shape) == 0:
         return "scalar"
     if len(shape) == 1:

@@ -18,6 +18,8 @@ CLIPPED = ("hardtanh", "hardsigmoid")
 """Clamped at both ends: saturated-activation speaks of them."""
 _SAMPLES = 256
 _ODDS = 1e-4
+_AWAKE = 0.8
+"""If fewer than this share of them are still off a step away, it was the special point and no death."""
 _HELP = "lower its bias or learning rate, use He initialisation, LeakyReLU or GELU, or normalise before the activation"
 
 
@@ -48,7 +50,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     chosen = [a for a in trace.activations if a.units and a.function not in (*CLIPPED, "softmax") and _matches(a, layers)]
     if not any(a.off > limit * a.units for a in chosen):
         return
-    missing = [fact for fact in ("more_samples", "kicked") if fact not in trace.facts]
+    missing = [fact for fact in ("more_samples", "kicked", "after_steps") if fact not in trace.facts]
     if missing:
         yield from map(Need, missing)
         return
@@ -75,13 +77,9 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
 def _wakes_up(trace: Trace, a: ActivationTrace, limit: float) -> bool:
     """Its input was exactly zero: a zero initialisation before it, from which the first step leads away."""
     key = (a.layer, a.function, a.producer, a.units, a.order)
-    kicked = [
-        b
-        for one in trace.facts["kicked"]
-        for b in one.activations
-        if key == (b.layer, b.function, b.producer, b.units, b.order)
-    ]
-    return any(b.off <= limit * b.units for b in kicked)
+    later = (*trace.facts["kicked"], *trace.facts["after_steps"][1:])
+    same = [b for one in later for b in one.activations if key == (b.layer, b.function, b.producer, b.units, b.order)]
+    return any(b.off <= max(limit * b.units, _AWAKE * a.off) for b in same)
 
 
 def _by_chance(a: ActivationTrace) -> bool:

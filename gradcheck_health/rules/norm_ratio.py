@@ -86,7 +86,7 @@ def _gradients(trace: Trace, of: str) -> Iterator[tuple[str, str, TensorStats]]:
                 yield layer.name, layer.kind, layer.output_gradient
     else:
         for p in trace.parameters.values():
-            if p.gradient is not None and p.role in ("weight", "embedding"):
+            if p.gradient is not None and p.role in ("weight", "embedding", "padded embedding"):
                 yield p.name, p.kind, p.gradient
 
 

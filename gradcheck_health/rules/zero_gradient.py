@@ -27,7 +27,8 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     optimizer steps, and in float64 too. Zeros that wake up behind a zero initialisation (LoRA, zero-gamma, ReZero) or
     that routing explains are a note; zeros that a cut or dead units explain belong to cut-gradient and dead-unit.
 
-    When it is legitimate: the recurrent weight of a single step, whose hidden state is zero (a note).
+    When it is legitimate: the recurrent weight of a single step, whose hidden state is zero, and queries and keys of an
+    attention over one key (notes).
 
     How to fix: look at the first operation behind the weight that is constant: a mask, a factor of zero, a saturated
     function.
@@ -49,7 +50,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     for reason, members in reasons.items():
         if reason in (Why.CUT, Why.DEAD):
             continue
-        sound = reason in _SOUND
+        sound = reason in _SOUND or (reason is Why.ALONE and _learns_before(trace, members))
         yield Finding(
             rule="zero-gradient",
             severity=Severity.NOTE if sound else Severity.ERROR,
@@ -59,6 +60,12 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
             got=float(len(members)),
             bound=0.0,
         )
+
+
+def _learns_before(trace: Trace, members: list[ParameterTrace]) -> bool:
+    """Some earlier weight gets a gradient: the constant softmax is a detail of an attention, not the end of the flow."""
+    last = max(p.order for p in members)
+    return any(p.order <= last and p.gradient is not None and not p.gradient.is_zero for p in trace.parameters.values())
 
 
 def _frontier(members: list[ParameterTrace]) -> list[ParameterTrace]:
