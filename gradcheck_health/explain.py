@@ -66,7 +66,10 @@ def flow_details(
     if form == "exponential" and count > 2:
         total = abs(flow.log10(blame.keeps)) * count
         lines.append(
-            ("depth", f"the {'growth' if growing else 'loss'} is exponential: a factor of ten every {count / total:.2g} layers")
+            (
+                "depth",
+                f"the {'growth' if growing else 'shrinkage'} is exponential: a factor of ten every {count / total:.2g} layers",
+            )
         )
     lines.append(("help", _GROWTH_HELP if growing else _HELP.get(blame.op, _HELP["linear"])))
     return tuple(lines)
@@ -88,7 +91,7 @@ def _because(trace: Trace, blame: flow.Blame, growing: bool) -> str:
         flat = [a for a in trace.activations if a.function == name and a.units and a.saturated > a.units / 2]
         saturated = f"; {len(flat)} of its layers are saturated" if flat else ""
         return f"{name} keeps at most {ceiling:.2g} of a gradient; here {blame.keeps:.2g} on average{saturated}"
-    return f"{blame.share:.0%} of the {'growth' if growing else 'loss'} happens in {name}, {blame.keeps:.2g} each"
+    return f"{blame.share:.0%} of the {'growth' if growing else 'shrinkage'} happens in {name}, {blame.keeps:.2g} each"
 
 
 def _confirmed(trace: Trace, limit: float, growing: bool) -> str:

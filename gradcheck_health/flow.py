@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from gradcheck_health.trace import CutPoint, Trace
 
 LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
+BRANCH = 0.1
+"""A stretch that another stream of data joins counts, unless it passes less than this to the branch that is followed."""
 BATCH_NORM_GAIN = math.sqrt(math.pi / (math.pi - 1))
 """Norm gain of batch norm + ReLU a layer, backward (Yang et al. 2019, A Mean Field Theory of Batch Normalization): 1.21."""
 
@@ -22,16 +24,24 @@ class Stretch:
     keeps: float
     """Norm behind over norm before; below 1 the gradient shrinks."""
 
+    @property
+    def branches_off(self) -> bool:
+        """The stream goes on elsewhere, and what one branch of it passes is no statement about health."""
+        return self.point.merges and 0.0 < self.keeps < BRANCH
+
 
 def ratio(trace: Trace) -> float | None:
-    """Gradient norm at the first cut point over the norm at the last; None where the flow cannot be judged."""
+    """Gradient norm at the first cut point over the norm at the last, stretches that branch off left out.
+
+    None where the flow cannot be judged.
+    """
     points = trace.flow
     if trace.flow_note or len(points) < 2:
         return None
     first, last = points[0].gradient, points[-1].gradient
     if not math.isfinite(first) or not math.isfinite(last) or last == 0.0:
         return None
-    return first / last
+    return first / last / math.prod(stretch.keeps for stretch in stretches(points) if stretch.branches_off)
 
 
 def fact_ratios(trace: Trace) -> list[float]:
@@ -98,7 +108,8 @@ def blame(points: Sequence[CutPoint], growing: bool = False) -> Blame | None:
     sign = 1.0 if growing else -1.0
     groups: dict[str, list[Stretch]] = defaultdict(list)
     for stretch in stretches(points):
-        groups[kind(stretch.point.op)].append(stretch)
+        if not stretch.branches_off:
+            groups[kind(stretch.point.op)].append(stretch)
     amounts = {op: sum(max(0.0, sign * log10(s.keeps)) for s in members) for op, members in groups.items()}
     whole = sum(amounts.values())
     if whole <= 0.0:

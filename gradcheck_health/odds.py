@@ -51,6 +51,8 @@ def lower_share(k: int, n: int, error: float = 0.01) -> float:
 
 def student_tail(t: float, freedom: int) -> float:
     """P(T >= t) for Student's t, t >= 0."""
+    if freedom > 200:
+        return 0.5 * math.erfc(t / math.sqrt(2))
     # Simpson's rule after x = sqrt(freedom) tan(angle), where the density is a power of the cosine
     if freedom < 1 or math.isnan(t):
         return 0.5

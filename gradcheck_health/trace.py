@@ -147,6 +147,8 @@ class CutPoint:
     output: float | None = None
     """rms of h, where the forward pass showed it."""
     source: str | None = None
+    merges: bool = False
+    """Between here and the next cut point towards the input another stream of data joins (a decoder attends to an encoder)."""
 
 
 @dataclass(frozen=True, slots=True)

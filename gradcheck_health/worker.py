@@ -97,7 +97,9 @@ def boot() -> list[str]:
     """
     root = str(Path(__file__).resolve().parent.parent)
     code = (
-        f"import sys; sys.path[:] = [p for p in sys.path if p] + [{root!r}]; from gradcheck_health.worker import main; main()"
+        # this very package, also where another version is installed; for what is imported afterwards its folder comes last
+        f"import sys; sys.path[:] = [{root!r}, *filter(None, sys.path)]; from gradcheck_health.worker import main; "
+        "sys.path.append(sys.path.pop(0)); main()"
     )
     return [sys.executable, "-c", code]
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from gradcheck_health import flow
 from gradcheck_health.batch import Inputs
 from gradcheck_health.probe import Subject, graph, probe, sandbox
 from gradcheck_health.probe.objective import objective
@@ -320,6 +321,42 @@ def test_projection_is_the_same_question_in_every_precision() -> None:
     low = objective(y * 1, loss=None, batch=3, seed=5).gradients[0]
     high = objective(y.double() * 1, loss=None, batch=3, seed=5).gradients[0]
     assert torch.equal(low.double(), high)
+
+
+def test_tied_embedding_does_not_hide_the_blocks() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(11, 8)
+            self.body = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh())
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.body(self.embed(ids)) @ self.embed.weight.t()
+
+    trace = look(Tied(), torch.randint(0, 11, (4, 5)))
+    seen = dict.fromkeys(point.layer for point in trace.flow if point.layer.startswith("body"))
+    assert list(seen) == ["body.0", "body.1", "body.2", "body.3"]
+
+
+def test_a_second_stream_that_joins_is_marked() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+            self.query, self.head = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            memory, stream = self.memory(x), self.query(y)
+            for _ in range(2):
+                stream = stream + 1e-6 * torch.tanh(stream + memory)
+            out: torch.Tensor = self.head(stream)
+            return out
+
+    trace = look(Attends(), torch.randn(6, 4), torch.randn(6, 3))
+    assert [point.op for point in trace.flow if point.merges] == ["Add"]
+    ratio = flow.ratio(trace)
+    assert ratio is not None
+    assert 0.01 < ratio < 100  # of the memory's own layers; the branch keeps a millionth, and the stream goes on in the query
 
 
 def test_graph_beyond_the_cap_falls_back_to_module_outputs(monkeypatch: pytest.MonkeyPatch) -> None:

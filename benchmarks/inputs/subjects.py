@@ -61,7 +61,14 @@ def timm() -> Iterator[Subject]:
 
 _MORE = (
     *("resnet26d", "regnety_002", "vit_small_patch32_224", "mixer_s32_224", "swinv2_cr_tiny_ns_224", "efficientnet_lite0"),
-    *("poolformer_s12", "xcit_nano_12_p8_224", "maxvit_rmlp_nano_rw_256", "coatnet_nano_rw_224", "hardcorenas_a", "resmlp_12_224"),
+    *(
+        "poolformer_s12",
+        "xcit_nano_12_p8_224",
+        "maxvit_rmlp_nano_rw_256",
+        "coatnet_nano_rw_224",
+        "hardcorenas_a",
+        "resmlp_12_224",
+    ),
 )
 """Second architectures of families with several kinds."""
 

@@ -98,10 +98,9 @@ def _flow(report: Report, width: int) -> Iterator[str]:
     elif len(trace.flow) > 1 and trace.flow[-1].gradient:
         first, last = trace.flow[0], trace.flow[-1]
         kept = first.gradient / last.gradient
+        what = f"keeps {kept:.2g} x of its norm" if kept <= 1 else f"grows {kept:.2g} x"
         ends = f"{_layer(last.layer)} to {_layer(first.layer)}" if first.layer != last.layer else _layer(first.layer)
-        yield from _labelled(
-            "flow", f"the gradient keeps {kept:.2g} x of its norm from {ends} ({len(trace.flow)} {trace.flow_by})", width
-        )
+        yield from _labelled("flow", f"the gradient {what} from {ends} ({len(trace.flow)} {trace.flow_by})", width)
     reached = [p for p in trace.parameters.values() if p.trainable]
     if reached:
         got = sum(p.gradient is not None for p in reached)

@@ -22,7 +22,7 @@ def comparison_wants(statement: ast.stmt, frame: FrameType, tracer: Tracer, mess
     elif isinstance(statement, ast.If) and any(isinstance(node, ast.Raise) for node in ast.walk(statement)):
         yield from _hold(statement.test, frame, tracer, False)
     elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call) and statement.value.args:
-        # helpers such as torch._assert(condition, text)
+        # functions such as torch._assert(condition, text)
         yield from _hold(statement.value.args[0], frame, tracer, True)
 
 

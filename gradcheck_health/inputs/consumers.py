@@ -26,7 +26,8 @@ def wanted(module: nn.Module, name: str = "") -> Leaf | None:
 
 def _integer(module: nn.Module, *names: str) -> int | None:
     for name in names:
-        value = getattr(module, name, None)
+        # instance attributes only: a property of a foreign class may warn or raise
+        value = vars(module).get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     return None
@@ -36,11 +37,11 @@ def _embedding(module: nn.Module, kind: str) -> Leaf | None:
     rows = _integer(module, "num_embeddings")
     if rows is None:
         return None
-    return Leaf(("B", "T"), "int", low=1 if getattr(module, "padding_idx", None) == 0 and rows > 1 else 0, high=rows)
+    return Leaf(("B", "T"), "int", low=1 if vars(module).get("padding_idx") == 0 and rows > 1 else 0, high=rows)
 
 
 def _sequence(module: nn.Module, features: int) -> Leaf:
-    return Leaf(("B", "T", features) if getattr(module, "batch_first", False) else ("T", "B", features))
+    return Leaf(("B", "T", features) if vars(module).get("batch_first", False) else ("T", "B", features))
 
 
 def _attention(module: nn.Module, kind: str) -> Leaf | None:
@@ -63,7 +64,7 @@ def _recurrent(module: nn.Module, kind: str) -> Leaf | None:
 
 def _convolution(module: nn.Module, kind: str) -> Leaf | None:
     channels = _integer(module, "in_channels")
-    kernel = getattr(module, "kernel_size", None)
+    kernel = vars(module).get("kernel_size")
     if channels is None or kernel is None:
         return None
     axes = len(kernel) if isinstance(kernel, tuple) else _axes(kind)
@@ -84,7 +85,7 @@ def _linear(module: nn.Module, kind: str) -> Leaf | None:
 
 
 def _norm(module: nn.Module, kind: str) -> Leaf | None:
-    shape = getattr(module, "normalized_shape", None)
+    shape = vars(module).get("normalized_shape")
     if isinstance(shape, tuple | list) and shape:
         return Leaf(("B", "T", *shape) if len(shape) == 1 else ("B", *shape))
     features = _integer(module, "num_features", "num_channels")

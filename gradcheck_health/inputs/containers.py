@@ -151,6 +151,12 @@ def _leaf_at(plan: Plan, path: Path) -> Leaf:
     return node if isinstance(node, Leaf) else Leaf(("B", 10))
 
 
+def keyed(facts: Facts, key: str, group: Group | None = None) -> Group:
+    """A dict with that key, guessed by its name, beside what `group` holds already."""
+    items = group.items if group is not None else ()
+    return Group((*items, (key, guess(Argument(key), facts, 0))), "dict")
+
+
 def _grown(plan: Plan, path: Path, key: str | int, form: str, frame: FrameType) -> Group:
     """The dict or object at `path` with one more entry, guessed by its name."""
     node = plan.get(path)

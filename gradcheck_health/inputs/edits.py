@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gradcheck_health.inputs.containers import keyed
 from gradcheck_health.inputs.edit_shapes import editable, narrowed, ranked, rekinded, sized
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.failures import explain
@@ -43,7 +44,7 @@ def propose(plan: Plan, tracer: Tracer, error: Exception | None, facts: Facts) -
         origin = tracer.origin(want.tensor)
         if origin is None:
             continue
-        edits.extend(_direct(plan, want, origin))
+        edits.extend(_direct(plan, want, origin, facts))
         measure = _measure(want, origin)
         if measure is not None:
             # the same line fails in several blocks: the place names the block
@@ -75,7 +76,7 @@ def _measure(want: Want, origin: Origin) -> Measure | None:
     return None
 
 
-def _direct(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
+def _direct(plan: Plan, want: Want, origin: Origin, facts: Facts) -> list[Edit]:
     """Edits that need no solving."""
     match want.what:
         case "size" | "least" | "multiple":
@@ -86,6 +87,8 @@ def _direct(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
             return rekinded(plan, want, origin)
         case "range":
             return narrowed(plan, want, origin)
+        case "key":
+            return [Edit(plan.put(path, keyed(facts, want.value)), want.cost, want.why) for path, _ in editable(plan, origin)]
         case "fill":
             return [
                 Edit(plan.put(path, replace(leaf, fill=want.value)), want.cost, want.why)

@@ -15,6 +15,8 @@ def indexing(failure: Failure) -> list[Want]:
     index = failure.args[1] if len(failure.args) > 1 else None
     if not isinstance(x, torch.Tensor):
         return []
+    if isinstance(index, str):
+        return [Want("key", x, value=index, why=f"key {index!r}", cost=0.6)]
     parts = index if isinstance(index, tuple) else (index,)
     wants: list[Want] = []
     for part in parts:

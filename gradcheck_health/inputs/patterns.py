@@ -30,11 +30,11 @@ def lengths_of(holder: Any) -> dict[str, int]:
 
 def leaf_for(module: Any, behind: Leaf | None) -> Leaf | None:
     """What a `Rearrange` layer takes, when the layer behind it wants `behind`; None for other layers."""
-    pattern = getattr(module, "pattern", None)
+    pattern = vars(module).get("pattern")
     if not isinstance(pattern, str) or "->" not in pattern or "..." in pattern:
         return None
     left, right = (axes(side) for side in pattern.split("->")[:2])
-    known = lengths_of(getattr(module, "axes_lengths", {}))
+    known = lengths_of(vars(module).get("axes_lengths", {}))
     last = behind.dims[-1] if behind is not None and behind.dims else None
     unknown = [name for name in right[-1] if name not in known] if right else []
     if isinstance(last, int) and len(unknown) == 1:

@@ -158,7 +158,9 @@ def _with_time(leaf: Leaf, argument: Argument, facts: Facts) -> Leaf:
         return leaf
     if names & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
         return replace(leaf, dims=("N", leaf.dims[1]))
-    if facts.sequence and not isinstance(facts.owner, nn.Linear):
+    # lengths and padding masks are told of sequences only
+    ragged = any(re.search(r"len(gth)?s?$|seq_lens?|padding_mask", name) for name in names - {argument.name})
+    if (facts.sequence or ragged) and not isinstance(facts.owner, nn.Linear):
         return replace(leaf, dims=("B", "T", leaf.dims[1]))
     return leaf
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_health.inputs.edits import Measure, scalable
-from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.plan import Leaf, Path, Plan
 
 if TYPE_CHECKING:
     from gradcheck_health.inputs.trial import Outcome
@@ -45,6 +46,8 @@ def _snapped(
     start: Outcome, base: Plan, change: Change, result: Outcome, run: Callable[[Plan], Outcome], budget: Callable[[], bool]
 ) -> Outcome:
     """The nearest size that people use, if it does as well: floors let a whole range of sizes pass."""
+    if change.path is not None:
+        return result
     size = change.now(result.plan)
     near = sorted((n for n in _USUAL if abs(n - size) <= size / 8), key=lambda n: abs(n - size))
     for value in near[:2]:
@@ -56,28 +59,38 @@ def _snapped(
     return result
 
 
+@dataclass(frozen=True, slots=True)
 class Change:
-    """Sizes that move together."""
+    """Sizes that move together: everywhere, or in one argument alone."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
+    names: tuple[str, ...]
+    path: Path | None = None
 
     def at(self, plan: Plan, value: int) -> Plan:
-        return plan.resize(**dict.fromkeys(self.names, value))
+        leaf = plan.get(self.path) if self.path is not None else None
+        if self.path is None or not isinstance(leaf, Leaf):
+            return plan.resize(**dict.fromkeys(self.names, value))
+        dims = tuple(value if dim in self.names else dim for dim in leaf.dims)
+        return plan.put(self.path, replace(leaf, dims=dims))
 
     def now(self, plan: Plan) -> int:
         return plan.size(self.names[0])
 
 
-def _changes(plan: Plan, paths: tuple[Any, ...]) -> list[Change]:
+def _changes(plan: Plan, paths: tuple[Path, ...]) -> list[Change]:
     names = scalable(plan, paths)
-    changes: list[Change] = []
-    if "H" in names and "W" in names:
-        changes.append(Change(("H", "W", "D") if "D" in names and plan.size("D") == plan.size("H") else ("H", "W")))
-    changes += [Change((name,)) for name in names if name != "B"]
-    if "D" in names and "H" in names:
-        changes.append(Change(("D", "H", "W")))
-    return changes
+    square = ("H", "W", "D") if "D" in names and plan.size("D") == plan.size("H") else ("H", "W")
+    together = [Change(square)] if {"H", "W"} <= set(names) else []
+    alone = [
+        Change(group, path)
+        for path in paths
+        for group in (("H", "W"), ("T",), ("L",))
+        if isinstance(leaf := plan.get(path), Leaf) and not leaf.fixed and set(group) <= set(leaf.dims)
+        if any(other != path and set(group) & set(node.dims) for other, node in plan.leaves())
+    ]
+    single = [Change((name,)) for name in names if name != "B"]
+    deep = [Change(("D", "H", "W"))] if {"D", "H"} <= set(names) else []
+    return together + alone + single + deep
 
 
 def _along(
@@ -106,6 +119,8 @@ def _along(
             points[candidate] = -1
             candidate = size + (size // 2 if got < want else -max(1, size // 4))
             continue
+        if measure.want != want and measure.got * want == got * measure.want:
+            return None  # both sides grow alike: no size of this kind brings them together
         want = measure.want
         points[candidate] = measure.got
         known = {s: g for s, g in points.items() if g >= 0}

@@ -11,11 +11,11 @@ from typing import Any
 from torch import nn
 
 from gradcheck_health.inputs.comparisons import comparison_wants
-from gradcheck_health.inputs.containers import container_wants, listed
+from gradcheck_health.inputs.containers import container_wants, keyed, listed
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.huggingface import placeholders
 from gradcheck_health.inputs.patterns import pattern_wants
-from gradcheck_health.inputs.plan import Leaf, Plan
+from gradcheck_health.inputs.plan import Group, Leaf, Plan
 from gradcheck_health.inputs.recurrent import recurrent_wants
 from gradcheck_health.inputs.roles import guess
 from gradcheck_health.inputs.signature import Argument
@@ -32,6 +32,13 @@ def python_wants(plan: Plan, tracer: Tracer, error: Exception, facts: Facts, ope
     message = text_of(error)
     wants = list(_missing(plan, facts, message, frames))
     wants += pattern_wants(frames)
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        for name, node in plan.arguments:
+            # keys that come from the model's own tables stand in no statement
+            if isinstance(node, Group) and node.form == "dict" and error.args[0] not in dict(node.items):
+                wants.append(
+                    Want("edit", why=f"key {error.args[0]!r}", edit=putting((name,), keyed(facts, error.args[0], node)))
+                )
     filled = placeholders(plan, message, facts)
     if filled is not None:
         wants.append(Want("edit", why="placeholder tokens", cost=0.5, edit=_instead(filled)))

@@ -186,7 +186,7 @@ def _first_of(module: nn.Sequential, name: str, depth: int) -> Leaf | None:
         found = inside(child, 0, f"{name}.{key}".lstrip("."), depth + 1)
         if found is not None:
             return (leaf_for(reshaping, found) or found) if reshaping is not None else found
-        if reshaping is None and isinstance(getattr(child, "pattern", None), str):
+        if reshaping is None and isinstance(vars(child).get("pattern"), str):
             reshaping = child
     return None
 

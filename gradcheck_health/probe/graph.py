@@ -61,7 +61,7 @@ def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
 
 
 def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
-    """Positions of the nodes on every path from the roots to the deepest leaf, the first layer first.
+    """Positions of the nodes on every path from the roots to the first layer, that layer's own first.
 
     The leaf's own tail (what only prepares the parameter: transposes, weight norm) is left out.
 
@@ -71,8 +71,7 @@ def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
     """
     if not graph.leaves:
         return []
-    depth = _depths(graph)
-    target = max(graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))
+    target = _first_layer(graph)
     relevant = _ancestors(graph, target)
     points, reach = [], 0
     # In topological order a node is on every path exactly if no edge jumps over it.
@@ -90,6 +89,41 @@ def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
     return []
 
 
+def merges(graph: Graph, chain: list[int]) -> set[int]:
+    """Those of the cut points `chain` behind which, before the next one, a second stream of data joins.
+
+    A decoder attends to an encoder: what the encoder gets is what one branch passes, while the stream goes on elsewhere.
+    """
+    if not chain:
+        return set()
+    relevant = _ancestors(graph, chain[0])
+    carries = [False] * len(graph.nodes)
+    for i in range(len(graph.nodes) - 1, 0, -1):
+        data = graph.constant[i] or graph.nodes[i].name().startswith("Embedding")
+        carries[i] = i not in relevant and (data or any(carries[j] for j in graph.edges[i]))
+    joined = sorted(i for i in relevant if any(carries[j] for j in graph.edges[i]))
+    found = set()
+    for below, above in zip(chain, chain[1:], strict=False):
+        if any(above <= i < below for i in joined):
+            found.add(above)
+    return found
+
+
+def _first_layer(graph: Graph) -> int:
+    """The deepest leaf that is used once.
+
+    A tied embedding hangs below the head too, and a recurrent weight below every step: the shortest way to those leaves
+    would leave out the network between.
+    """
+    depth, uses = [0] * len(graph.nodes), [0] * len(graph.nodes)
+    for i, nexts in enumerate(graph.edges):
+        for j in nexts:
+            depth[j] = max(depth[j], depth[i] + 1)
+            uses[j] += 1
+    once = [leaf for leaf in graph.leaves.values() if uses[leaf] == 1]
+    return max(once or graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))
+
+
 def _takes_parameter(graph: Graph, position: int) -> bool:
     """A leaf hangs directly below, with at most a transpose, a view or a cast between."""
     leaves = set(graph.leaves.values())
@@ -101,14 +135,6 @@ def _takes_parameter(graph: Graph, position: int) -> bool:
                 break
             (below,) = graph.edges[below]
     return False
-
-
-def _depths(graph: Graph) -> list[int]:
-    depth = [0] * len(graph.nodes)
-    for i, nexts in enumerate(graph.edges):
-        for j in nexts:
-            depth[j] = max(depth[j], depth[i] + 1)
-    return depth
 
 
 def _ancestors(graph: Graph, target: int) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,7 +89,7 @@ class _Flow:
         self.by = "cut points"
         self.gaps: list[str] = []
         self._watch, self._gather = watch, gather
-        self._points: list[tuple[str, str, str | None, list[int], int | None]] = []
+        self._points: list[tuple[CutPoint, list[int], int | None]] = []
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
         graph = graphs.walk(roots) if roots else None
         if graph is None:
@@ -102,11 +103,14 @@ class _Flow:
         if watch.provenance is not None:
             self._watch_backward(graph, watch.provenance)
         layer = ""
-        for position in reversed(graphs.cut_points(graph, below_loss=goal.kind != "random projection")):
+        chain = graphs.cut_points(graph, below_loss=goal.kind != "random projection")
+        joined = graphs.merges(graph, chain)
+        for position in reversed(chain):
             node = graph.nodes[position]
             layer = watch.operations.get(node, (layer, ""))[0]
             source = None if watch.provenance is None else watch.provenance.sources.get(node)
-            self._points.append((layer, node.name().removesuffix("Backward0"), source, *self._observe(node)))
+            name = node.name().removesuffix("Backward0")
+            self._points.append((CutPoint(layer, name, 0.0, source=source, merges=position in joined), *self._observe(node)))
         self._points.reverse()
 
     def _observe(self, node: Any) -> tuple[list[int], int | None]:
@@ -161,11 +165,11 @@ class _Flow:
         if self.by == "module outputs":
             return _module_flow(self._watch, stats)
         found = []
-        for layer, op, source, arrived, output in self._points:
+        for point, arrived, output in self._points:
             if arrived:
                 gradient = TensorStats.merge([stats[i] for i in arrived])
                 norm = gradient.norm if gradient.finite else float("nan")
-                found.append(CutPoint(layer, op, norm, None if output is None else stats[output].rms, source))
+                found.append(dataclasses.replace(point, gradient=norm, output=None if output is None else stats[output].rms))
         return tuple(found)
 
 

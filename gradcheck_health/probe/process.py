@@ -23,13 +23,13 @@ def process_guard() -> Iterator[None]:
 
 
 def _numpy_random() -> Any:
-    numpy = sys.modules.get("numpy")
-    return None if numpy is None else numpy.random.get_state()
+    random_module = sys.modules.get("numpy.random")  # where nobody imported it, nobody can draw from it
+    return None if random_module is None else random_module.get_state()
 
 
 def _set_numpy_random(state: Any) -> None:
     if state is not None:
-        sys.modules["numpy"].random.set_state(state)
+        sys.modules["numpy.random"].set_state(state)
 
 
 def _accelerator_random() -> Any:
@@ -67,7 +67,8 @@ def _cudnn() -> tuple[bool, bool, bool]:
 
 
 def _set_cudnn(flags: tuple[bool, bool, bool]) -> None:
-    torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
+    if _cudnn() != flags:  # torch can freeze them: then setting raises
+        torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
 
 
 def _set_environ(saved: dict[str, str]) -> None:

@@ -24,6 +24,8 @@ from gradcheck_health.trace import Cut, Nonfinite
 
 FLAT = frozenset({"round", "round_", "sign", "sgn", "floor", "floor_", "ceil", "trunc", "heaviside", "fix", "floor_divide"})
 """Differentiable in name, with a derivative that is zero everywhere."""
+_VIEWS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
+"""Attributes that hand out a tensor; the others are sizes and flags."""
 _EXITS = frozenset({"numpy", "tolist", "item", "__array__", "__float__", "__int__", "__bool__", "__index__"})
 
 
@@ -61,9 +63,9 @@ class Provenance:
         """One call of a torch function in forward."""
         name = func.__name__
         if name == "__get__":
-            if getattr(func, "__self__", None) is not torch.Tensor.data:
+            name = getattr(func.__self__, "__name__", "")
+            if name not in _VIEWS:
                 return
-            name = "data"
         elif name == "__set__":
             return
         inputs = [*_tensors(args), *_tensors(tuple(kwargs.values()))]

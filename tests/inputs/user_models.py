@@ -758,6 +758,50 @@ class SegmentationLoss(nn.Module):
         return F.cross_entropy(self.conv(image), target)
 
 
+class AudioEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv1d(80, 16, 3, padding=1), nn.Conv1d(16, 16, 3, 2, 1)
+        self.register_buffer("positions", torch.randn(50, 16))
+        self.block = nn.TransformerEncoderLayer(16, 2, batch_first=True)
+
+    def forward(self, mel):
+        x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).permute(0, 2, 1)
+        assert x.shape[1:] == self.positions.shape, "incorrect audio shape"
+        return self.block(x + self.positions)
+
+
+class CategoryTables(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.numbers, self.out = nn.Linear(7, 8), nn.Linear(16, 1)
+        self.tables = nn.ModuleDict({"city": nn.Embedding(30, 4), "job": nn.Embedding(12, 4)})
+
+    def forward(self, numeric, categorical):
+        parts = [table(categorical[name]) for name, table in self.tables.items()]
+        return self.out(torch.cat([self.numbers(numeric), *parts], 1))
+
+
+class TokenMixer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch, self.tokens, self.head = nn.Conv2d(3, 16, 8, 8), nn.Linear(36, 36), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2)
+        return self.head((x + self.tokens(x)).transpose(1, 2).mean(1))
+
+
+class RaggedMean(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x, lengths):
+        inside = torch.arange(x.size(1))[None] < lengths[:, None]
+        return (self.fc(x) * inside[..., None]).sum(1) / lengths[:, None]
+
+
 F32, I64, B8 = "float32", "int64", "bool"
 EXPECTED: dict[str, list[tuple[int, tuple[str, ...]]]] = {
     "Mlp": [(2, (F32,))], "LeNet": [(4, (F32,))], "MnistView": [(4, (F32,))], "AtariDqn": [(4, (F32,))],
@@ -782,6 +826,8 @@ EXPECTED: dict[str, list[tuple[int, tuple[str, ...]]]] = {
     "FromConfig": [(2, (I64,))], "Regressor": [(2, (F32,))], "HeightOnly": [(4, (F32,))], "SignalFlatten": [(3, (F32,))],
     "MaskedPool": [(2, (I64,)), (2, (B8, F32, I64))], "ComplexSpectrum": [(3, (F32,))],
     "Ctc": [(3, (F32,)), (1, (I64,))], "SegmentationLoss": [(4, (F32,)), (3, (I64,))],
+    "AudioEncoder": [(3, (F32,))], "CategoryTables": [(2, (F32,)), (1, (I64,)), (1, (I64,))], "TokenMixer": [(4, (F32,))],
+    "RaggedMean": [(3, (F32,)), (1, (I64,))],
 }  # fmt: skip
 """Rank and allowed dtypes of every tensor that the author would pass, in order; further arguments are free."""
 

@@ -1,0 +1,231 @@
+"""What facts measure beyond the first look, and what the second, slower look finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.probe import Subject, fact_names, probe, sandbox, take
+from gradcheck_health.probe.sources import Sources
+from gradcheck_health.trace import Trace
+
+
+def drawn(seed: int, width: int = 8) -> Inputs:
+    x = torch.randn(16, width, generator=torch.Generator().manual_seed(seed))
+    return Inputs((x,), batch=16, resample=lambda other: drawn(other, width))
+
+
+def facts_of(model: nn.Module, fact: str, **options: Any) -> tuple[Trace, ...]:
+    subject = Subject(model, drawn(0), **options)
+    with sandbox(model):
+        first = probe(subject)
+    return take(fact, subject, first)
+
+
+class Gated(nn.Module):
+    """ReZero: the branch is multiplied by zero at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.branch = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.main(x)
+        out: torch.Tensor = h + self.gate * self.branch(h)
+        return out
+
+
+def test_unknown_fact() -> None:
+    with pytest.raises(ValueError, match=r"kicked.*more_samples"):
+        facts_of(Gated(), "horoscope")
+
+
+def test_every_fact_is_measured_on_the_model_as_it_was() -> None:
+    torch.manual_seed(0)
+    model = Gated()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for fact in fact_names():
+        assert facts_of(model, fact), fact
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), fact
+
+
+@pytest.mark.parametrize(("fact", "at"), [("kicked", 0), ("after_steps", 3)])
+def test_zero_initialisation_wakes_up(fact: str, at: int) -> None:
+    torch.manual_seed(0)
+    seen = facts_of(Gated(), fact)[at].parameters["branch.weight"].gradient
+    assert seen is not None
+    assert not seen.is_zero
+
+
+def test_float64_tells_a_true_zero_from_a_small_number() -> None:
+    """The bias in front of a batch norm has a gradient of exactly zero, which float32 rounds to something."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    subject = Subject(model, drawn(0))
+    with sandbox(model):
+        low = probe(subject)
+    (high,) = take("float64", subject, low)
+    bias = [trace.parameters["0.bias"].gradient.rms for trace in (low, high)]  # type: ignore[union-attr]
+    weight = [trace.parameters["0.weight"].gradient.rms for trace in (low, high)]  # type: ignore[union-attr]
+    assert bias[1] < 1e-6 * bias[0]
+    assert weight[0] == pytest.approx(weight[1], rel=1e-4)
+
+
+def test_reseeded_draws_other_batches_for_a_fixed_model() -> None:
+    ratios = {trace.flow[0].gradient for trace in facts_of(Gated(), "reseeded", rounds=4)}
+    assert len(ratios) == 3
+
+
+def test_fact_that_the_model_does_not_allow_is_empty() -> None:
+    class Float32(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.fc(x.float())
+            return out
+
+    assert facts_of(Float32(), "float64") == ()
+
+
+def test_more_samples_see_at_least_256() -> None:
+    (trace,) = facts_of(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), "more_samples")
+    assert trace.activations[0].samples >= 256
+
+
+class Cutting(nn.Module):
+    def __init__(self, cut: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.before, self.after = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.cut = cut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        code = self.before(x)
+        print_only = code.detach().mean()  # for a log: this cut does not matter
+        h = self.cut(code)
+        out: torch.Tensor = self.after(h) if print_only is not None else h
+        return out
+
+
+def no_grad(h: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return h * 2
+
+
+def item(h: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([[value.item() for value in row] for row in h])
+
+
+def written(h: torch.Tensor) -> torch.Tensor:
+    kept = torch.zeros(16, 8)
+    kept[:, :] = h.detach()
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("cut", "op"),
+    [
+        (lambda h: h.detach(), "detach"),
+        (lambda h: h.data, "data"),
+        (no_grad, "no_grad"),
+        (lambda h: torch.from_numpy(h.detach().numpy()), "numpy"),
+        (lambda h: torch.tensor(h.tolist()), "tolist"),
+        (item, "item"),
+        (lambda h: h.round(), "round"),
+        (lambda h: torch.sign(h), "sign"),
+        (lambda h: h.argmax(-1, keepdim=True).float().expand(-1, 8), "argmax"),
+        (lambda h: (h > 0).float(), "gt"),
+        (written, "detach"),
+        (lambda h: torch.distributions.Categorical(logits=h).sample()[:, None].float().expand(-1, 8), "multinomial"),
+    ],
+    ids=["detach", "data", "no_grad", "numpy", "tolist", "item", "round", "sign", "argmax", "comparison", "setitem", "sample"],
+)
+def test_cut_is_named(cut: Callable[[torch.Tensor], torch.Tensor], op: str) -> None:
+    (trace,) = facts_of(Cutting(cut), "detailed")
+    cuts = [found for found in trace.cuts if found.reaches_output]
+    assert [found.op for found in cuts][-1:] == [op]
+    assert set(cuts[-1].parameters) == {"before.weight", "before.bias"}
+    assert cuts[-1].source is not None
+    assert "test_facts.py" in cuts[-1].source or op == "multinomial"
+
+
+def test_straight_through_is_no_cut() -> None:
+    (trace,) = facts_of(Cutting(lambda h: h + (h.round() - h).detach()), "detailed")
+    assert trace.parameters["before.weight"].gradient is not None
+    assert trace.cuts == ()
+
+
+@pytest.mark.parametrize(
+    ("how", "phase", "op"),
+    [
+        (lambda h: torch.log(h * 0), "forward", "log"),
+        (lambda h: torch.sqrt(h * 0), "backward", "sqrt"),
+        (lambda h: h / (h * 0), "forward", "div"),
+        (lambda h: torch.exp(h * 1e6), "forward", "exp"),
+        (lambda h: (h - h).norm(dim=-1, keepdim=True) ** 0.5 + h, "backward", "__pow__"),
+    ],
+    ids=["log", "sqrt", "div", "exp", "pow"],
+)
+def test_first_operation_that_makes_nan_is_named(how: Callable[[torch.Tensor], torch.Tensor], phase: str, op: str) -> None:
+    (trace,) = facts_of(Cutting(how), "detailed")
+    origin = trace.nonfinite[0]
+    assert origin.phase == phase
+    assert op.strip("_") in origin.op.lower()
+    assert origin.source is not None
+    assert "test_facts.py" in origin.source
+
+
+class Built(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(8, 8)
+        self.body = nn.Sequential(
+            nn.Linear(8, 8),
+            nn.ReLU(),
+            nn.Linear(8, 8),
+        )
+        self.blocks = nn.ModuleList([nn.Linear(8, 8) for _ in range(2)])
+        self.scale: torch.Tensor = nn.Parameter(torch.ones(8))
+        self.register_parameter("shift", nn.Parameter(torch.zeros(8)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.body(self.stem(x)) * self.scale
+        return out
+
+
+def test_source_lines_are_those_of_the_assignments() -> None:
+    source = Sources(Built())
+    with open(__file__) as file:
+        lines = file.read().splitlines()
+    first = next(i for i, line in enumerate(lines, 1) if line.startswith("class Built"))
+
+    def line(path: str) -> str:
+        found = source(path)
+        assert found is not None
+        name, _, number = found.rpartition(":")
+        assert name.endswith("test_facts.py")
+        assert int(number) > first
+        return lines[int(number) - 1].strip()
+
+    assert line("stem.weight") == "self.stem = nn.Linear(8, 8)"
+    assert line("body.0") == "nn.Linear(8, 8),"
+    assert line("body.1") == "nn.ReLU(),"
+    assert line("blocks.1.bias").startswith("self.blocks = nn.ModuleList")
+    assert line("scale").startswith("self.scale")
+    assert line("shift").startswith('self.register_parameter("shift"')
+    assert source("") is None
+
+
+def test_what_the_code_refers_to() -> None:
+    source = Sources(Built())
+    assert source.referenced("stem")
+    assert not source.referenced("blocks")
+    assert not source.referenced("blocks.0.weight")
+    assert not source.referenced("shift")

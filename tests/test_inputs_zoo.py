@@ -1,0 +1,51 @@
+"""Making up inputs for third-party models, with everything that declares a size erased."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from benchmarks.inputs.measure import examine
+from benchmarks.inputs.subjects import COLLECTIONS
+
+pytestmark = pytest.mark.zoo
+
+TIMM = ("cait_xxs24_224", "convnext_atto", "deit_tiny_patch16_224", "efficientformerv2_s0", "gcvit_xxtiny", "ghostnet_050",
+        "halonet26t", "dla34", "resnet26d", "tiny_vit_5m_224")  # fmt: skip
+TRANSFORMERS = ("albert", "bart", "bert", "deit", "distilbert", "gpt2", "llama", "t5", "vit", "wav2vec2")
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm(name: str) -> None:
+    _check("timm", name)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers(name: str) -> None:
+    _check("transformers", name)
+
+
+@pytest.mark.slow
+def test_every_layer_of_torch() -> None:
+    pytest.importorskip("expecttest")
+    wrong = []
+    for name, build in COLLECTIONS["torch_nn"]():
+        result = examine(build, 4)
+        if result["outcome"] not in ("ran", "known input fails", "not built"):
+            wrong.append((name, result))
+    assert not wrong
+
+
+def _check(collection: str, name: str) -> None:
+    # not importorskip: torchvision's operators may have to be declared before the import
+    if find_spec(collection) is None:
+        pytest.skip(f"{collection} is not installed")
+    torch.manual_seed(0)
+    build = next((build for known, build in COLLECTIONS[collection]() if known == name), None)
+    if build is None:
+        pytest.skip(f"this version of the library has no {name} in the collection")
+    result = examine(build, 4)
+    assert result["outcome"] == "ran", result
+    assert result["reached"] == 1.0 and result["agrees"]
