@@ -9,9 +9,9 @@ from typing import Any
 from gradcheck_health import rules as rule_files
 from gradcheck_health.accept import accept
 from gradcheck_health.config import Config, load, override
-from gradcheck_health.errors import UsageError, told
+from gradcheck_health.errors import UsageError, did_you_mean, told
 from gradcheck_health.report import Finding, Need, Report, Severity, UnhealthyGradientsError
-from gradcheck_health.trace import Trace
+from gradcheck_health.trace import FACTS, Trace
 
 ROUNDS_OF_NEEDS = 4
 
@@ -96,11 +96,11 @@ def check_gradients(
             trace = dataclasses.replace(trace, facts={**trace.facts, **facts}, gaps=(*trace.gaps, *gaps))
         else:
             findings, needs = _ask(chosen, settings, trace)
-    accepted, unmatched = accept(_root_causes(findings), settings.ignore, tuple(chosen))
+    accepted, unmatched = accept(findings, settings.ignore, tuple(chosen))
     return Report(
         model=trace.model,
         target=target,
-        findings=tuple(sorted(accepted, key=lambda finding: finding.severity.rank)),
+        findings=tuple(sorted(_root_causes(accepted), key=lambda finding: finding.severity.rank)),
         trace=trace,
         rules=tuple(chosen),
         seed=settings.seed,
@@ -138,6 +138,8 @@ def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trac
             raise UsageError(f"the rule {name} raised {told(error)}: mend it, or leave it out with select=") from error
         for answer in answers:
             if isinstance(answer, Need):
+                if answer.fact not in FACTS:
+                    raise UsageError(f"the rule {name} needs the fact {answer.fact!r}{did_you_mean(answer.fact, FACTS)}")
                 if answer.fact not in trace.facts:
                     needs[answer.fact] = None
             elif isinstance(answer, Finding):
@@ -150,15 +152,16 @@ def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trac
 _HIDES = {
     "failed-backward": None,
     "nonfinite-gradient": None,
+    "saturated-activation": ("zero-gradient",),
     "dead-unit": ("vanishing-gradient", "zero-gradient", "exploding-gradient"),
 }
 """An error of this rule is the cause of what those rules see (None: of everything)."""
 
 
 def _root_causes(findings: list[Finding]) -> list[Finding]:
-    """Without the consequences of a cause that is among them."""
+    """Without the consequences of a cause that is among them and that nobody accepted."""
     for cause, effects in _HIDES.items():
-        if any(finding.rule == cause and finding.severity is Severity.ERROR for finding in findings):
+        if any(f.rule == cause and f.severity is Severity.ERROR and f.suppressed is None for f in findings):
             kept = [f for f in findings if f.rule == cause or (effects is not None and f.rule not in effects)]
             if effects is None:
                 return kept

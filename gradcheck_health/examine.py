@@ -14,6 +14,8 @@ from torch import nn
 from gradcheck_health.config import Config
 from gradcheck_health.errors import GradhealthError, InputsError, ModelError, UsageError, did_you_mean, told
 from gradcheck_health.inputs import blame, synthesize
+from gradcheck_health.probe.names import unwrap
+from gradcheck_health.probe.passes import seed_everything
 from gradcheck_health.probe.process import process_guard
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
 from gradcheck_health.probe.subject import Subject
@@ -30,15 +32,17 @@ def examined(
         ModelError: the factory raised; InputInferenceError: no inputs could be made up.
     """
     given = inputs if inputs is not None else settings.inputs
+    given_loss = loss
     with process_guard():
         built, given, loss = _build(model, given, loss, settings.seed)
         _checkable(built)
         with sandbox(built):
             _move(built, settings)
             fed = synthesize(built, given, seed=settings.seed, batch_size=settings.batch_size)
-            subject = Subject(built, fed, loss, settings.seed, settings.rounds)
+            # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
+            subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds)
             if not isinstance(model, nn.Module):
-                subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, settings))
+                subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, given_loss, settings))
             try:
                 yield subject, _environment(built)
             except ModelError as error:
@@ -53,7 +57,7 @@ def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, An
         return model, inputs, loss
     if not callable(model):
         raise UsageError(f"expected an nn.Module or a factory of one, got a {type(model).__name__}")
-    torch.manual_seed(seed)
+    seed_everything(seed)
     name = getattr(model, "__qualname__", type(model).__name__)
     try:
         made = model()
@@ -71,11 +75,12 @@ def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, An
     return parts[0], inputs if inputs is not None else made_inputs, loss if loss is not None else made_loss
 
 
-def _rebuilder(factory: Any, first: Subject, settings: Config) -> Callable[[int], Subject]:
+def _rebuilder(factory: Any, first: Subject, given_loss: Any, settings: Config) -> Callable[[int], Subject]:
     def rebuild(seed: int) -> Subject:
-        built, _, _ = _build(factory, None, None, seed)
+        built, _, own_loss = _build(factory, None, None, seed)
         _move(built, settings)
-        return dataclasses.replace(first, model=built, inputs=first.inputs.another(seed), seed=seed)
+        loss = own_loss if given_loss is None else given_loss
+        return dataclasses.replace(first, model=unwrap(built), inputs=first.inputs.another(seed), loss=loss, seed=seed)
 
     return rebuild
 
@@ -83,7 +88,7 @@ def _rebuilder(factory: Any, first: Subject, settings: Config) -> Callable[[int]
 def _checkable(model: nn.Module) -> None:
     """Something must be able to get a gradient."""
     name = type(model).__name__
-    if "_parameters" not in vars(model):
+    if not hasattr(model, "_parameters"):
         raise UsageError(f"{name} has no parameters: its __init__ does not call super().__init__() before anything else")
     parameters = list(model.named_parameters())
     if not parameters:

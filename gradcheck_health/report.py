@@ -112,6 +112,11 @@ class Report:
     def ok(self) -> bool:
         return not self.failures
 
+    def __str__(self) -> str:
+        """A line a finding; `formats.terminal.render` gives the whole text."""
+        head = f"{self.model}: {'healthy' if self.ok else 'unhealthy'}, {len(self.active)} findings"
+        return "\n".join([head, *(f"{finding.severity}: {finding.rule}: {finding.message}" for finding in self.active)])
+
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.active)
 

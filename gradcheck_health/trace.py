@@ -19,6 +19,10 @@ SCHEMA = 1
 """Version of the JSON form. It grows when a field changes its meaning or goes; new fields with defaults keep it."""
 
 
+FACTS = ("after_steps", "detailed", "float64", "kicked", "more_samples", "reseeded")
+"""What rules can ask for beyond the first look; one file each in `probe/facts`."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorStats:
     """Statistics of one tensor, or of several calls' tensors together."""
@@ -176,6 +180,8 @@ class Cut:
     parameters: tuple[str, ...]
     reaches_output: bool
     """Values behind the cut arrive in an output: without the cut these parameters would be trained."""
+    flat: bool = False
+    """Differentiable in name: the gradient that comes back is zero and not missing (round, sign, bernoulli)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 
 from gradcheck_health.report import Need
@@ -33,7 +34,7 @@ def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
 
     An embedding that saw nothing but its padding_idx has a gradient of zeros by definition, and is none of them.
     """
-    found = [p for p in trace.parameters.values() if p.trainable and p.value.numel]
+    found = [p for p in trace.parameters.values() if p.trainable and (p.value.numel or p.order < 0)]
     if zeros:
         return [p for p in found if p.gradient is not None and p.gradient.is_zero and p.role in ("weight", "embedding")]
     return [p for p in found if p.gradient is None]
@@ -56,16 +57,18 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
             return Why.NOT_IN_LOSS
         return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
     detailed = trace.facts.get("detailed", ())
-    if cut_of(trace, name) is not None:
+    if parameter.gradient is None and cut_of(trace, parameter) is not None:
         return Why.CUT
     if parameter.gradient is None:
-        return _why_none(trace, detailed[0].parameters[name] if detailed else parameter)
+        return _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
     if "weight_hh" in name:
         return Why.HIDDEN_STATE
     if any(
         a.function == "softmax" and a.off == a.units and _beside(parameter.layer, a.layer) for a in trace.activations if a.units
     ):
         return Why.ALONE
+    if cut_of(trace, parameter) is not None:
+        return Why.CUT
     counted = (*trace.facts.get("more_samples", ()), trace)[0]
     if any(a.off > WHOLE * a.units for a in counted.activations if a.function != "softmax"):
         return Why.DEAD
@@ -81,11 +84,15 @@ def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
     return Why.NOT_RETURNED
 
 
-def cut_of(trace: Trace, name: str) -> Cut | None:
-    """The cut, behind which the output still depends on the parameter."""
+def cut_of(trace: Trace, parameter: ParameterTrace) -> Cut | None:
+    """The cut behind which the output still depends on the parameter.
+
+    A gradient of zeros came back some way: a detach() elsewhere does not explain it, an operation with a flat derivative does.
+    """
     for one in trace.facts.get("detailed", ()):
         for cut in one.cuts:
-            if cut.reaches_output and name in cut.parameters:
+            explains = cut.flat or parameter.gradient is None
+            if explains and cut.reaches_output and parameter.name in cut.parameters:
                 return cut
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
 import warnings
 from collections import deque
@@ -15,8 +16,7 @@ from torch import nn
 
 from gradcheck_health import check_gradients
 from gradcheck_health.errors import ModelError
-from gradcheck_health.probe import sandbox
-from gradcheck_health.probe.sandbox import reachable_modules
+from gradcheck_health.probe.sandbox import reachable_modules, sandbox
 
 
 def freeze(value: Any, seen: dict[int, Any]) -> Any:
@@ -174,3 +174,44 @@ def test_replaced_parameter_comes_back() -> None:
 def test_modules_in_plain_lists_are_reached() -> None:
     model = Hostile()
     assert model.unregistered[0] in reachable_modules(model)
+
+
+def test_interrupt_during_restore_waits_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a restore would leave an empty model."""
+    model = Hostile()
+    sandboxes = sys.modules["gradcheck_health.probe.sandbox"]
+    restore = sandboxes._restore_module
+
+    def interrupted(*saved: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        restore(*saved)
+
+    monkeypatch.setattr(sandboxes, "_restore_module", interrupted)
+    x = torch.randn(8, 4)
+    before = freeze(model, {})
+    with pytest.raises(KeyboardInterrupt):
+        check_gradients(model, x)
+    assert freeze(model, {}) == before
+
+
+def test_failure_on_the_way_in_loses_no_gradient() -> None:
+    class Uncopied(torch.Tensor):
+        def clone(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            raise MemoryError
+
+    model = nn.Linear(2, 2)
+    kept = model.weight.grad = torch.ones(2, 2)
+    model.odd = torch.zeros(1).as_subclass(Uncopied)
+    with pytest.raises(MemoryError), sandbox(model):
+        pass
+    assert model.weight.grad is kept
+
+
+def test_optimizer_in_backward_does_not_run() -> None:
+    model = nn.Linear(4, 2)
+    stepped: list[Any] = []
+    model.weight.register_post_accumulate_grad_hook(stepped.append)
+    assert check_gradients(model, torch.randn(8, 4)).ok
+    assert stepped == []
+    model(torch.randn(1, 4)).sum().backward()
+    assert len(stepped) == 1

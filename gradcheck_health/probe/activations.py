@@ -110,6 +110,7 @@ def rectifies(func: Any, args: tuple[Any, ...]) -> bool:
         func in RECTIFIERS
         and len(args) == 2
         and isinstance(args[1], torch.Tensor)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(args[1])
         and args[1].numel() == 1
         and not args[1].requires_grad
         and not args[1].is_meta

@@ -55,6 +55,8 @@ class Instrument(TorchFunctionMode):
         self.layers: dict[str, Seen] = {}
         self.operations: dict[Any, tuple[str, str]] = {}
         """Autograd node -> (layer, function that made it)."""
+        self.homes: dict[Any, str] = {}
+        """Autograd node -> layer whose output it made: also custom Functions, which the function mode does not see."""
         self.gradients: dict[int, list[int]] = {}
         """Tensor index -> indices into `Gather` of the gradients that came back to it."""
         self.tensor_of: dict[tuple[Any, int], tuple[int, int]] = {}
@@ -66,12 +68,11 @@ class Instrument(TorchFunctionMode):
         self.gaps: dict[str, None] = {}
         self.batch_norm_values: int | None = None
         """Fewest values per channel that a batch norm in training mode saw."""
-        self.failed: tuple[str, str] | None = None
-        """(layer, function) that raised."""
         self.before = False
         """Also look at what goes into rectifiers, which costs a copy of each."""
         self._names = names
         self._stack: list[str] = []
+        self._current = ""
         self._phase = ""
         self._thread = threading.get_ident()
         self._known: dict[int, tuple[weakref.ref[torch.Tensor], int, int, int]] = {}
@@ -127,7 +128,8 @@ class Instrument(TorchFunctionMode):
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if not self._watching() or not self._stack:
             return
-        seen = self.layers[self._stack.pop()]
+        self._current = self._stack.pop()
+        seen = self.layers[self._current]
         with torch._C.DisableTorchFunction():
             for leaf in leaves(output):
                 if leaf.differentiable or leaf.tensor.is_floating_point():
@@ -152,6 +154,7 @@ class Instrument(TorchFunctionMode):
         seen.tensors.append(index)
         node = tensor.grad_fn
         if node is not None:
+            self.homes.setdefault(node, self._current)
             self.tensor_of[node, tensor.output_nr] = (index, measured)
             tensor.register_hook(lambda gradient, index=index: self._gradient(index, gradient))  # type: ignore[no-untyped-call]
 
@@ -169,22 +172,20 @@ class Instrument(TorchFunctionMode):
         function = FUNCTIONS.get(func)
         relu = function is None and activations.rectifies(func, args)
         # an in-place activation replaces its input's node: ask who made it before
-        maker = (
-            args[0].grad_fn if (function or relu or func in SOFTMAX) and args and isinstance(args[0], torch.Tensor) else None
-        )
-        before = args[0].detach().clone() if self.before and (function or relu) and isinstance(args[0], torch.Tensor) else None
-        try:
-            out = func(*args, **kwargs)
-        except Exception:
-            self.failed = self.failed or (self.layer, func.__name__)
-            raise
+        given = args[0] if args else kwargs.get("input")
+        watched = (function is not None or relu or func in SOFTMAX) and isinstance(given, torch.Tensor)
+        maker = given.grad_fn if watched else None
+        before = given.detach().clone() if self.before and watched and func not in SOFTMAX else None
+        out = func(*args, **kwargs)
         if self.provenance is not None:
             self.provenance.saw(func, args, kwargs, out, self.layer)
         first = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(first, torch.Tensor):
             if first.grad_fn is not None:
                 self.operations[first.grad_fn] = (self.layer, func.__name__)
-            if function or relu:
+            if watched and not _plain(first):
+                self.gaps[f"the units of {func.__name__} in {self.layer or 'the model'}, on a tensor of an unusual kind"] = None
+            elif function or relu:
                 self._activation(function or FUNCTIONS[torch.relu], first, before, maker, args, kwargs)
             elif func in SOFTMAX:
                 self._softmax(first, maker, args, kwargs)
@@ -200,8 +201,6 @@ class Instrument(TorchFunctionMode):
         values = out.detach()
         bounds = function.bounds(args, kwargs)
         if bounds is None or values.numel() == 0 or values.dim() == 0 or not values.is_floating_point() or values.is_meta:
-            return
-        if torch._C._functorch.is_functorch_wrapped_tensor(values):
             return
         producer, made_by = self._producer(maker)
         axis = activations.unit_axis(values.dim(), made_by)
@@ -239,6 +238,13 @@ class Instrument(TorchFunctionMode):
         if training and out.dim() > 1:
             values = out.numel() // max(out.shape[1], 1)
             self.batch_norm_values = min(values, self.batch_norm_values or values)
+
+
+def _plain(tensor: torch.Tensor) -> bool:
+    """Dense, and not inside a torch.func transform."""
+    return (
+        tensor.layout == torch.strided and not tensor.is_nested and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
 
 
 def _version(tensor: torch.Tensor) -> int:

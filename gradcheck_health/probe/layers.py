@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.instrument import Instrument
@@ -51,10 +52,10 @@ def parameter_traces(
                 name=entry.name,
                 layer=entry.layer,
                 kind=entry.kind,
-                shape=tuple(tensor.shape),
+                shape=() if is_lazy(tensor) else tuple(tensor.shape),
                 dtype=str(tensor.dtype).removeprefix("torch."),
                 trainable=tensor.requires_grad,
-                value=value or TensorStats(tensor.numel(), 0.0, 0.0),
+                value=value or TensorStats(0 if is_lazy(tensor) else tensor.numel(), 0.0, 0.0),
                 gradient=gradient,
                 order=-1 if seen is None else seen.order,
                 aliases=entry.aliases,

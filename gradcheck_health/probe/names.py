@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
@@ -63,7 +64,7 @@ def named_parameters(model: nn.Module) -> list[NamedParameter]:
 
 def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
     key = name.rpartition(".")[2]
-    shape = getattr(parameter, "shape", ())
+    shape = () if is_lazy(parameter) else parameter.shape
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "embedding" if module.padding_idx is None else "padded embedding"
     if len(shape) == 0:

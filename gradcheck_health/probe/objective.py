@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.errors import ModelError, UsageError
+from gradcheck_health.errors import ModelError, UsageError, told
 
 AUXILIARY = re.compile("past_key_values|hidden_states|attentions|encoder_last_hidden_state|cache|mems")
 """Outputs of transformers that no loss is computed from: probed only to see what can be reached at all."""
@@ -56,6 +56,9 @@ def leaves(output: Any, path: str = "", depth: int = 0) -> Iterator[Leaf]:
         named = dataclasses.is_dataclass(output)  # transformers' ModelOutput is both: the attribute is the shorter way
         for key, item in output.items():
             yield from leaves(item, f"{path}.{key}" if named else f"{path}[{key!r}]", depth + 1)
+    elif dataclasses.is_dataclass(output):
+        for entry in dataclasses.fields(output):
+            yield from leaves(getattr(output, entry.name), f"{path}.{entry.name}", depth + 1)
     elif isinstance(output, tuple | list):
         fields = getattr(output, "_fields", None)
         for i, item in enumerate(output):
@@ -83,7 +86,11 @@ def objective(
         ModelError: the output holds no tensor at all.
     """
     if loss is not None:
-        return _given(loss(output))
+        try:
+            value = loss(output)
+        except Exception as error:
+            raise ModelError(f"loss= raised {told(error)}") from error
+        return _given(value)
     found = list(leaves(output))
     if not found:
         raise ModelError(
@@ -132,6 +139,6 @@ def _unique(found: Iterable[Leaf]) -> list[Leaf]:
 def _projection(y: torch.Tensor, batch: int | None, generator: torch.Generator) -> torch.Tensor:
     per_sample = y.numel() / batch if batch and y.dim() and y.shape[0] == batch else y.numel()
     # drawn in float32 on the CPU whatever the output is: the float64 and the half pass must ask the same question
-    r = torch.randn((*y.shape, 2) if y.is_complex() else y.shape, generator=generator, dtype=torch.float32)
+    r = torch.randn((*y.shape, 2) if y.is_complex() else y.shape, generator=generator, dtype=torch.float32, device="cpu")
     r = (torch.view_as_complex(r) if y.is_complex() else r).to(y.device, y.dtype)
     return r / math.sqrt(max(per_sample, 1.0))

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
 from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.names import layer_names, named_parameters, unwrap
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
-from gradcheck_health.probe.passes import backward, call, safe_text
+from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
@@ -41,7 +42,7 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
     gather = Gather()
     provenance = None if followed is None else Provenance(followed)
     watch = Instrument(layer_names(model), gather, provenance)
-    with watch.forward():
+    with eager(), watch.forward():
         output = call(subject.model, subject.inputs, subject.seed)
         goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     found = list(leaves(output))
@@ -53,12 +54,12 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
     try:
         with watch.backward():
             backward(goal)
-    except RuntimeError as raised:
+    except Exception as raised:  # noqa: BLE001 - a custom backward raises what it likes
         error = f"{type(raised).__name__}: {safe_text(raised)}"
     named = named_parameters(model)
     unused = frozenset() if provenance is None or followed is None else frozenset(followed) - provenance.used
     gradients = [None if entry.tensor.grad is None else gather.add(entry.tensor.grad) for entry in named]
-    values = [gather.add(entry.tensor) for entry in named]
+    values = [None if is_lazy(entry.tensor) else gather.add(entry.tensor) for entry in named]
     stats = gather.collect()
     return Trace(
         model=type(model).__name__,
@@ -107,7 +108,7 @@ class _Flow:
         joined = graphs.merges(graph, chain)
         for position in reversed(chain):
             node = graph.nodes[position]
-            layer = watch.operations.get(node, (layer, ""))[0]
+            layer = watch.operations[node][0] if node in watch.operations else watch.homes.get(node, layer)
             source = None if watch.provenance is None else watch.provenance.sources.get(node)
             name = node.name().removesuffix("Backward0")
             self._points.append((CutPoint(layer, name, 0.0, source=source, merges=position in joined), *self._observe(node)))
@@ -137,7 +138,7 @@ class _Flow:
                     return
                 kinds = [kind for gradient in made if (kind := nonfinite_kind(gradient))]
                 if kinds and not any(nonfinite_kind(gradient) for gradient in given):
-                    layer, op = self._watch.operations.get(node, ("", node.name()))
+                    layer, op = self._watch.operations.get(node, (self._watch.homes.get(node, ""), node.name()))
                     provenance.nonfinite.append(Nonfinite("backward", op, layer, provenance.sources.get(node), kinds[0]))
 
             return check
@@ -153,11 +154,7 @@ class _Flow:
         if count:
             self.gaps.append(f"the units of {count} activation{'s' if count > 1 else ''} inside fused or scripted operations")
         custom = sorted(
-            {
-                type(node).__name__.removesuffix("Backward")
-                for node in graph.nodes[1:]
-                if hasattr(node, "saved_tensors") and hasattr(type(node), "_forward_cls")
-            }
+            {type(node).__name__.removesuffix("Backward") for node in graph.nodes[1:] if hasattr(type(node), "_forward_cls")}
         )
         self.gaps += [f"the inside of the custom autograd.Function {name}" for name in custom]
 

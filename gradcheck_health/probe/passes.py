@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import sys
 import traceback
 from collections.abc import Iterator
@@ -45,26 +46,44 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
     Raises:
         ModelError: forward raised; says what, in which layer and on which line.
     """
-    torch.manual_seed(seed)
-    with contextlib.ExitStack() as stack:
-        if "torch._dynamo" in sys.modules:  # no hook fires inside compiled code, and no error says so
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+    seed_everything(seed)
+    torch.clear_autocast_cache()  # casts of weights that a fact has changed since
+    with eager():
         args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
         try:
-            with torch.enable_grad():
-                return model(*args, **kwargs)
+            return model(*args, **kwargs)
         except GradhealthError:
             raise
         except Exception as error:
             raise ModelError(_forward_failed(model, inputs, error)) from error
 
 
+@contextlib.contextmanager
+def eager() -> Iterator[None]:
+    """Gradients on, whatever surrounds the check; compiled code runs eagerly, because no hook fires inside it."""
+    with contextlib.ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        yield
+
+
+def seed_everything(seed: int) -> None:
+    """Every generator that a forward pass or a constructor draws from."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(seed % 2**32)
+
+
 def forward_backward(subject: Subject, *, every: bool = False) -> Objective:
     """A bare pass: afterwards the parameters hold their gradients. Same arguments as `objective`."""
     for parameter in subject.model.parameters():
         parameter.grad = None
-    output = call(subject.model, subject.inputs, subject.seed)
-    goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
+    with eager():
+        output = call(subject.model, subject.inputs, subject.seed)
+        goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     backward(goal)
     return goal
 

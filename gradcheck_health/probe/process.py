@@ -71,6 +71,18 @@ def _set_cudnn(flags: tuple[bool, bool, bool]) -> None:
         torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
 
 
+def _matmul_precision() -> str | None:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # set through the newer interface, which this one refuses to read
+        return None
+
+
+def _set_matmul_precision(precision: str | None) -> None:
+    if precision is not None and _matmul_precision() != precision:
+        torch.set_float32_matmul_precision(precision)
+
+
 def _set_environ(saved: dict[str, str]) -> None:
     if dict(os.environ) != saved:
         os.environ.clear()
@@ -110,7 +122,7 @@ _PROCESS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_default_device, _set_default_device),
     (_determinism, _set_determinism),
     (_cudnn, _set_cudnn),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (_matmul_precision, _set_matmul_precision),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     (torch.get_num_threads, _set_threads),
     (lambda: list(warnings.filters), lambda saved: warnings.filters.__setitem__(slice(None), saved)),  # type: ignore[index]

@@ -22,7 +22,23 @@ from gradcheck_health.probe.passes import CALLER, is_user_file
 from gradcheck_health.probe.statistics import plain
 from gradcheck_health.trace import Cut, Nonfinite
 
-FLAT = frozenset({"round", "round_", "sign", "sgn", "floor", "floor_", "ceil", "trunc", "heaviside", "fix", "floor_divide"})
+FLAT = frozenset(
+    {
+        "round",
+        "round_",
+        "sign",
+        "sgn",
+        "floor",
+        "floor_",
+        "ceil",
+        "trunc",
+        "heaviside",
+        "fix",
+        "floor_divide",
+        "bernoulli",
+        "bernoulli_",
+    }
+)
 """Differentiable in name, with a derivative that is zero everywhere."""
 _VIEWS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 """Attributes that hand out a tensor; the others are sizes and flags."""
@@ -66,8 +82,8 @@ class Provenance:
             name = getattr(func.__self__, "__name__", "")
             if name not in _VIEWS:
                 return
-        elif name == "__set__":
-            return
+        elif name == "__set__" or name.endswith("_like") or name.startswith("new_"):
+            return  # takes a shape and no values
         inputs = [*_tensors(args), *_tensors(tuple(kwargs.values()))]
         outputs = list(_tensors((out,)))
         source = user_line()
@@ -85,7 +101,8 @@ class Provenance:
         if name in _EXITS:
             self._exits.append((name, layer, source, came.influence))
         changed = [args[0]] if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) else []
-        for tensor in outputs or changed:
+        live = [tensor for tensor in outputs if tensor.requires_grad]
+        for tensor in live or outputs or changed:  # of several outputs those carry the values that carry the gradient
             self._follow(name, came, tensor, layer, source)
         for tensor in changed:  # a view that is written to changes what it is a view of
             if isinstance(tensor, torch.Tensor) and tensor._base is not None:
@@ -132,7 +149,7 @@ class Provenance:
         found = []
         for bit, (op, layer, source, lost) in enumerate(self._cuts):
             if arrived.cuts >> bit & 1:
-                found.append(Cut(op, layer, source, self._parameters(lost), True))
+                found.append(Cut(op, layer, source, self._parameters(lost), True, op in FLAT))
         explained = {name for cut in found for name in cut.parameters}
         for (
             op,

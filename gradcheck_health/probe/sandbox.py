@@ -7,7 +7,9 @@ counters of the user's code are out of reach here; the command line covers them 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+import signal
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,15 +26,37 @@ def sandbox(model: nn.Module) -> Iterator[None]:
 
     Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold.
     """
-    with contextlib.ExitStack() as undo:
+    undo = contextlib.ExitStack()
+    try:
         undo.enter_context(process_guard())
         memo: dict[int, Any] = {}
         for module in reachable_modules(model):
             undo.callback(_restore_module, *_save_module(module, memo))
-        for saved in memo.values():
-            if isinstance(saved, _SavedTensor):
-                undo.callback(saved.restore)
+        tensors = [saved for saved in memo.values() if isinstance(saved, _SavedTensor)]
+        for saved in tensors:
+            undo.callback(saved.restore)
+        for saved in tensors:  # not before the way back is laid for all of them
+            saved.detach_gradient()
         yield
+    finally:
+        with _interrupts_held():
+            undo.close()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the block is done: half a restore would leave an empty model."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def reachable_modules(model: nn.Module) -> list[nn.Module]:
@@ -62,8 +86,15 @@ class _SavedTensor:
         self.alias = tensor.data
         self.copy = None if self.uninitialized or tensor.is_meta else self.alias.clone()
         self.grad = tensor.grad if self.is_leaf else None
+        self.hooks: Any = tensor._post_accumulate_grad_hooks if self.is_leaf and self.requires_grad else None
+        self.accumulated = dict(self.hooks) if self.hooks else None
+
+    def detach_gradient(self) -> None:
+        """Inside, `.grad` starts as None, and no hook of the user's (an optimizer in backward) runs on it."""
         if self.grad is not None:
-            tensor.grad = None
+            self.tensor.grad = None
+        if self.accumulated:
+            self.hooks.clear()  # autograd holds this very dict
 
     def restore(self) -> None:
         tensor = self.tensor
@@ -79,6 +110,8 @@ class _SavedTensor:
                     tensor.requires_grad_(self.requires_grad)
                 if tensor.grad is not self.grad:
                     tensor.grad = self.grad
+                if self.accumulated:
+                    self.hooks.update(self.accumulated)
 
 
 def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
@@ -89,9 +122,12 @@ def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
 
 
 def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.layout != torch.strided or a.is_quantized:
+    if a.layout != torch.strided or a.is_quantized or a.is_nested:
         return False  # cheap to copy back, awkward to compare
-    return torch.equal(a, b)
+    try:
+        return torch.equal(a, b)
+    except (RuntimeError, NotImplementedError):  # a type without arithmetic
+        return False
 
 
 def _save(value: Any, memo: dict[int, Any]) -> None:
@@ -124,8 +160,9 @@ def _restore(value: Any, memo: dict[int, Any], done: set[int]) -> None:
     elif isinstance(value, dict):
         saved = memo[id(value)]
         if _differs(value, saved):
-            value.clear()
-            value.update(saved)
+            kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may refuse to be changed
+            kind.clear(value)
+            kind.update(value, saved)
         for item in saved.values():
             _restore(item, memo, done)
     elif isinstance(value, list | set | deque):

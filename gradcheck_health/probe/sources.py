@@ -17,6 +17,8 @@ from torch import nn
 
 from gradcheck_health.probe.provenance import place
 
+_BUILDS = re.compile(r"^_*(init|reset|tie|load|save|get_param)(_|$)|^__init__$|param_groups")
+"""Methods that run before or beside forward."""
 _REGISTER = frozenset({"register_parameter", "register_buffer", "add_module", "register_module", "setattr"})
 
 
@@ -126,9 +128,7 @@ def _assignments(tree: ast.AST, attribute: str) -> Iterator[tuple[Any, ast.AST |
 
 def _methods(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not re.search(
-            "init|reset|tie_|load|param_groups", node.name
-        ):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _BUILDS.search(node.name):
             yield node
 
 

@@ -12,18 +12,25 @@ from gradcheck_health.zeros import Why, cut_of, needs, suspects, why
 if TYPE_CHECKING:
     from torch import nn
 
+_COMPARED = "a comparison has no derivative: use the sigmoid itself, or a straight-through estimator"
 _HELP = {
     "detach": "remove detach(), or freeze what lies before it with requires_grad_(False)",
     "data": "use the tensor itself instead of .data",
     "no_grad": "compute it outside of torch.no_grad(), or freeze what lies before it with requires_grad_(False)",
     "argmax": "use softmax (or a straight-through estimator) where the choice has to be learnt",
     "multinomial": "use rsample(), Gumbel-softmax, or a score-function loss",
+    "argmin": "use softmin (or a straight-through estimator) where the choice has to be learnt",
+    "normal": "use rsample() instead of sample(): it keeps the gradient",
+    "gt": _COMPARED,
+    "lt": _COMPARED,
+    "ge": _COMPARED,
+    "le": _COMPARED,
     "tensor": "torch.tensor(x) copies values without their graph: use x itself, or torch.stack",
 }
 _NUMPY = "stay in torch: values that pass through Python or numpy lose their graph"
 _FLAT = "its derivative is zero everywhere: use a straight-through estimator, x + (round(x) - x).detach()"
 _PYTHON = ("numpy", "tolist", "item", "__array__", "__float__", "__int__", "__bool__", "__index__")
-_ROUNDING = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fix", "floor_divide")
+_ROUNDING = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fix", "floor_divide", "bernoulli")
 
 
 def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
@@ -55,8 +62,9 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
         return
     groups: dict[Cut, list[str]] = {}
     for parameter in lost:
-        if why(trace, parameter) is Why.CUT and (cut := cut_of(trace, parameter.name)) is not None:
-            groups.setdefault(cut, []).append(parameter.name)
+        if why(trace, parameter) is Why.CUT and (cut := cut_of(trace, parameter)) is not None:
+            same = next((c for c in groups if (c.op, c.source) == (cut.op, cut.source)), cut)
+            groups.setdefault(same, []).append(parameter.name)
     for cut, names in groups.items():
         yield _finding(trace, cut, names)
 

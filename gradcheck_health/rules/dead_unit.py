@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 WARNING, ERROR = 0.5, 0.95
-CLIPPED = ("hardtanh", "hardsigmoid")
-"""Clamped at both ends: saturated-activation speaks of them."""
+SQUASHING = ("hardtanh", "hardsigmoid", "sigmoid", "tanh")
+"""Flat at both ends: saturated-activation speaks of them."""
 _SAMPLES = 256
 _ODDS = 1e-4
 _AWAKE = 0.8
@@ -47,7 +47,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     How to silence: ignore={"dead-unit:decoder.*": "the reason"}; layers= narrows it to a pattern of names.
     """
     limit = WARNING if max_fraction is None else max_fraction
-    chosen = [a for a in trace.activations if a.units and a.function not in (*CLIPPED, "softmax") and _matches(a, layers)]
+    chosen = [a for a in trace.activations if a.units and a.function not in (*SQUASHING, "softmax") and _matches(a, layers)]
     if not any(a.off > limit * a.units for a in chosen):
         return
     missing = [fact for fact in ("more_samples", "kicked", "after_steps") if fact not in trace.facts]
@@ -57,7 +57,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     counted = (*trace.facts["more_samples"], trace)[0]
     found = []
     for a in counted.activations:
-        if a.units and a.function not in (*CLIPPED, "softmax") and _matches(a, layers) and a.off > limit * a.units:
+        if a.units and a.function not in (*SQUASHING, "softmax") and _matches(a, layers) and a.off > limit * a.units:
             share = max(0.0, lower_share(a.off, a.units) - a.on / a.units)
             whole = a.off == a.units
             enough = a.samples >= _SAMPLES or not counted.inputs.made_up

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health import flow
 from gradcheck_health.odds import lower_share
 from gradcheck_health.report import Finding, Need, Severity
-from gradcheck_health.rules.dead_unit import CLIPPED, unit_places
+from gradcheck_health.rules.dead_unit import SQUASHING, unit_places
 from gradcheck_health.trace import ActivationTrace, Trace
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def saturated_activation(trace: Trace, *, max_fraction: float | None = None, lay
         yield from map(Need, missing)
         return
     counted = (*trace.facts["more_samples"], trace)[0]
-    found = [a for a in counted.activations if _judged(a, layers) and lower_share(_flat(a), a.units) > limit]
+    found = [a for a in counted.activations if _judged(a, layers) and (lower_share(_flat(a), a.units) > limit or _shut(a))]
     through = flow.ratio(trace)
     vanished = through is not None and through < 10**-4.1
 
@@ -67,8 +67,13 @@ def _judged(a: ActivationTrace, pattern: str) -> bool:
     return a.units > 0 and not a.one_sided and any(fnmatchcase(name, pattern) for name in (a.layer, a.producer))
 
 
+def _shut(a: ActivationTrace) -> bool:
+    """Not one unit passes anything: certain, however few they are."""
+    return a.off == a.units and a.function in SQUASHING
+
+
 def _flat(a: ActivationTrace) -> int:
-    return a.off if a.function in CLIPPED else a.saturated
+    return max(a.off, a.saturated) if a.function in SQUASHING else a.saturated
 
 
 def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], limit: float) -> Finding:

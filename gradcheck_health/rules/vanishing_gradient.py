@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradcheck_health import explain, flow, odds
 from gradcheck_health.report import Finding, Need, Severity
@@ -16,7 +16,9 @@ LIMITS = {"sgd": 10**-4.1, "adam": 10**-8.5}
 SLOW = 1e-3
 
 
-def vanishing_gradient(trace: Trace, *, min_ratio: float | None = None, optimizer: str = "sgd") -> Iterator[Finding | Need]:
+def vanishing_gradient(
+    trace: Trace, *, min_ratio: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd"
+) -> Iterator[Finding | Need]:
     """The gradient shrinks on its way from the output to the first layer until the first layers cannot learn.
 
     What it does: compares the norm of the gradient that arrives at the first layer with the norm at the output.
@@ -38,7 +40,7 @@ def vanishing_gradient(trace: Trace, *, min_ratio: float | None = None, optimize
 
     How to silence: ignore={"vanishing-gradient": "the reason"}, or min_ratio= for the bound that you want.
     """
-    limit = min_ratio if min_ratio is not None else LIMITS.get(optimizer, LIMITS["sgd"])
+    limit = min_ratio if min_ratio is not None else LIMITS[optimizer]
     concern = limit if min_ratio is not None or optimizer == "adam" else SLOW
     given = flow.ratio(trace)
     if given is None or given >= concern:
@@ -73,10 +75,11 @@ def _underflow(trace: Trace) -> bool:
 
 
 def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimizer: str) -> Finding:
+    got = got or max(flow.fact_ratios(trace))  # exactly zero at the given weights is a zero initialisation
     seen = trace.facts.get("detailed", ()) or (trace,)
     points = seen[0].flow
     allowed = f"at least {limit:.2g} allowed for {optimizer.upper()}"
-    speed = "" if severity is Severity.ERROR else ": slow for plain SGD"
+    speed = ": slow for plain SGD" if limit == SLOW else ""
     first, last = explain.end_name(seen[0], points[-1]), explain.end_name(seen[0], points[0])
     return Finding(
         rule="vanishing-gradient",

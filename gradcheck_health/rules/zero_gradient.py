@@ -48,7 +48,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     seen = (*trace.facts["detailed"], trace)[0]
     weights = sum(p.trainable and p.role in ("weight", "embedding") for p in trace.parameters.values())
     for reason, members in reasons.items():
-        if reason in (Why.CUT, Why.DEAD):
+        if reason is Why.CUT:
             continue
         sound = reason in _SOUND or (reason is Why.ALONE and _learns_before(trace, members))
         yield Finding(
@@ -76,6 +76,9 @@ def _frontier(members: list[ParameterTrace]) -> list[ParameterTrace]:
 def _details(trace: Trace, reason: Why, members: list[ParameterTrace]) -> Iterator[tuple[str, str]]:
     nearest = _frontier(members)[0]
     yield "because", reason.value
+    if reason is Why.DEAD:
+        yield "help", "see dead-unit: lower the bias, use LeakyReLU or GELU, or normalise before the activation"
+        return
     if reason is Why.UNDERFLOW:
         yield "help", "the gradient is too small for float32: see vanishing-gradient, or scale the loss"
         return

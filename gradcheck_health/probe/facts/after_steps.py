@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.sandbox import sandbox
@@ -23,7 +24,7 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """
     traces: list[Trace] = []
     with sandbox(subject.model):
-        trainable = [p for p in subject.model.parameters() if p.requires_grad]
+        trainable = [p for p in subject.model.parameters() if p.requires_grad and not is_lazy(p)]
         optimizer = torch.optim.Adam(trainable, lr=1e-3) if trainable else None
         for k in range(BATCHES):
             if k > STEPS and not asleep((trace, *traces)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe.names import named_parameters, unwrap
 from gradcheck_health.probe.observe import probe
@@ -24,13 +25,13 @@ def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         with torch.no_grad():
             tensors = {entry.name: entry.tensor for entry in named_parameters(unwrap(subject.model))}
             for name in trace.parameters:  # in execution order: the noise must not depend on the order of registration
-                if name in tensors and tensors[name].is_floating_point():
+                if name in tensors and not is_lazy(tensors[name]) and tensors[name].is_floating_point():
                     _kick(tensors[name], generator)
         return (probe(subject),)
 
 
 def _kick(parameter: torch.Tensor, generator: torch.Generator) -> None:
-    noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+    noise = torch.randn(parameter.shape, generator=generator, device="cpu").to(parameter.device)
     rms = float(parameter.double().square().mean().sqrt()) if parameter.numel() else 0.0
     if rms > 0:
         scale = 0.05 * rms
