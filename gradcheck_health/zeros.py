@@ -41,10 +41,13 @@ def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
 
 
 def needs(trace: Trace, *, zeros: bool) -> list[Need]:
-    """The facts that an explanation still lacks."""
-    wanted = ["after_steps", "detailed"]
-    if zeros:
-        wanted += ["float64", "more_samples"]
+    """The facts that an explanation still lacks: most zeros wake up after a few steps, and need no other."""
+    if "after_steps" not in trace.facts:
+        return [Need("after_steps")]
+    steps = trace.facts["after_steps"]
+    if all(any(_awake(one, parameter.name) for one in steps) for parameter in suspects(trace, zeros=zeros)):
+        return []
+    wanted = ["detailed", "float64", "more_samples"] if zeros else ["detailed"]
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
 

@@ -154,6 +154,11 @@ def test_backward_that_raises_is_a_finding() -> None:
     assert "not today" in dict(finding.details)["because"]
 
 
+def test_cut_by_a_flat_derivative_is_found_by_its_rule_alone() -> None:
+    report = check(Middle(torch.round), select=["cut-gradient"])
+    assert set(report.failures[0].names) == {"enter.weight"}
+
+
 def test_loss_that_raises_is_told() -> None:
     with pytest.raises(ModelError, match=r"loss= raised KeyError"):
         check(Middle(torch.relu), loss=lambda out: out["logits"] if isinstance(out, dict) else {}["logits"])

@@ -56,7 +56,8 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     lost = [*suspects(trace, zeros=False), *suspects(trace, zeros=True)]
     if not lost:
         return
-    missing = needs(trace, zeros=False)
+    asked = (*needs(trace, zeros=False), *needs(trace, zeros=True))
+    missing = [need for need in asked if need.fact in ("after_steps", "detailed")]
     if missing:
         yield from missing
         return
@@ -91,7 +92,7 @@ def _some(names: list[str]) -> str:
 
 
 def _source(trace: Trace, name: str) -> str | None:
-    seen = (*trace.facts["detailed"], trace)[0]
+    seen = (*trace.facts.get("detailed", ()), trace)[0]
     return seen.parameters[name].source
 
 
