@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -383,7 +384,9 @@ def test_any_text_is_yaml_or_a_yaml_error(text: str) -> None:
 # PyYAML itself does not read back the line breaks of Unicode
 _printable = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Co", "Cn"], exclude_characters="\ufeff")
-)
+).filter(
+    lambda text: not re.fullmatch(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", text)
+)  # 0E0: text in YAML 1.1, a number in 1.2
 _printable_values = st.recursive(
     _leaves | _printable,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_printable, inner, max_size=4),
