@@ -19,7 +19,8 @@ from torch import nn
 from gradcheck_health import check_gradients
 from gradcheck_health.batch import Inputs
 from gradcheck_health.probe import Subject, probe, sandbox
-from gradcheck_health.probe.passes import forward_backward
+from gradcheck_health.probe.objective import objective
+from gradcheck_health.probe.passes import backward, call
 
 
 def mlp(width: int, depth: int, rows: int) -> tuple[nn.Module, torch.Tensor]:
@@ -80,6 +81,14 @@ CASES: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
     "resnet": resnet,
     "gpt": gpt,
 }
+
+
+def forward_backward(subject: Subject) -> None:
+    """The bare step: afterwards the parameters hold their gradients."""
+    for parameter in subject.model.parameters():
+        parameter.grad = None
+    output = call(subject.model, subject.inputs, subject.seed)
+    backward(objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed))
 
 
 def measure(model: nn.Module, x: torch.Tensor, repeats: int) -> tuple[float, float, float, float]:

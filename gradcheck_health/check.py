@@ -11,7 +11,7 @@ from gradcheck_health.accept import accept
 from gradcheck_health.config import Config, load, override
 from gradcheck_health.errors import UsageError, did_you_mean, told
 from gradcheck_health.report import Finding, Need, Report, Severity, UnhealthyGradientsError
-from gradcheck_health.trace import FACTS, Trace
+from gradcheck_health.trace import Trace
 
 ROUNDS_OF_NEEDS = 4
 
@@ -129,6 +129,8 @@ def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) ->
 
 def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trace) -> tuple[list[Finding], list[str]]:
     """Every rule's findings, and the facts that some rule still needs."""
+    from gradcheck_health.probe import fact_names
+
     findings: list[Finding] = []
     needs: dict[str, None] = {}
     for name, rule in chosen.items():
@@ -138,8 +140,8 @@ def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trac
             raise UsageError(f"the rule {name} raised {told(error)}: mend it, or leave it out with select=") from error
         for answer in answers:
             if isinstance(answer, Need):
-                if answer.fact not in FACTS:
-                    raise UsageError(f"the rule {name} needs the fact {answer.fact!r}{did_you_mean(answer.fact, FACTS)}")
+                if answer.fact not in fact_names():
+                    raise UsageError(f"the rule {name} needs the fact {answer.fact!r}{did_you_mean(answer.fact, fact_names())}")
                 if answer.fact not in trace.facts:
                     needs[answer.fact] = None
             elif isinstance(answer, Finding):

@@ -19,10 +19,6 @@ SCHEMA = 1
 """Version of the JSON form. It grows when a field changes its meaning or goes; new fields with defaults keep it."""
 
 
-FACTS = ("after_steps", "detailed", "float64", "kicked", "more_samples", "reseeded")
-"""What rules can ask for beyond the first look; one file each in `probe/facts`."""
-
-
 @dataclass(frozen=True, slots=True)
 class TensorStats:
     """Statistics of one tensor, or of several calls' tensors together."""
@@ -244,6 +240,11 @@ class Trace:
 
     A fact that could not be measured is an empty tuple, and `gaps` says why.
     """
+
+    @property
+    def closest(self) -> Trace:
+        """The second, slower look with its source lines where it was taken (the `detailed` fact), otherwise this one."""
+        return (*self.facts.get("detailed", ()), self)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; NaN and infinities become the strings "nan", "inf" and "-inf"."""

@@ -15,8 +15,7 @@ from torch import nn
 from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import GradhealthError, ModelError
 from gradcheck_health.probe.names import layer_names, unwrap
-from gradcheck_health.probe.objective import Objective, objective
-from gradcheck_health.probe.subject import Subject
+from gradcheck_health.probe.objective import Objective
 
 
 def fresh(value: Any) -> Any:
@@ -75,17 +74,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed(seed % 2**32)
-
-
-def forward_backward(subject: Subject, *, every: bool = False) -> Objective:
-    """A bare pass: afterwards the parameters hold their gradients. Same arguments as `objective`."""
-    for parameter in subject.model.parameters():
-        parameter.grad = None
-    with eager():
-        output = call(subject.model, subject.inputs, subject.seed)
-        goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
-    backward(goal)
-    return goal
 
 
 def backward(goal: Objective) -> None:

@@ -92,7 +92,7 @@ def _some(names: list[str]) -> str:
 
 
 def _source(trace: Trace, name: str) -> str | None:
-    seen = (*trace.facts.get("detailed", ()), trace)[0]
+    seen = trace.closest
     return seen.parameters[name].source
 
 

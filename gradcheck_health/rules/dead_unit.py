@@ -106,7 +106,7 @@ def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
 
 
 def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, ActivationTrace]], limit: float) -> Finding:
-    seen = (*trace.facts["detailed"], trace)[0]
+    seen = trace.closest
     # the first dead layer on the way forward: behind a wholly dead one the others get nothing but a constant
     first = members[0][1]
     places = [place for _, a in members for place in unit_places(seen, a, f"{a.function}, {a.off} of {a.units} off")]

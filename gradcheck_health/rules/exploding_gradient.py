@@ -61,7 +61,7 @@ def exploding_gradient(
         yield from map(Need, missing)
         return
     if odds.lower_mean([flow.log10(value) for value in flow.seed_ratios(trace)]) > flow.log10(limit):
-        seen = (*trace.facts["detailed"], trace)[0]
+        seen = trace.closest
         yield Finding(
             rule="exploding-gradient",
             severity=Severity.ERROR,

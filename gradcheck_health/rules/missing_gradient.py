@@ -57,7 +57,7 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
             continue
         bad = reason in (Why.UNUSED, Why.NOT_RETURNED)
         verdict = "0 allowed" if bad else reason.value
-        seen = (*trace.facts.get("detailed", ()), trace)[0]
+        seen = trace.closest
         places = tuple(
             Place(p.name, p.kind, seen.parameters[p.name].source, reason.value if i == 0 else "") for i, p in enumerate(members)
         )

@@ -61,7 +61,7 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if "detailed" not in trace.facts:
         yield Need("detailed")
         return
-    seen = (*trace.facts["detailed"], trace)[0]
+    seen = trace.closest
     if weights:
         places = tuple(Place(p.name, p.kind, seen.parameters[p.name].source, "the weight itself") for p in weights)
         yield _finding(

@@ -60,7 +60,7 @@ def norm_ratio(
     if "detailed" not in trace.facts:
         yield Need("detailed")
         return
-    seen = (*trace.facts["detailed"], trace)[0]
+    seen = trace.closest
     allowed = " and ".join(
         text
         for text in (f"at least {min:.2g}" if min is not None else "", f"at most {max:.2g}" if max is not None else "")

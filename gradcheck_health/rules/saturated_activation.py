@@ -77,7 +77,7 @@ def _flat(a: ActivationTrace) -> int:
 
 
 def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], limit: float) -> Finding:
-    seen = (*trace.facts["detailed"], trace)[0]
+    seen = trace.closest
     unit = {True: "rows", False: "units"}
     places = [
         place

@@ -76,17 +76,17 @@ def _underflow(trace: Trace) -> bool:
 
 def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimizer: str) -> Finding:
     got = got or max(flow.fact_ratios(trace))  # exactly zero at the given weights is a zero initialisation
-    seen = trace.facts.get("detailed", ()) or (trace,)
-    points = seen[0].flow
+    seen = trace.closest
+    points = seen.flow
     allowed = f"at least {limit:.2g} allowed for {optimizer.upper()}"
     speed = ": slow for plain SGD" if limit == SLOW else ""
-    first, last = explain.end_name(seen[0], points[-1]), explain.end_name(seen[0], points[0])
+    first, last = explain.end_name(seen, points[-1]), explain.end_name(seen, points[0])
     return Finding(
         rule="vanishing-gradient",
         severity=severity,
         message=f"the gradient shrinks {got:.2g} x from {first} to {last} ({allowed}){speed}",
-        places=explain.flow_places(seen[0], points),
-        details=explain.flow_details(trace, seen[0], points, limit),
+        places=explain.flow_places(seen, points),
+        details=explain.flow_details(trace, seen, points, limit),
         got=got,
         bound=limit,
     )

@@ -45,7 +45,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     reasons: dict[Why, list[ParameterTrace]] = {}
     for parameter in lost:
         reasons.setdefault(why(trace, parameter), []).append(parameter)
-    seen = (*trace.facts.get("detailed", ()), trace)[0]
+    seen = trace.closest
     weights = sum(p.trainable and p.role in ("weight", "embedding") for p in trace.parameters.values())
     for reason, members in reasons.items():
         if reason is Why.CUT:

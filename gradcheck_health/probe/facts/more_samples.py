@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import torch
-
 from gradcheck_health.probe.instrument import Instrument
 from gradcheck_health.probe.layers import activation_traces
 from gradcheck_health.probe.names import layer_names, unwrap
@@ -32,6 +30,6 @@ def more_samples(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     with sandbox(model):
         for k in range(passes):
             inputs = subject.inputs if k == 0 else subject.inputs.another(subject.seed + k)
-            with watch.forward(), torch.enable_grad():
+            with watch.forward():
                 call(subject.model, inputs, subject.seed + k)
     return (dataclasses.replace(trace, activations=activation_traces(watch), facts={}),)
