@@ -54,7 +54,9 @@ def _completed(facts: Facts, plan: Plan, seed: int, batch_size: int | None) -> I
     except InputInferenceError as error:
         if free:
             raise
-        raise InputsError(f"inputs: {str(error).removeprefix('could not make up inputs for ')}") from error
+        # its last line is what to give: the very spec that failed, where nothing was left to guess
+        told = str(error).removeprefix("could not make up inputs for ").rpartition("\n")[0]
+        raise InputsError(f"inputs: {told}") from error
     names = ", ".join(dict.fromkeys(str(path[0]) for path in free))
     return replace(made, origin=f"given, {names} made up" if free else "given", made_up=bool(free))
 
