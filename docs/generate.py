@@ -148,7 +148,7 @@ def commands() -> list[str]:
     from gradcheck_health.cli import cli
 
     found: list[str] = []
-    for name, command in sorted(cli.commands.items()):
+    for name, command in sorted((name, cli.get_command(None, name)) for name in cli.list_commands(None)):
         inside = command.commands if isinstance(command, click.Group) else {}
         found += [name, *(f"{name} {inner}" for inner in sorted(inside))]
     return found

@@ -7,6 +7,7 @@ over the finite entries of a tensor.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_health.codec import decode, encode
+from gradcheck_health.evidence import Cut, Nonfinite
 
 SCHEMA = 1
 """Version of the JSON form. It grows when a field changes its meaning or goes; new fields with defaults keep it."""
@@ -166,34 +168,6 @@ class OutputTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """Where the graph loses parameters that the values still depend on (the `detailed` fact)."""
-
-    op: str
-    """detach, argmax, no_grad, numpy ..."""
-    layer: str
-    source: str | None
-    parameters: tuple[str, ...]
-    reaches_output: bool
-    """Values behind the cut arrive in an output: without the cut these parameters would be trained."""
-    flat: bool = False
-    """Differentiable in name: the gradient that comes back is zero and not missing (round, sign, bernoulli)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nonfinite:
-    """The first operation that made NaN or Inf out of finite values (the `detailed` fact)."""
-
-    phase: str
-    """forward or backward."""
-    op: str
-    layer: str
-    source: str | None
-    what: str
-    """nan, inf, or overflow: Inf in half precision where float32 would have held the value."""
-
-
-@dataclass(frozen=True, slots=True)
 class InputsTrace:
     """What the model was fed."""
 
@@ -245,6 +219,12 @@ class Trace:
     def closest(self) -> Trace:
         """The second, slower look with its source lines where it was taken (the `detailed` fact), otherwise this one."""
         return (*self.facts.get("detailed", ()), self)[0]
+
+    def only(self, **evidence: Any) -> Trace:
+        """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
+        tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
+        rows = dict.fromkeys(("activations", "flow", "outputs", "gaps", "cuts", "nonfinite"), ())
+        return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; NaN and infinities become the strings "nan", "inf" and "-inf"."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from gradcheck_health.evidence import Cut
 from gradcheck_health.report import Need
-from gradcheck_health.trace import Cut, ParameterTrace, Trace, idle_layer
+from gradcheck_health.trace import ParameterTrace, Trace, idle_layer
 
 WHOLE = 0.95
 """From this share of dead units on a layer passes nothing worth the name."""

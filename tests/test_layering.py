@@ -14,7 +14,7 @@ PACKAGE = Path(gradcheck_health.__file__).parent
 NAME = "gradcheck_health"
 
 LAYERS = (
-    {"trace", "report", "codec", "batch", "errors"},
+    {"trace", "evidence", "report", "codec", "batch", "errors"},
     {"inputs", "probe", "rules", "remedies", "formats", "baseline", "config", "loading"},
     {"check"},
     {"cli", "pytest_plugin", "isolation", "watch"},
@@ -156,7 +156,7 @@ def test_planted_violation_is_caught(tmp_path: Path, file: str, text: str, compl
         ("rules/new.py", "if TYPE_CHECKING:\n    from torch import nn"),
         ("rules/new.py", "from gradcheck_health.report import Finding, Need"),
         ("probe/new.py", "import torch\nfrom gradcheck_health.probe.graph import walk"),
-        ("cli.py", "import click\nfrom gradcheck_health.isolation import run"),
+        ("cli/new.py", "import click\nfrom gradcheck_health.isolation import run"),
         ("__init__.py", "from gradcheck_health.check import check_gradients"),
     ],
 )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from gradcheck_health.evidence import Nonfinite
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
 from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
@@ -20,7 +21,7 @@ from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import CutPoint, InputsTrace, Nonfinite, OutputTrace, TensorStats, Trace
+from gradcheck_health.trace import CutPoint, InputsTrace, OutputTrace, TensorStats, Trace
 
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
+from gradcheck_health.evidence import Cut, Nonfinite
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.passes import CALLER, is_user_file
 from gradcheck_health.probe.statistics import plain
-from gradcheck_health.trace import Cut, Nonfinite
 
 FLAT = frozenset(
     {

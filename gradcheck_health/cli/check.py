@@ -1,26 +1,15 @@
-"""The command `gradhealth`. The only file that knows click: it parses, calls `commands`, prints and exits."""
+"""`gradhealth check`: the options, and what becomes of them."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gradcheck_health import __version__
-from gradcheck_health.errors import GradhealthError, did_you_mean
-
 FORMATS = ("terminal", "json")
 EPILOG = """\b
-Examples:
-  gradhealth check model.py
-  gradhealth check model.py:Net --arg depth=8 -o report.json
-  gradhealth explain vanishing-gradient
-"""
-CHECK_EPILOG = """\b
 Examples:
   gradhealth check model.py                      every model of the file
   gradhealth check model.py:Net --arg depth=8    one class, with an argument
@@ -34,25 +23,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 """
 
 
-class _Group(click.Group):
-    """A group that knows what a mistyped command was meant to be."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            known = self.list_commands(ctx)
-            hint = did_you_mean(name, known) or (f" (gradhealth check {name}?)" if name.endswith(".py") or "/" in name else "")
-            raise click.UsageError(f"no command {name!r}{hint}: known are {', '.join(known)}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
-@click.version_option(__version__, message="gradhealth %(version)s")
-def cli() -> None:
-    """Gradient health checks for PyTorch models: what is sick in the backward pass, where it starts, and what helps."""
-
-
-@cli.command(epilog=CHECK_EPILOG)
+@click.command(epilog=EPILOG)
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @click.option(
     "-o",
@@ -102,11 +73,11 @@ def cli() -> None:
 )
 def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
     """Check models: a file, a file with a name, a module with a name, or a directory."""
-    from gradcheck_health.commands import check as command
+    from gradcheck_health.commands import check as checking
     from gradcheck_health.commands import console
     from gradcheck_health.commands.settings import sources
 
-    request = command.Request(
+    request = checking.Request(
         targets=targets,
         sources=sources(options),
         width=console.width(),
@@ -119,47 +90,4 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
     status = console.Status(sys.stderr)
     show = status.above(console.writer(sys.stdout, painted))
     tell = status.above(console.writer(sys.stderr, painted=False))
-    return command.run(request, show, tell, status)
-
-
-@cli.command(epilog="\b\nExample:\n  gradhealth rules")
-def rules() -> int:
-    """List the rules, a line each."""
-    from gradcheck_health.commands.explain import listing
-
-    click.echo(listing(), nl=False)
-    return 0
-
-
-@cli.command(epilog="\b\nExample:\n  gradhealth explain vanishing-gradient")
-@click.argument("rule")
-def explain(rule: str) -> int:
-    """Say what a rule finds, how it measures, when that is legitimate, and how to mend or accept it."""
-    from gradcheck_health.commands.explain import explain as text
-
-    click.echo(text(rule), nl=False)
-    return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    Args:
-        arguments: instead of those of the process.
-    """
-    try:
-        code = cli.main(args=arguments, prog_name="gradhealth", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except GradhealthError as error:
-        from gradcheck_health.formats._text import safe_lines
-
-        click.echo(safe_lines(f"error: {error}"), err=True)
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        code = 130
-    except BrokenPipeError:  # the reader, `| head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    sys.exit(code or 0)
+    return checking.run(request, show, tell, status)

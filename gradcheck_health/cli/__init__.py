@@ -1,0 +1,79 @@
+"""The command `gradhealth`. The only place that knows click: it parses, calls `commands`, prints and exits.
+
+One file a command, with a click command of the same name in it (`config.py` holds `config`, `baseline.py` a group
+`baseline`). A file that is present is a command that is present.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gradcheck_health import __version__
+from gradcheck_health.errors import GradhealthError, did_you_mean
+
+EPILOG = """\b
+Examples:
+  gradhealth check model.py
+  gradhealth check model.py:Net --arg depth=8 -o report.json
+  gradhealth explain vanishing-gradient
+"""
+
+
+class _Commands(click.Group):
+    """Finds its commands by their files, and knows what a mistyped one was meant to be."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        stems = (path.stem for path in Path(__file__).parent.glob("*.py"))
+        return sorted(stem.replace("_", "-") for stem in stems if not stem.startswith("_"))
+
+    def get_command(self, ctx: Any, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        stem = name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{stem}"), stem)
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            hint = did_you_mean(name, known) or (f" (gradhealth check {name}?)" if name.endswith(".py") or "/" in name else "")
+            raise click.UsageError(f"no command {name!r}{hint}: known are {', '.join(known)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(__version__, message="gradhealth %(version)s")
+def cli() -> None:
+    """Gradient health checks for PyTorch models: what is sick in the backward pass, where it starts, and what helps."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: instead of those of the process.
+    """
+    try:
+        code = cli.main(args=arguments, prog_name="gradhealth", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except GradhealthError as error:
+        from gradcheck_health.formats._text import safe_lines
+
+        click.echo(safe_lines(f"error: {error}"), err=True)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:  # the reader, `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code or 0)

@@ -1,0 +1,15 @@
+"""`gradhealth explain`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(epilog="\b\nExample:\n  gradhealth explain vanishing-gradient")
+@click.argument("rule")
+def explain(rule: str) -> int:
+    """Say what a rule finds, how it measures, when that is legitimate, and how to mend or accept it."""
+    from gradcheck_health.commands.explain import explain as text
+
+    click.echo(text(rule), nl=False)
+    return 0

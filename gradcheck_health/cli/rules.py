@@ -1,0 +1,14 @@
+"""`gradhealth rules`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(epilog="\b\nExample:\n  gradhealth rules")
+def rules() -> int:
+    """List the rules, a line each."""
+    from gradcheck_health.commands.explain import listing
+
+    click.echo(listing(), nl=False)
+    return 0
