@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradcheck_health.change import Change
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.trace import Trace
 
@@ -97,6 +98,8 @@ class Report:
     """Ignore entries that matched no finding of a rule that ran."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions, device and dtype: what a person needs to repeat it."""
+    change: Change | None = None
+    """What is different from the baseline, where the model was held against one."""
 
     @property
     def active(self) -> tuple[Finding, ...]:

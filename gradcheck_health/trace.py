@@ -16,6 +16,7 @@ from typing import Any
 
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.evidence import Cut, Nonfinite
+from gradcheck_health.profile import Profile
 
 SCHEMA = 1
 """Version of the JSON form. It grows when a field changes its meaning or goes; new fields with defaults keep it."""
@@ -214,6 +215,8 @@ class Trace:
 
     A fact that could not be measured is an empty tuple, and `gaps` says why.
     """
+    reference: Profile | None = None
+    """The profile of a baseline, where the model is held against one."""
 
     @property
     def closest(self) -> Trace:
