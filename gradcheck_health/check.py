@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradcheck_health import presets
 from gradcheck_health import rules as rule_files
 from gradcheck_health.accept import accept
 from gradcheck_health.config import Config, load, override
@@ -31,6 +32,7 @@ def check_gradients(
     batch_size: int | None = None,
     device: Any = None,
     dtype: Any = None,
+    preset: str | None = None,
     config: Config | None = None,
     target: str | None = None,
 ) -> Report:
@@ -54,6 +56,7 @@ def check_gradients(
         fail_on: "error", "warning" or "note": from which severity on the report is not ok.
         batch_size: samples in a batch that is made up.
         device, dtype: run the model there and in that precision.
+        preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
         config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
         target: how a person named the model, "model.py:Net".
 
@@ -75,8 +78,9 @@ def check_gradients(
         batch_size=batch_size,
         device=device,
         dtype=dtype,
+        preset=preset,
     )
-    chosen = rule_files.load(settings.extra_rules)
+    chosen = rule_files.load(settings.extra_rules) if settings.preset is None else presets.load(settings.preset)
     if settings.select is not None:
         chosen = {name: rule for name, rule in chosen.items() if name in settings.select}
     from gradcheck_health.examine import examined

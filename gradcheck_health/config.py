@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gradcheck_health import rules
+from gradcheck_health import presets, rules
 from gradcheck_health.config_files import Source, in_files
 from gradcheck_health.errors import UsageError
 from gradcheck_health.report import Severity
@@ -44,6 +44,8 @@ class Config:
     """What to feed the model, where it is not made up."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for a model's constructor."""
+    preset: str | None = None
+    """Another tool's published rules instead of this package's, for teams that move from it."""
     timeout: float = 300.0
     """Seconds that the command line waits for one model."""
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -87,7 +89,7 @@ def resolve(sources: Sequence[Source], *, known_rules: KnownRules = "all", base:
         return config
     if known_rules == "all":
         extra = (rule for source in sources for rule in _extra(source))
-        known_rules = rules.load([*config.extra_rules, *extra])
+        known_rules = {**presets.every(), **rules.load([*config.extra_rules, *extra])}
     # pydantic takes a tenth of a second to import: only settings that exist are worth it
     from gradcheck_health.config_check import problems
 

@@ -39,6 +39,9 @@ class Settings(BaseModel):
     dtype: Dtype | None = Field(None, description="one of " + ", ".join(typing.get_args(Dtype)))
     inputs: Any = None
     args: dict[Word, Any] = Field({}, description="a table of constructor arguments, such as {depth = 3}")
+    preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = Field(
+        None, description="'autotrainer', 'deepchecker' or 'sagemaker'"
+    )
     timeout: float = Field(300.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0")
 
 

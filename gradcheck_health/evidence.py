@@ -31,3 +31,30 @@ class Nonfinite:
     source: str | None
     what: str
     """nan, inf, or overflow: Inf in half precision where float32 would have held the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How the entries of one tensor are spread, in absolute numbers (the `distributions` fact)."""
+
+    of: str
+    """gradient, weight or output."""
+    name: str
+    """A parameter, or the layer whose output it is."""
+    kind: str
+    """Class name of the module that owns it."""
+    mean: float
+    """Mean absolute value."""
+    zeros: float
+    """Share of entries that are exactly zero."""
+    low: float
+    """5th percentile of the entries."""
+    high: float
+    """95th percentile of the entries."""
+    variance: float
+    moved: float | None = None
+    """Of a trainable weight: mean absolute change in one Adam step of 1e-3, over the mean absolute value."""
+    inactive: float | None = None
+    """Of an activation's output: share of units that are not at their flat end for less than 1 % of the entries."""
+    weak: float | None = None
+    """Of an activation's output: share of units whose 95th percentile of absolute values is below 1e-5."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_health.codec import decode, encode
-from gradcheck_health.evidence import Cut, Nonfinite
+from gradcheck_health.evidence import Cut, Distribution, Nonfinite
 from gradcheck_health.profile import Profile
 
 SCHEMA = 1
@@ -208,6 +208,10 @@ class Trace:
     """What was not seen, each one sentence."""
     cuts: tuple[Cut, ...] = ()
     nonfinite: tuple[Nonfinite, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    """How gradients, weights and outputs are spread, where a preset asks for it (the `distributions` fact)."""
+    losses: tuple[float, ...] = ()
+    """The objective before each of some steps of training on one batch (the `distributions` fact)."""
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
     facts: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)

@@ -32,6 +32,7 @@ PART_OF = {
     "__main__": "cli",
     "worker": "isolation",
     "explain": "rules",
+    "presets": "rules",
     "flow": "rules",
     "odds": "rules",
     "zeros": "rules",

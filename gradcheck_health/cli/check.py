@@ -51,6 +51,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     metavar="KEY=VALUE",
     help="One setting, such as rules.dead-unit.max_fraction=0.3. Repeatable.",
 )
+@click.option("--preset", metavar="NAME", help="Another tool's rules: sagemaker, autotrainer or deepchecker.")
 @click.option("--isolated", is_flag=True, help="Read no settings file.")
 @click.option(
     "--fail-on", type=click.Choice(["error", "warning", "note"]), help="The least severity that fails (default: error)."

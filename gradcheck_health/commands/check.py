@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gradcheck_health import formats, isolation, rules
+from gradcheck_health import formats, isolation, presets, rules
 from gradcheck_health.commands.targets import expand
 from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source, in_files
@@ -111,7 +111,7 @@ def _settings(request: Request) -> tuple[list[Source], Config]:
     """Every source, and the settings they make, checked as far as this process can: it imports no code of others."""
     sources = [*in_files(request.settings_file, request.isolated), *request.sources]
     foreign = rules.installed() or any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in sources)
-    return sources, resolve(sources, known_rules=None if foreign else rules.builtin())
+    return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **rules.builtin()})
 
 
 def _take(done: Run, result: Report | Failure, from_folder: bool, request: Request, tell: Write) -> None:

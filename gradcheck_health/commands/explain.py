@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gradcheck_health import rules
+from gradcheck_health import presets, rules
 from gradcheck_health.errors import UsageError, did_you_mean
 from gradcheck_health.formats._text import wrap
 
@@ -28,7 +28,7 @@ def explain(name: str) -> str:
     Raises:
         UsageError: there is no such rule.
     """
-    known = rules.builtin() if name in rules.names() else rules.load()
+    known = rules.builtin() if name in rules.names() else {**rules.load(), **presets.every()}
     wanted = name.replace("_", "-")
     if wanted not in known:
         raise UsageError(f"no rule {name!r}{did_you_mean(wanted, known)}; `gradhealth rules` lists them")

@@ -10,7 +10,7 @@ from typing import Any
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import UsageError
 
-PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "fail_on")
+PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "fail_on", "preset")
 NO_REASON = "ignored on the command line"
 WORDS = {"true": True, "false": False, "null": None}
 

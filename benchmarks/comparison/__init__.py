@@ -1,0 +1,1 @@
+"""This package beside four living ones, on the same models in the same run."""
