@@ -229,6 +229,24 @@ def test_terminal_is_told_what_is_being_done_and_a_pipe_is_not() -> None:
         assert stream.getvalue() == expected
 
 
+def test_line_of_a_long_run_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream, now = Terminal(), [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    status = console.Status(stream, tick=0.01)
+    status("checking a.py")
+    now[0] += 75.0
+    deadline = time.time() + 10
+    while "75 s" not in stream.getvalue() and time.time() < deadline:
+        time.sleep(0.01)
+    status("")
+    assert "checking a.py ... 75 s" in stream.getvalue()
+    assert stream.getvalue().endswith("\r\x1b[2K")
+
+
 def test_interruption_keeps_what_was_checked(run: Any, results: Any) -> None:
     results(SICK, KeyboardInterrupt)
     code, out, _ = run("check", "a.py", "--output-format", "json")

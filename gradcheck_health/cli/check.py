@@ -68,7 +68,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]SPEC", help="An input, such as x=f32[B,3,32,32]. Repeatable.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
 @click.option("-q", "--quiet", is_flag=True, help="Show unhealthy models only.")
-@click.option("-v", "--verbose", is_flag=True, help="Show notes, accepted findings and skipped files.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the flow layer by layer, notes, accepted findings and skipped files.")
 @click.option(
     "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR and FORCE_COLOR are honoured."
 )
@@ -82,6 +82,7 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
         targets=targets,
         sources=sources(options),
         width=console.width(),
+        blocks=console.has_blocks(sys.stdout),
         **{
             name: options[name]
             for name in ("outputs", "output_format", "settings_file", "isolated", "exit_zero", "quiet", "verbose")

@@ -20,6 +20,8 @@ from gradcheck_health.report import Report
 
 INTERRUPTED = 130
 NOTHING_CHECKED = 2
+FEW_ROWS, MANY_ROWS = 12, 40
+"""Lines of the picture of a sick model, and of any model with --verbose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Request:
     quiet: bool = False
     verbose: bool = False
     width: int = 80
+    blocks: bool = False
+    """The terminal can show block characters."""
 
 
 @dataclass
@@ -88,12 +92,14 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
         raise
     interrupted = False
     try:
-        for target, from_folder in wanted:
-            status(f"checking {target}")
+        for i, (target, from_folder) in enumerate(wanted, 1):
+            doing = f"checking {target}" if len(wanted) == 1 else f"checking {i} of {len(wanted)}: {target}"
+            status(doing)
             for result in isolation.check(target, sources, config.timeout, tell):
                 _take(done, result, from_folder, request, tell)
                 if streaming and isinstance(result, Report):
                     _show_report(result, request, show, first=len(done.reports) == 1)
+                status(doing)
     except KeyboardInterrupt:
         interrupted = True
         tell("interrupted: what was checked before stands\n")
@@ -137,7 +143,9 @@ def _show_report(report: Report, request: Request, show: Write, *, first: bool) 
 
     if request.quiet and report.ok:
         return
-    show(("" if first else "\n") + terminal.render(report, width=request.width, verbose=request.verbose))
+    rows = MANY_ROWS if request.verbose else 0 if report.ok else FEW_ROWS
+    text = terminal.render(report, width=request.width, verbose=request.verbose, rows=rows, blocks=request.blocks)
+    show(("" if first else "\n") + text)
 
 
 def _summary(done: Run, show: Write, tell: Write) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from typing import IO
 
 from gradcheck_health.formats._text import escape, shorten
 
-MIN_WIDTH, MAX_WIDTH = 60, 120
+MIN_WIDTH, MAX_WIDTH = 60, 200
 STYLES = {
     "error:": "bold red",
     "warning:": "bold yellow",
     "note:": "bold cyan",
     r".*: no unhealthy gradient found": "green",
+    r".*<- error.*": "red",
+    r".*<- warning.*": "yellow",
     r"    [a-z]+ {2,}(?=\S)": "dim",
     r"(?!error|warning|note:)[a-z][a-z ]*: +(?=\S)": "dim",
 }
@@ -23,8 +28,17 @@ STYLES = {
 
 
 def width() -> int:
-    """Columns to fill: those of the terminal, 80 in a pipe; long lines are hard to read."""
+    """Columns to fill: those of the terminal, 80 in a pipe."""
     return min(max(shutil.get_terminal_size((80, 24)).columns, MIN_WIDTH), MAX_WIDTH)
+
+
+def has_blocks(stream: IO[str]) -> bool:
+    """The stream is a terminal that can show block characters; a pipe or a CI log gets ASCII."""
+    try:
+        "\u2588\u2592\u258f".encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "linux")
 
 
 def wants_color(stream: IO[str], choice: str = "auto") -> bool:
@@ -51,19 +65,44 @@ def writer(stream: IO[str], painted: bool) -> Callable[[str], None]:
 
 
 class Status:
-    """A line at the bottom of a terminal that says what is being done; nothing where the stream is no terminal."""
+    """A line at the bottom of a terminal: what is being done, and for how long; nothing where the stream is no terminal."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: IO[str], tick: float = 1.0) -> None:
         self.stream = stream
         self.enabled = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.shown = False
+        self.tick = tick
+        self._text = ""
+        self._since = 0.0
+        self._lock = threading.Lock()
+        self._clock: threading.Thread | None = None
 
     def __call__(self, text: str) -> None:
         """Replace the line; "" takes it away."""
-        if self.enabled and (text or self.shown):
-            self.stream.write("\r\x1b[2K" + (shorten(escape(text), width() - 5) + " ..." if text else ""))
+        if not self.enabled:
+            return
+        with self._lock:
+            if text or self._text:
+                self._text, self._since = text, time.monotonic()
+                self._write()
+        if text and self._clock is None:
+            self._clock = threading.Thread(target=self._run, daemon=True)
+            self._clock.start()
+
+    def _run(self) -> None:
+        """A model may take minutes, and a line that stands still looks like a hang."""
+        while True:
+            time.sleep(self.tick)
+            with self._lock:
+                if self._text:
+                    self._write()
+
+    def _write(self) -> None:
+        seconds = int(time.monotonic() - self._since)
+        told = f" ... {seconds} s" if seconds else " ..."
+        columns = min(width(), 120) - len(told) - 1
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            self.stream.write("\r\x1b[2K" + (shorten(escape(self._text), columns) + told if self._text else ""))
             self.stream.flush()
-            self.shown = bool(text)
 
     def above(self, write: Callable[[str], None]) -> Callable[[str], None]:
         """A writer that takes the line away first."""

@@ -7,33 +7,54 @@ import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from gradcheck_health.formats import _bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.report import Finding, Place, Report, Severity
 
 SUFFIX = ".txt"
 MAX_NAMES = 4
+MAX_PROSE = 120
+"""Columns beyond which a line of text is hard to read; a picture may be wider."""
 LABEL = 11
 """Columns of a detail's label: "confirmed" and two spaces."""
 
 
-def render(report: Report, *, width: int = 80, verbose: bool = False, repeat: str | None = None) -> str:
+def render(
+    report: Report,
+    *,
+    width: int = 80,
+    verbose: bool = False,
+    repeat: str | None = None,
+    rows: int = 0,
+    blocks: bool = False,
+) -> str:
     """The verdict on one model.
 
     Args:
-        width: columns; commands to copy are never broken, whatever it is.
+        width: columns; commands to copy are never broken, whatever it is, and prose is never wider than 120.
         verbose: notes, and findings that a person accepted, with their reasons.
         repeat: the command that runs this again, where the caller knows one.
+        rows: lines of the picture of the flow, at most; no picture where it is 0.
+        blocks: draw it with block characters instead of ASCII.
     """
+    drawn = _drawn(report, width, rows, blocks)
+    width = min(width, MAX_PROSE)
     shown = [finding for finding in report.active if verbose or _worth_showing(finding, report)]
     lines = [_headline(report, shown, width)]
     if not shown:
         lines += _flow(report, width)
     for finding in shown:
         lines += ["", *_finding(finding, width)]
-    if shown:
-        lines.append("")
+    if shown or drawn:
+        lines += ["", *drawn, *([""] if drawn else [])]
     lines += _footer(report, shown, width, verbose, repeat)
     return "\n".join(defuse(line.rstrip()) for line in lines) + "\n"
+
+
+def _drawn(report: Report, width: int, budget: int, blocks: bool) -> list[str]:
+    picture = _bars.picture(report, width=width, budget=budget, blocks=blocks) if budget else []
+    title = "gradient norm at each layer's output, relative to the last, on a log scale:"
+    return [*wrap(title, width), *picture] if picture else []
 
 
 def one_line(finding: Finding) -> str:
