@@ -1,4 +1,4 @@
-"""What a person accepts: findings under `ignore`, each with its reason."""
+"""What a person accepts under `ignore`, each with its reason, and what has to be there under `expect`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,49 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from gradcheck_health.report import Finding, Place
+from gradcheck_health.report import Finding, Place, Severity
 
 
-def accept(findings: Sequence[Finding], ignore: Mapping[str, str], ran: Sequence[str]) -> tuple[list[Finding], tuple[str, ...]]:
+def accept(
+    findings: Sequence[Finding], ignore: Mapping[str, str], ran: Sequence[str], expect: Mapping[str, str] | None = None
+) -> tuple[list[Finding], tuple[str, ...]]:
     """The findings, accepted ones with their reason, and the entries of rules that ran which matched nothing.
 
     Args:
         ignore: "rule" or "rule:name-pattern" -> reason. A finding at several places is accepted if every place is;
             otherwise the accepted places are taken out of it.
         ran: names of the rules that ran: an entry for another rule had no chance to match.
+        expect: the same for findings that have to be there; one that is not becomes a finding, an error of its rule.
     """
     used: set[str] = set()
-    result = [_accept(finding, ignore, used) for finding in findings]
-    unmatched = (entry for entry in ignore if entry not in used and entry.partition(":")[0] in ran)
+    expect = expect or {}
+    result = [_accept(finding, {**ignore, **expect}, used) for finding in findings]
+    result += [_absent(entry, reason) for entry, reason in expect.items() if entry not in used and _rule(entry) in ran]
+    unmatched = (entry for entry in ignore if entry not in used and _rule(entry) in ran)
     return result, tuple(unmatched)
 
 
+def _rule(entry: str) -> str:
+    return entry.partition(":")[0]
+
+
+def _absent(entry: str, reason: str) -> Finding:
+    rule, _, pattern = entry.partition(":")
+    where = f" at {pattern}" if pattern else ""
+    return Finding(
+        rule=rule,
+        severity=Severity.ERROR,
+        message=f"expected{where}, and not found",
+        places=(Place(pattern),),
+        details=(
+            ("expected", f"because of: {reason}"),
+            ("help", f"it may be mended: then remove {entry!r} from expect; otherwise see what keeps the rule from finding it"),
+        ),
+    )
+
+
 def _accept(finding: Finding, ignore: Mapping[str, str], used: set[str]) -> Finding:
-    entries = [entry for entry in ignore if entry.partition(":")[0] == finding.rule]
+    entries = [entry for entry in ignore if _rule(entry) == finding.rule]
     for entry in entries:
         if not entry.partition(":")[2]:
             used.add(entry)

@@ -21,15 +21,20 @@ def check_gradients(
     model: Any,
     inputs: Any = None,
     *,
-    loss: Callable[[Any], Any] | None = None,
+    loss: Callable[..., Any] | str | None = None,
+    targets: Any = None,
     select: Sequence[str] | None = None,
     ignore: Mapping[str, str] | None = None,
+    expect: Mapping[str, str] | None = None,
     rules: Mapping[str, Mapping[str, Any]] | None = None,
     extra_rules: Sequence[str | Callable[..., Any]] | None = None,
     seed: int | None = None,
     rounds: int | None = None,
     fail_on: str | Severity | None = None,
     batch_size: int | None = None,
+    batch_axis: int | str | None = "auto",
+    causal: bool | None = None,
+    optimizer: str | None = None,
     device: Any = None,
     dtype: Any = None,
     preset: str | None = None,
@@ -46,15 +51,20 @@ def check_gradients(
         inputs: what to feed it: a tensor, a tuple of positional or a dict of keyword arguments, specs such as
             `{"x": "f32[B,3,32,32]"}`, a function or a DataLoader. Made up where None.
         loss: from the model's output to a scalar. Without it, a model that returns its own loss is taken at its word, and the
-            output of any other is projected at random.
+            output of any other is projected at random. Also a loss of (output, targets), and a name in `torch.nn`.
+        targets: what such a loss is handed: a tensor, or a function of the output. Made up where None, for losses of torch.
         select: names of the rules to run; all where None.
         ignore: "rule" or "rule:name-pattern" -> the reason why its findings are accepted.
+        expect: the same for findings that have to be there: the check fails where one of them is not.
         rules: rule -> its options, `{"dead-unit": {"max_fraction": 0.3}}`.
         extra_rules: rules of your own: functions of a `Trace`, or "package.module:function".
         seed: of every random draw.
         rounds: looks at the model, at most, before a verdict.
         fail_on: "error", "warning" or "note": from which severity on the report is not ok.
         batch_size: samples in a batch that is made up.
+        batch_axis: the axis of the inputs along which the samples lie, None where there is none; "auto" finds it.
+        causal: the output at a time step must not depend on later ones. Without it, where the model itself says so.
+        optimizer: "sgd" or "adam": what the model is trained with.
         device, dtype: run the model there and in that precision.
         preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
         config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
@@ -70,12 +80,16 @@ def check_gradients(
         config if config is not None else load(),
         select=select,
         ignore=ignore,
+        expect=expect,
         rules=rules,
         extra_rules=extra_rules,
         seed=seed,
         rounds=rounds,
         fail_on=fail_on,
         batch_size=batch_size,
+        batch_axis="none" if batch_axis is None else None if batch_axis == "auto" else batch_axis,
+        causal=causal,
+        optimizer=optimizer,
         device=device,
         dtype=dtype,
         preset=preset,
@@ -85,7 +99,7 @@ def check_gradients(
         chosen = {name: rule for name, rule in chosen.items() if name in settings.select}
     from gradcheck_health.examine import examined
 
-    with examined(model, inputs, loss, settings) as (subject, environment):
+    with examined(model, inputs, loss, targets, settings) as (subject, environment):
         from gradcheck_health.probe import probe, take
 
         trace = probe(subject)
@@ -100,7 +114,7 @@ def check_gradients(
             trace = dataclasses.replace(trace, facts={**trace.facts, **facts}, gaps=(*trace.gaps, *gaps))
         else:
             findings, needs = _ask(chosen, settings, trace)
-    accepted, unmatched = accept(findings, settings.ignore, tuple(chosen))
+    accepted, unmatched = accept(findings, settings.ignore, tuple(chosen), settings.expect)
     return Report(
         model=trace.model,
         target=target,

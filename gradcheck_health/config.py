@@ -1,7 +1,7 @@
 """The settings of a check, and where each came from.
 
-Defaults < pyproject.toml or gradhealth.yaml < command line or pytest marker < keyword arguments. The tables `ignore`, `rules`
-and `args` are merged key by key; every other setting replaces the one before it.
+Defaults < pyproject.toml or gradhealth.yaml < command line or pytest marker < keyword arguments. The tables `ignore`,
+`expect`, `rules` and `args` are merged key by key; every other setting replaces the one before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gradcheck_health.errors import UsageError
 from gradcheck_health.report import Severity
 
 KnownRules = Mapping[str, Callable[..., Any]] | Literal["all"] | None
-MERGED = ("ignore", "rules", "args")
+MERGED = ("ignore", "expect", "rules", "args")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Config:
     """Names of the rules to run; None is all."""
     ignore: Mapping[str, str] = field(default_factory=dict)
     """"rule" or "rule:name-pattern" -> the reason why its findings are accepted."""
+    expect: Mapping[str, str] = field(default_factory=dict)
+    """"rule" or "rule:name-pattern" -> the reason why such a finding has to be there; a check without it fails."""
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Rule -> its options."""
     extra_rules: tuple[str | Callable[..., Any], ...] = ()
@@ -42,6 +44,16 @@ class Config:
     dtype: str | None = None
     inputs: Any = None
     """What to feed the model, where it is not made up."""
+    loss: Any = None
+    """A function of the output, or of (output, targets), by its name in `torch.nn` or as "package.module:function"."""
+    targets: Any = None
+    """What a loss of two arguments is handed; made up where None, for losses of torch."""
+    causal: bool | None = None
+    """The output at a time step must not depend on later ones; None where the model itself says so or not."""
+    batch_axis: int | str = "auto"
+    """The axis of the inputs along which the samples lie, or "none"."""
+    optimizer: str = "sgd"
+    """What the model is trained with: limits on shrinking gradients depend on it."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for a model's constructor."""
     preset: str | None = None

@@ -31,6 +31,7 @@ class Settings(BaseModel):
         None, min_length=1, description='a list of rule names, at least one, such as ["vanishing-gradient"]'
     )
     ignore: dict[Word, Word] = Field({}, description='a table of "rule" or "rule:name-pattern" = "the reason"')
+    expect: dict[Word, Word] = Field({}, description='a table of "rule" or "rule:name-pattern" = "the reason"')
     rules: dict[str, dict[str, Any]] = Field({}, description="a table of options for each rule, such as {min_ratio = 1e-3}")
     extra_rules: list[Word | Callable[..., Any]] = Field([], description='a list such as ["package.module:function"]')
     fail_on: Literal["error", "warning", "note"] = Field("error", description="'error', 'warning' or 'note'")
@@ -38,6 +39,13 @@ class Settings(BaseModel):
     device: Word | None = Field(None, description="a device, such as 'cpu' or 'cuda:0'")
     dtype: Dtype | None = Field(None, description="one of " + ", ".join(typing.get_args(Dtype)))
     inputs: Any = None
+    loss: Word | Callable[..., Any] | None = Field(
+        None, description="a function, or its name: 'CrossEntropyLoss', 'package.module:function'"
+    )
+    targets: Any = None
+    causal: bool | None = Field(None, description="true or false")
+    batch_axis: int | Literal["auto", "none"] = Field("auto", description="a whole number, 'none' or 'auto'")
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="'sgd' or 'adam'")
     args: dict[Word, Any] = Field({}, description="a table of constructor arguments, such as {depth = 3}")
     preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = Field(
         None, description="'autotrainer', 'deepchecker' or 'sagemaker'"
@@ -79,7 +87,7 @@ def _told_once(error: ValidationError) -> Iterator[Problem]:
         seen.add(place)
         if field is None:
             yield place, f"no such setting{did_you_mean(str(name), Settings.model_fields)}"
-        elif name == "ignore" and len(place) == 2:
+        elif name in ("ignore", "expect") and len(place) == 2:
             yield place, f"got {_shown(entry['input'])}; allowed: the reason why it is accepted, as text that is not empty"
         else:
             yield place, f"got {_shown(entry['input'])}; allowed: {field.description}"
@@ -91,14 +99,16 @@ def _inside(rest: list[str | int], entry: Any) -> tuple[str | int, ...]:
 
 
 def _rule_problems(table: Mapping[str, Any], rules: Mapping[str, Callable[..., Any]]) -> Iterator[Problem]:
-    select, ignore, tuned = table.get("select"), table.get("ignore"), table.get("rules")
+    select, tuned = table.get("select"), table.get("rules")
     for i, name in enumerate(select if isinstance(select, list) else ()):
         if isinstance(name, str) and name and name not in rules:
             yield ("select", i), _no_rule(name, rules)
-    for entry in ignore if isinstance(ignore, dict) else ():
-        name = str(entry).partition(":")[0]
-        if name not in rules:
-            yield ("ignore", entry), _no_rule(name, rules)
+    for key in ("ignore", "expect"):
+        entries = table.get(key)
+        for entry in entries if isinstance(entries, dict) else ():
+            name = str(entry).partition(":")[0]
+            if name not in rules:
+                yield (key, entry), _no_rule(name, rules)
     for name, given in tuned.items() if isinstance(tuned, dict) else ():
         if name not in rules:
             yield ("rules", name), _no_rule(str(name), rules)

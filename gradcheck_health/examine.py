@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.batch import Inputs
 from gradcheck_health.config import Config
+from gradcheck_health.declared import Declared
 from gradcheck_health.errors import GradhealthError, InputsError, ModelError, UsageError, did_you_mean, told
 from gradcheck_health.inputs import blame, synthesize
+from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.names import unwrap
+from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.passes import seed_everything
 from gradcheck_health.probe.process import process_guard
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
@@ -22,9 +26,7 @@ from gradcheck_health.probe.subject import Subject
 
 
 @contextlib.contextmanager
-def examined(
-    model: Any, inputs: Any, loss: Callable[[Any], Any] | None, settings: Config
-) -> Iterator[tuple[Subject, Mapping[str, str]]]:
+def examined(model: Any, inputs: Any, loss: Any, targets: Any, settings: Config) -> Iterator[tuple[Subject, Mapping[str, str]]]:
     """A subject that is ready to be probed, and a description of the environment; the model comes back as it was afterwards.
 
     Raises:
@@ -32,17 +34,21 @@ def examined(
         ModelError: the factory raised; InputInferenceError: no inputs could be made up.
     """
     given = inputs if inputs is not None else settings.inputs
+    loss = loss if loss is not None else settings.loss
+    targets = targets if targets is not None else settings.targets
     given_loss = loss
+    declared = Declared.of(settings.causal, settings.batch_axis, settings.optimizer)
     with process_guard():
         built, given, loss = _build(model, given, loss, settings.seed)
         _checkable(built)
         with sandbox(built):
             _move(built, settings)
-            fed = synthesize(built, given, seed=settings.seed, batch_size=settings.batch_size)
+            fed = _with_axis(synthesize(built, given, seed=settings.seed, batch_size=settings.batch_size), declared)
+            loss = bind(loss, targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
-            subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds)
+            subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared)
             if not isinstance(model, nn.Module):
-                subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, given_loss, settings))
+                subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, given_loss, targets, settings))
             try:
                 yield subject, _environment(built)
             except ModelError as error:
@@ -75,11 +81,28 @@ def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, An
     return parts[0], inputs if inputs is not None else made_inputs, loss if loss is not None else made_loss
 
 
-def _rebuilder(factory: Any, first: Subject, given_loss: Any, settings: Config) -> Callable[[int], Subject]:
+def _with_axis(fed: Inputs, declared: Declared) -> Inputs:
+    """The batch that a person declared, instead of the one that the first axis suggests."""
+    if declared.batched is None:
+        return fed
+    resample = fed.resample
+    again = None if resample is None else lambda seed: _with_axis(resample(seed), declared)
+    axis, batch = declared.batch_axis, None
+    if axis is not None:
+        tensors = (
+            leaf.tensor for leaf in leaves((fed.args, dict(fed.kwargs))) if -leaf.tensor.dim() <= axis < leaf.tensor.dim()
+        )
+        batch = next((int(tensor.shape[axis]) for tensor in tensors), None)
+        if batch is None:
+            raise UsageError(f"batch_axis {axis}: no input has such an axis: {fed.describe()}; allowed: an axis, or none")
+    return dataclasses.replace(fed, batch=batch, resample=again)
+
+
+def _rebuilder(factory: Any, first: Subject, given_loss: Any, targets: Any, settings: Config) -> Callable[[int], Subject]:
     def rebuild(seed: int) -> Subject:
         built, _, own_loss = _build(factory, None, None, seed)
         _move(built, settings)
-        loss = own_loss if given_loss is None else given_loss
+        loss = bind(own_loss if given_loss is None else given_loss, targets, settings.seed)
         return dataclasses.replace(first, model=unwrap(built), inputs=first.inputs.another(seed), loss=loss, seed=seed)
 
     return rebuild

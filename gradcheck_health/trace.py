@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_health.codec import decode, encode
+<<<<<<< HEAD
 from gradcheck_health.evidence import Cut, Distribution, Nonfinite
+=======
+from gradcheck_health.declared import UNDECLARED, Declared
+from gradcheck_health.evidence import Cut, Nonfinite
+>>>>>>> 4bb060f (wip)
 from gradcheck_health.profile import Profile
 
 SCHEMA = 1
@@ -202,6 +207,8 @@ class Trace:
     """Why the flow is not judged; "" if it is."""
     loss: float | None = None
     training: bool = True
+    declared: Declared = UNDECLARED
+    """What a person said about the model."""
     half: bool = False
     """The parameters, or autocast, are half precision."""
     gaps: tuple[str, ...] = ()

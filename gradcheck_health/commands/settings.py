@@ -58,10 +58,11 @@ def _set(text: str, prefix: str) -> Source:
     origin = f"{prefix}set"
     key, value = _pair(origin, text)
     first, _, rest = key.partition(".")
-    if first not in ("rules", "ignore", "args"):
+    if first not in ("rules", "ignore", "expect", "args"):
         if rest:
             raise UsageError(
-                f"{origin} {text}: {first!r} is no table; tables are rules.RULE.OPTION, ignore.RULE:PATTERN, args.NAME"
+                f"{origin} {text}: {first!r} is no table; tables are rules.RULE.OPTION, ignore.RULE:PATTERN, "
+                "expect.RULE:PATTERN, args.NAME"
             )
         return Source(origin, {first: literal(value)})
     if first == "rules":
@@ -73,7 +74,7 @@ def _set(text: str, prefix: str) -> Source:
         return Source(origin, {"rules": {rule: {option: literal(value)}}})
     if not rest:
         raise UsageError(f"{origin} {text}: got no name; allowed: {first}.NAME=VALUE")
-    return Source(origin, {first: {rest: value if first == "ignore" else literal(value)}})
+    return Source(origin, {first: {rest: value if first in ("ignore", "expect") else literal(value)}})
 
 
 def _ignored(text: str) -> tuple[str, str]:

@@ -152,7 +152,9 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         # lines to copy: never broken
         yield f"{'repeat:':9}{repeat or _repeat(report)}"
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
-        yield f"{'accept:':9}ignore={{{_accept_key(failing[-1])!a}: 'the reason'}}"
+        found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
+        if found:
+            yield f"{'accept:':9}ignore={{{_accept_key(found[-1])!a}: 'the reason'}}"
 
 
 def _line(label: str, text: str, width: int) -> list[str]:

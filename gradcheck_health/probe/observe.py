@@ -76,6 +76,7 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         flow_note=_flow_note(watch),
         loss=goal.value,
         training=model.training,
+        declared=subject.declared,
         half=_half(model),
         gaps=(*watch.gaps, *flow.gaps),
         cuts=cuts,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.batch import Inputs
+from gradcheck_health.declared import UNDECLARED, Declared
 
 Loss = Callable[[Any], torch.Tensor]
 
@@ -24,6 +25,7 @@ class Subject:
     loss: Loss | None = None
     seed: int = 0
     rounds: int = 5
+    declared: Declared = UNDECLARED
     rebuild: Callable[[int], Subject] | None = None
     """seed -> the same model, initialised anew; None for a fixed model."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 MARKER = (
-    "gradhealth(*, seed, rounds, select, ignore, rules, extra_rules, fail_on, batch_size, device, dtype, inputs): "
+    "gradhealth(*, seed, rounds, select, ignore, expect, rules, extra_rules, fail_on, batch_size, batch_axis, causal, "
+    "optimizer, loss, targets, device, dtype, inputs): "
     'settings for the fixture `gradhealth`, such as ignore={"dead-unit": "ReLU at initialisation"}'
 )
 

@@ -17,7 +17,7 @@ SLOW = 1e-3
 
 
 def vanishing_gradient(
-    trace: Trace, *, min_ratio: float | None = None, optimizer: Literal["sgd", "adam"] = "sgd"
+    trace: Trace, *, min_ratio: float | None = None, optimizer: Literal["sgd", "adam"] | None = None
 ) -> Iterator[Finding | Need]:
     """The gradient shrinks on its way from the output to the first layer until the first layers cannot learn.
 
@@ -30,8 +30,8 @@ def vanishing_gradient(
     random projection of the output (or the given loss). Activation gradients, because weight gradients look flat
     while the signal dies both ways. An error needs the ratio below min_ratio at the given weights, at slightly
     perturbed ones and after three optimizer steps, in float64 too, and a one-sided 99 % bound over seeds. Default
-    8e-5 for optimizer="sgd", 3e-9 for "adam"; sound networks that were never used to set it stay above 4e-4, sick
-    ones below 2e-5. Between the limit and 1e-3 a note says that plain SGD will be slow.
+    8e-5 for optimizer="sgd", 3e-9 for "adam" (an option here, or the setting of that name); sound networks that
+    were never used to set it stay above 4e-4, sick ones below 2e-5. Between the limit and 1e-3 a note says that plain SGD will be slow.
 
     When it is legitimate: zero-initialised branches and heads wake up after a step and are not reported.
 
@@ -40,6 +40,7 @@ def vanishing_gradient(
 
     How to silence: ignore={"vanishing-gradient": "the reason"}, or min_ratio= for the bound that you want.
     """
+    optimizer = optimizer or ("adam" if trace.declared.optimizer == "adam" else "sgd")
     limit = min_ratio if min_ratio is not None else LIMITS[optimizer]
     concern = limit if min_ratio is not None or optimizer == "adam" else SLOW
     given = flow.ratio(trace)
