@@ -15,12 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_health.codec import decode, encode
-<<<<<<< HEAD
-from gradcheck_health.evidence import Cut, Distribution, Nonfinite
-=======
 from gradcheck_health.declared import UNDECLARED, Declared
-from gradcheck_health.evidence import Cut, Nonfinite
->>>>>>> 4bb060f (wip)
+from gradcheck_health.evidence import Cut, Distribution, Nonfinite
 from gradcheck_health.profile import Profile
 
 SCHEMA = 1
