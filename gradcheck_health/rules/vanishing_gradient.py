@@ -31,7 +31,8 @@ def vanishing_gradient(
     while the signal dies both ways. An error needs the ratio below min_ratio at the given weights, at slightly
     perturbed ones and after three optimizer steps, in float64 too, and a one-sided 99 % bound over seeds. Default
     8e-5 for optimizer="sgd", 3e-9 for "adam" (an option here, or the setting of that name); sound networks that
-    were never used to set it stay above 4e-4, sick ones below 2e-5. Between the limit and 1e-3 a note says that plain SGD will be slow.
+    were never used to set it stay above 4e-4, sick ones below 2e-5. Between the limit
+    and 1e-3 a note says that plain SGD will be slow.
 
     When it is legitimate: zero-initialised branches and heads wake up after a step and are not reported.
 
