@@ -8,14 +8,18 @@ import signal
 import sys
 import warnings
 from collections import deque
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import nn
 
 from gradcheck_health import check_gradients
 from gradcheck_health.errors import ModelError
+from gradcheck_health.probe.remembered import SavedTensor
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
 
 
@@ -179,14 +183,13 @@ def test_modules_in_plain_lists_are_reached() -> None:
 def test_interrupt_during_restore_waits_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a restore would leave an empty model."""
     model = Hostile()
-    sandboxes = sys.modules["gradcheck_health.probe.sandbox"]
-    restore = sandboxes._restore_module
+    restore = SavedTensor.restore
 
     def interrupted(*saved: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         restore(*saved)
 
-    monkeypatch.setattr(sandboxes, "_restore_module", interrupted)
+    monkeypatch.setattr(SavedTensor, "restore", interrupted)
     x = torch.randn(8, 4)
     before = freeze(model, {})
     with pytest.raises(KeyboardInterrupt):
@@ -215,3 +218,89 @@ def test_optimizer_in_backward_does_not_run() -> None:
     assert stepped == []
     model(torch.randn(1, 4)).sum().backward()
     assert len(stepped) == 1
+
+
+class Slotted(nn.Module):
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.state = torch.zeros(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.state += 1
+        self.state = x
+        out: torch.Tensor = self.fc(x)
+        return out
+
+
+@dataclass
+class Counters:
+    steps: int = 0
+    seen: list[int] = field(default_factory=list)
+
+
+class Keeper(nn.Module):
+    """Keeps what it counts in a record, a namespace, a numpy array, and on its own weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.counters, self.space, self.table = Counters(), SimpleNamespace(last=None), numpy.zeros(3)
+        self.fc.weight.tag = ["new"]  # type: ignore[attr-defined]
+        self.hooked = self.fc.bias.register_hook(lambda gradient: gradient)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.counters.steps += 1
+        self.counters.seen.append(1)
+        self.space.last = x
+        self.table += 1
+        self.fc.weight.tag.append("used")  # type: ignore[attr-defined]
+        self.fc.weight.more = True  # type: ignore[attr-defined]
+        if x.requires_grad or self.fc.weight.requires_grad:
+            self.fc.weight.register_hook(lambda gradient: gradient)
+            self.fc.bias.register_hook(lambda gradient: gradient * 2)
+        out: torch.Tensor = self.fc(x)
+        return out
+
+
+def test_slots_come_back() -> None:
+    model = Slotted()
+    state = model.state
+    check_gradients(model, torch.randn(4, 2))
+    assert model.state is state
+    assert state.tolist() == [0.0, 0.0]
+
+
+def test_records_arrays_and_what_hangs_on_a_weight_come_back() -> None:
+    model = Keeper()
+    weight, bias = model.fc.weight, model.fc.bias
+    check_gradients(model, torch.randn(4, 2))
+    assert (model.counters, model.space.last, model.table.tolist()) == (Counters(), None, [0.0, 0.0, 0.0])
+    assert vars(weight) == {"tag": ["new"]}
+    assert not weight._backward_hooks
+    assert bias._backward_hooks is not None
+    assert len(bias._backward_hooks) == 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    x: torch.Tensor
+
+
+class InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, batch: Any) -> torch.Tensor:
+        out: torch.Tensor = self.fc(batch.x.mul_(2))
+        return out
+
+
+@pytest.mark.parametrize("kind", [Batch, SimpleNamespace])
+def test_batch_that_is_worked_on_in_place_stays(kind: Any) -> None:
+    batch = kind(x=torch.ones(4, 2))
+    check_gradients(InPlace(), (batch,))
+    assert batch.x.tolist() == [[1.0, 1.0]] * 4

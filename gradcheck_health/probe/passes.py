@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import random
 import sys
 import traceback
+from collections import UserDict
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -29,7 +33,18 @@ def fresh(value: Any) -> Any:
     if isinstance(value, dict):
         copied = {key: fresh(item) for key, item in value.items()}
         return copied if type(value) is dict else _like(value, copied)
+    if isinstance(value, SimpleNamespace | UserDict) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        return _fresh_record(value)
     return value
+
+
+def _fresh_record(value: Any) -> Any:
+    """A copy whose attributes are fresh, made without its constructor."""
+    copied = copy.copy(value)
+    names = vars(value) if hasattr(value, "__dict__") else [field.name for field in dataclasses.fields(value)]
+    for name in names:
+        object.__setattr__(copied, name, fresh(getattr(value, name)))  # it may be frozen
+    return copied
 
 
 def _like(value: dict[Any, Any], copied: dict[Any, Any]) -> Any:

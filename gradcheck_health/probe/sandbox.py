@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from gradcheck_health.probe.process import process_guard
+from gradcheck_health.probe.remembered import Memory
 
 
 @contextlib.contextmanager
@@ -29,13 +28,10 @@ def sandbox(model: nn.Module) -> Iterator[None]:
     undo = contextlib.ExitStack()
     try:
         undo.enter_context(process_guard())
-        memo: dict[int, Any] = {}
-        for module in reachable_modules(model):
-            undo.callback(_restore_module, *_save_module(module, memo))
-        tensors = [saved for saved in memo.values() if isinstance(saved, _SavedTensor)]
-        for saved in tensors:
-            undo.callback(saved.restore)
-        for saved in tensors:  # not before the way back is laid for all of them
+        memory = Memory()
+        undo.callback(memory.restore)
+        memory.remember([*model.modules(), model])  # scripted modules keep their children outside of vars()
+        for saved in memory.tensors:  # not before the way back is laid for all of them
             saved.detach_gradient()
         yield
     finally:
@@ -74,127 +70,3 @@ def reachable_modules(model: nn.Module) -> list[nn.Module]:
             containers.add(id(item))
             stack.extend(item.values() if isinstance(item, dict) else item)
     return list(seen.values())
-
-
-class _SavedTensor:
-    """One tensor: identity, storage, bytes, flags and gradient."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor, self.cls = tensor, type(tensor)
-        self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
-        self.uninitialized = isinstance(tensor, UninitializedParameter | UninitializedBuffer)
-        self.alias = tensor.data
-        self.copy = None if self.uninitialized or tensor.is_meta else self.alias.clone()
-        self.grad = tensor.grad if self.is_leaf else None
-        self.hooks: Any = tensor._post_accumulate_grad_hooks if self.is_leaf and self.requires_grad else None
-        self.accumulated = dict(self.hooks) if self.hooks else None
-
-    def detach_gradient(self) -> None:
-        """Inside, `.grad` starts as None, and no hook of the user's (an optimizer in backward) runs on it."""
-        if self.grad is not None:
-            self.tensor.grad = None
-        if self.accumulated:
-            self.hooks.clear()  # autograd holds this very dict
-
-    def restore(self) -> None:
-        tensor = self.tensor
-        with torch.no_grad(), torch._C.DisableTorchFunction():
-            if type(tensor) is not self.cls:  # a lazy parameter that was materialised
-                tensor.__class__ = self.cls
-            if self.uninitialized or not _same_storage(tensor, self.alias):
-                tensor.data = self.alias
-            if self.copy is not None and not _identical(self.alias, self.copy):
-                self.alias.copy_(self.copy)
-            if self.is_leaf:
-                if tensor.requires_grad != self.requires_grad and tensor.is_leaf:
-                    tensor.requires_grad_(self.requires_grad)
-                if tensor.grad is not self.grad:
-                    tensor.grad = self.grad
-                if self.accumulated:
-                    self.hooks.update(self.accumulated)
-
-
-def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
-    if tensor.layout != torch.strided or alias.layout != torch.strided:
-        return tensor.layout == alias.layout
-    same = tensor.shape == alias.shape and tensor.dtype == alias.dtype and tensor.device == alias.device
-    return same and tensor.stride() == alias.stride() and tensor.data_ptr() == alias.data_ptr()
-
-
-def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.layout != torch.strided or a.is_quantized or a.is_nested:
-        return False  # cheap to copy back, awkward to compare
-    try:
-        return torch.equal(a, b)
-    except (RuntimeError, NotImplementedError):  # a type without arithmetic
-        return False
-
-
-def _save(value: Any, memo: dict[int, Any]) -> None:
-    """Remember the contents of a tree of containers and tensors, each object once."""
-    if id(value) in memo:
-        return
-    if isinstance(value, torch.Tensor):
-        memo[id(value)] = _SavedTensor(value)
-    elif isinstance(value, torch.Generator):
-        memo[id(value)] = value.get_state()
-    elif isinstance(value, dict):
-        memo[id(value)] = dict(value)
-        for item in list(value.values()):
-            _save(item, memo)
-    elif isinstance(value, list | set | deque):
-        memo[id(value)] = list(value)
-        for item in value:
-            _save(item, memo)
-    elif isinstance(value, tuple):
-        for item in value:
-            _save(item, memo)
-
-
-def _restore(value: Any, memo: dict[int, Any], done: set[int]) -> None:
-    if id(value) in done:
-        return
-    done.add(id(value))
-    if isinstance(value, torch.Generator):
-        value.set_state(memo[id(value)])
-    elif isinstance(value, dict):
-        saved = memo[id(value)]
-        if _differs(value, saved):
-            kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may refuse to be changed
-            kind.clear(value)
-            kind.update(value, saved)
-        for item in saved.values():
-            _restore(item, memo, done)
-    elif isinstance(value, list | set | deque):
-        items = memo[id(value)]
-        if len(value) != len(items) or any(a is not b for a, b in zip(value, items, strict=True)):
-            value.clear()
-            value.update(items) if isinstance(value, set) else value.extend(items)
-        for item in items:
-            _restore(item, memo, done)
-    elif isinstance(value, tuple):
-        for item in value:
-            _restore(item, memo, done)
-
-
-def _differs(now: dict[Any, Any], saved: dict[Any, Any]) -> bool:
-    return len(now) != len(saved) or any(a is not b or now[a] is not saved[b] for a, b in zip(now, saved, strict=True))
-
-
-def _save_module(module: nn.Module, memo: dict[int, Any]) -> tuple[nn.Module, type, dict[str, Any], dict[int, Any]]:
-    saved = dict(vars(module))
-    for value in (*saved.values(), *module._parameters.values(), *module._buffers.values()):
-        _save(value, memo)
-    return module, type(module), saved, memo
-
-
-def _restore_module(module: nn.Module, cls: type, saved: dict[str, Any], memo: dict[int, Any]) -> None:
-    if type(module) is not cls:
-        module.__class__ = cls
-    now = vars(module)
-    if _differs(now, saved):
-        now.clear()
-        now.update(saved)
-    done: set[int] = set()
-    for value in saved.values():
-        _restore(value, memo, done)
