@@ -172,6 +172,7 @@ def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trac
 _HIDES = {
     "failed-backward": None,
     "nonfinite-gradient": None,
+    "unregistered-parameter": ("cut-gradient", "missing-gradient"),
     "saturated-activation": ("zero-gradient",),
     "dead-unit": ("vanishing-gradient", "zero-gradient", "exploding-gradient"),
 }

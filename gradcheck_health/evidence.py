@@ -58,3 +58,20 @@ class Distribution:
     """Of an activation's output: share of units that are not at their flat end for less than 1 % of the entries."""
     weak: float | None = None
     """Of an activation's output: share of units whose 95th percentile of absolute values is below 1e-5."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignLeaf:
+    """A tensor that requires a gradient and takes part in forward, but is no parameter of the model (`foreign_leaves`)."""
+
+    name: str
+    """Its path by attributes, as `state_dict` would spell it ("blocks.0.weight"); the layer where it is made if it has none."""
+    kind: str
+    """Class name of the module that holds it, or of the tensor."""
+    shape: tuple[int, ...]
+    held: str
+    """"module" (in one that is not registered), "attribute", "global", or "forward" (made anew in each call)."""
+    source: str | None = None
+    """The line of forward that first takes it."""
+    behind: tuple[str, ...] = ()
+    """Parameters without a gradient that its values are computed from: it was made out of a layer's output."""

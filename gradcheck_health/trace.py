@@ -16,7 +16,7 @@ from typing import Any
 
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.declared import UNDECLARED, Declared
-from gradcheck_health.evidence import Cut, Distribution, Nonfinite
+from gradcheck_health.evidence import Cut, Distribution, ForeignLeaf, Nonfinite
 from gradcheck_health.profile import Profile
 
 SCHEMA = 1
@@ -215,6 +215,10 @@ class Trace:
     """How gradients, weights and outputs are spread, where a preset asks for it (the `distributions` fact)."""
     losses: tuple[float, ...] = ()
     """The objective before each of some steps of training on one batch (the `distributions` fact)."""
+    leaves: int = 0
+    """Tensors at the bottom of the graph that require a gradient and are no parameters: inputs, most of the time."""
+    foreign: tuple[ForeignLeaf, ...] = ()
+    """Which of them should have been parameters (the `foreign_leaves` fact)."""
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
     facts: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
@@ -233,7 +237,7 @@ class Trace:
     def only(self, **evidence: Any) -> Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
-        rows = dict.fromkeys(("activations", "flow", "outputs", "gaps", "cuts", "nonfinite"), ())
+        rows = dict.fromkeys(("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "foreign"), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from tests.zoo.entry import Sick, Sound
 from tests.zoo.sick import SICK
@@ -139,3 +140,26 @@ def test_first_layer_gets_far_less_or_far_more_than_the_last(entry: Sick, seed: 
     norms = gradient_norms(*entry.build(seed))
     ratio = math.log10(norms[0] / norms[-1])
     assert ratio < -5 if entry.rule == "vanishing-gradient" else ratio > 3.6
+
+
+class Leaves(TorchFunctionMode):
+    """Every leaf with requires_grad that some operation takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.seen += [t for t in args if isinstance(t, Tensor) and t.is_leaf and t.requires_grad]
+        return out
+
+
+@pytest.mark.parametrize("entry", of_rule("unregistered-parameter"))
+def test_a_gradient_reaches_what_no_optimizer_is_given(entry: Sick) -> None:
+    model, inputs = entry.build()
+    with Leaves() as leaves:
+        output = call(model, inputs)
+    loss(output, 0).backward()
+    known = {id(parameter) for parameter in model.parameters()}
+    assert any(id(leaf) not in known and leaf.grad is not None for leaf in leaves.seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,14 @@ class NamedParameter:
 def layer_names(model: nn.Module) -> dict[int, str]:
     """id(module) -> its first name."""
     return {id(module): logical(name) for name, module in model.named_modules()}
+
+
+def registered(model: nn.Module) -> set[int]:
+    """id of every tensor that the model calls its parameter, also where it overrides `parameters()`."""
+    found = {id(p) for module in model.modules() for p in module._parameters.values() if p is not None}
+    with contextlib.suppress(Exception):  # the override is the user's
+        found |= {id(p) for p in model.parameters()}
+    return found
 
 
 def named_parameters(model: nn.Module) -> list[NamedParameter]:

@@ -15,7 +15,7 @@ from gradcheck_health.evidence import Nonfinite
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
 from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
-from gradcheck_health.probe.names import layer_names, named_parameters, unwrap
+from gradcheck_health.probe.names import layer_names, named_parameters, registered, unwrap
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
@@ -81,6 +81,7 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         gaps=(*watch.gaps, *flow.gaps),
         cuts=cuts,
         nonfinite=() if provenance is None else tuple(provenance.nonfinite),
+        leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         backward_error=error,
     )
 
@@ -94,7 +95,7 @@ class _Flow:
         self._watch, self._gather = watch, gather
         self._points: list[tuple[CutPoint, list[int], int | None]] = []
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
-        graph = graphs.walk(roots) if roots else None
+        self.graph = graph = graphs.walk(roots) if roots else None
         if graph is None:
             if roots:
                 self.by = "module outputs"

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from tests.zoo import sick_choices, sick_cuts, sick_flow, sick_habits, sick_inside, sick_nonfinite, sick_paths, sick_units
+from tests.zoo import (
+    sick_choices,
+    sick_cuts,
+    sick_flow,
+    sick_habits,
+    sick_inside,
+    sick_nonfinite,
+    sick_paths,
+    sick_units,
+    sick_unregistered,
+)
 from tests.zoo.entry import sick_models
 
-SICK = sick_models(sick_flow, sick_nonfinite, sick_paths, sick_cuts, sick_choices, sick_habits, sick_units)
+SICK = sick_models(sick_flow, sick_nonfinite, sick_paths, sick_cuts, sick_choices, sick_habits, sick_units, sick_unregistered)
 SICK_INSIDE = sick_models(sick_inside)
 """These need torchvision, timm or transformers."""

@@ -55,7 +55,7 @@ class Rewrapped(Two):
         return self.head(nn.Parameter(self.encoder(x)))
 
 
-@sick("cut-gradient", "encoder", "", synonyms={"missing-gradient": "torch announces no operation when a Parameter is made"})
+@sick("unregistered-parameter", "encoder", "", synonyms={"cut-gradient": "the new leaf cuts the encoder off"})
 def parameter_of_an_activation() -> Built:
     return Rewrapped(), batch()
 
@@ -67,7 +67,7 @@ class Restarted(Two):
         return self.head(self.encoder(x).detach().requires_grad_(True))
 
 
-@sick("cut-gradient", "encoder", "")
+@sick("cut-gradient", "encoder", "", synonyms={"unregistered-parameter": "what is cut off becomes a leaf of its own"})
 def detach_and_requires_grad() -> Built:
     return Restarted(), batch()
 

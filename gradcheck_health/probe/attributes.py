@@ -1,0 +1,84 @@
+"""By which attributes a tensor can be reached from a model, registered or not."""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.probe.names import logical
+
+_DEPTH = 12
+_REGISTERED = ("_parameters", "_buffers", "_modules")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a tensor lives."""
+
+    name: str
+    owner: str
+    """Class name of the module that holds it directly."""
+    held: str
+    """"module": inside a module that is not registered; "attribute": in an attribute, list or dict; "global"."""
+
+
+def homes(model: nn.Module) -> dict[int, Home]:
+    """id(tensor) -> the shortest way to it: through attributes, lists, dicts and plain objects, then globals of forward."""
+    found: dict[int, Home] = {}
+    known = {id(module) for module in model.modules()}
+    queue: deque[tuple[Any, str, str, str, int]] = deque()
+    for path, module in model.named_modules():
+        queue.append((module, logical(path), type(module).__name__, "attribute", 0))
+    for module in model.modules():
+        for name, value in _outside(type(module).forward):
+            queue.append((value, name, "", "global", 1))
+    seen: set[int] = set()
+    while queue:
+        item, path, owner, held, depth = queue.popleft()
+        if isinstance(item, torch.Tensor):
+            found.setdefault(id(item), Home(path, owner or type(item).__name__, held))
+        if id(item) in seen or depth > _DEPTH:
+            continue
+        seen.add(id(item))
+        if isinstance(item, nn.Module):
+            owner = type(item).__name__
+            held = "attribute" if id(item) in known else "global" if held == "global" else "module"
+        for key, value in _inside(item):
+            queue.append((value, f"{path}.{key}" if path else str(key), owner, held, depth + 1))
+    return found
+
+
+def _inside(item: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(item, nn.Module):
+        for key, value in vars(item).items():
+            if key in _REGISTERED:
+                yield from value.items()
+            else:
+                yield key, value
+    elif isinstance(item, dict):
+        yield from item.items()
+    elif isinstance(item, list | tuple | deque | set | frozenset):
+        yield from enumerate(item)
+    elif not isinstance(item, torch.Tensor | type | types.ModuleType | types.FunctionType) and hasattr(item, "__dict__"):
+        yield from vars(item).items()
+
+
+def _outside(forward: Any) -> Iterator[tuple[str, Any]]:
+    """The globals and closure variables that a forward of the user's refers to."""
+    if not isinstance(forward, types.FunctionType) or forward.__module__.startswith("torch."):
+        return
+    for name, cell in zip(forward.__code__.co_freevars, forward.__closure__ or (), strict=False):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # not filled yet
+            continue
+    for name in forward.__code__.co_names:
+        value = forward.__globals__.get(name)
+        if isinstance(value, torch.Tensor | nn.Module | list | dict):
+            yield name, value
