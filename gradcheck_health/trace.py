@@ -94,6 +94,10 @@ class ParameterTrace:
     """Forward computed something from it (the `detailed` fact finds out for parameters without a gradient)."""
     referenced: bool = True
     """The code of its owners refers to it, or to the module that holds it, outside the constructor (the `detailed` fact)."""
+    decades: tuple[tuple[int, int], ...] = ()
+    """(floor(log10 |g|), how many) over a sample of at most 256 entries of the gradient, ascending, for pictures."""
+    zeros: int = 0
+    """Exact zeros in that sample."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe.activations import SATURATED, SHUT, Units
+from gradcheck_health.probe.decades import Spread
 from gradcheck_health.probe.instrument import Instrument
 from gradcheck_health.probe.names import NamedParameter, logical
 from gradcheck_health.trace import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
@@ -40,11 +41,12 @@ def parameter_traces(
     watch: Instrument,
     values: Sequence[TensorStats | None],
     gradients: Sequence[TensorStats | None],
+    spread: Sequence[Spread],
     unused: frozenset[str],
 ) -> dict[str, ParameterTrace]:
     """In execution order of the owning layers; those of layers that were never called come last, by name."""
     traces = []
-    for entry, value, gradient in zip(named, values, gradients, strict=True):
+    for entry, value, gradient, entries in zip(named, values, gradients, spread, strict=True):
         tensor = entry.tensor
         seen = watch.layers.get(entry.layer)
         traces.append(
@@ -61,6 +63,8 @@ def parameter_traces(
                 aliases=entry.aliases,
                 role=entry.role,
                 followed=entry.name not in unused,
+                decades=entries.decades,
+                zeros=entries.zeros,
             )
         )
     traces.sort(key=lambda trace: (trace.order < 0, trace.order, trace.name))

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.evidence import Nonfinite
 from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.decades import spreads
 from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
 from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.names import layer_names, named_parameters, registered, unwrap
@@ -61,11 +62,14 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
     unused = frozenset() if provenance is None or followed is None else frozenset(followed) - provenance.used
     gradients = [None if entry.tensor.grad is None else gather.add(entry.tensor.grad) for entry in named]
     values = [None if is_lazy(entry.tensor) else gather.add(entry.tensor) for entry in named]
+    spread = spreads([entry.tensor.grad for entry in named])
     stats = gather.collect()
     return Trace(
         model=type(model).__name__,
         layers=layer_traces(model, watch, stats),
-        parameters=parameter_traces(named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], unused),
+        parameters=parameter_traces(
+            named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], spread, unused
+        ),
         activations=activation_traces(watch),
         flow=flow.points(stats),
         outputs=tuple(_output(leaf, goal, _at(stats, index)) for leaf, index in known),
