@@ -125,6 +125,7 @@ def check_gradients(
         rounds=1 + len(trace.facts.get("reseeded", ())),
         fail_on=settings.fail_on,
         unmatched=unmatched,
+        limits=rule_files.flow_limits(chosen, settings.rules, trace),
         environment=environment,
     )
 

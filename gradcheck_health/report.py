@@ -96,6 +96,8 @@ class Report:
     fail_on: Severity = Severity.ERROR
     unmatched: tuple[str, ...] = ()
     """Ignore entries that matched no finding of a rule that ran."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Rule -> the bound that it sets to the flow (gradient at the first layer over that at the head), for pictures."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions, device and dtype: what a person needs to repeat it."""
     change: Change | None = None

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gradcheck_health.errors import UsageError, did_you_mean, told
 from gradcheck_health.report import Finding, Need
+from gradcheck_health.trace import Trace
 
 RuleFunction = Callable[..., Iterator[Finding | Need]]
 ENTRY_POINTS = "gradhealth.rules"
@@ -67,6 +70,18 @@ def options(rule: Callable[..., object]) -> dict[str, inspect.Parameter]:
     """The options of a rule: its keyword-only parameters."""
     parameters = inspect.signature(rule).parameters
     return {name: entry for name, entry in parameters.items() if entry.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def flow_limits(
+    chosen: Mapping[str, RuleFunction], settings: Mapping[str, Mapping[str, Any]], trace: Trace
+) -> dict[str, float]:
+    """Rule -> the bound that it sets to the flow of this trace, for pictures: the file of such a rule has a `flow_limit`."""
+    found = {}
+    for name, rule in chosen.items():
+        limit = getattr(sys.modules.get(rule.__module__), "flow_limit", None)
+        if limit is not None:
+            found[name] = float(limit(trace, **settings.get(name, {})))
+    return found
 
 
 def _import(where: str) -> RuleFunction:

@@ -47,7 +47,7 @@ def exploding_gradient(
     given = flow.ratio(trace)
     if given is None:
         return
-    limit = max_ratio if max_ratio is not None else _limit(trace)
+    limit = flow_limit(trace, max_ratio=max_ratio)
     if given <= limit:
         return
     missing = [fact for fact in ("kicked", "after_steps") if fact not in trace.facts]
@@ -76,7 +76,10 @@ def exploding_gradient(
         )
 
 
-def _limit(trace: Trace) -> float:
+def flow_limit(trace: Trace, *, max_ratio: float | None = None, max_relative: float | None = None) -> float:
+    """The largest ratio that passes, for pictures."""
+    if max_ratio is not None:
+        return max_ratio
     growth = [point.output for point in trace.flow if point.output]
     if len(growth) > 1 and growth[-1] > 10 * growth[0]:
         return WITH_GROWTH

@@ -42,7 +42,7 @@ def vanishing_gradient(
     How to silence: ignore={"vanishing-gradient": "the reason"}, or min_ratio= for the bound that you want.
     """
     optimizer = optimizer or ("adam" if trace.declared.optimizer == "adam" else "sgd")
-    limit = min_ratio if min_ratio is not None else LIMITS[optimizer]
+    limit = flow_limit(trace, min_ratio=min_ratio, optimizer=optimizer)
     concern = limit if min_ratio is not None or optimizer == "adam" else SLOW
     given = flow.ratio(trace)
     if given is None or given >= concern:
@@ -62,6 +62,12 @@ def vanishing_gradient(
             yield _finding(trace, Severity.ERROR, given, limit, optimizer)
             return
     yield _finding(trace, Severity.NOTE, given, concern, optimizer)
+
+
+def flow_limit(trace: Trace, *, min_ratio: float | None = None, optimizer: Literal["sgd", "adam"] | None = None) -> float:
+    """The smallest ratio that passes, for pictures."""
+    declared: Literal["sgd", "adam"] = "adam" if trace.declared.optimizer == "adam" else "sgd"
+    return min_ratio if min_ratio is not None else LIMITS[optimizer or declared]
 
 
 def _confirmed(trace: Trace, limit: float) -> bool:

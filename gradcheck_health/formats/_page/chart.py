@@ -1,0 +1,262 @@
+"""Flow against depth: where every point, band, limit and mark of the chart lies. Coordinates are per mille of the plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gradcheck_health.formats._bars import Axis, axis
+from gradcheck_health.formats._page.visible import number, places
+from gradcheck_health.formats._tree import norm, reference
+from gradcheck_health.report import Report
+from gradcheck_health.trace import CutPoint, Trace
+
+LEFT, RIGHT = 90.0, 970.0
+TOP, BOTTOM = 40.0, 960.0
+MAX_POINTS = 600
+"""More are drawn as the smallest and largest of neighbours, so that no peak is lost."""
+MAX_TICKS = 9
+MAX_DOTS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One place on the way from the input to the output."""
+
+    layer: str
+    op: str
+    gradient: float
+    """Norm, the head is 1."""
+    output: float | None
+    keeps: float | None
+    """What the gradient's norm is multiplied by between the next point towards the output and this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    at: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A stretch on which a finding says that the flow breaks."""
+
+    left: str
+    width: str
+    middle: str
+    label: str
+    """Number of the finding on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line on a log axis with its dots; and where it leaves the axis, because the value is zero or not finite."""
+
+    path: str
+    dots: str
+    lost: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Everything the template needs to draw both panels."""
+
+    points: tuple[Point, ...]
+    by: str
+    note: str
+    gradient: Curve
+    gradient_ticks: tuple[Tick, ...]
+    limits: tuple[Tick, ...]
+    band: str
+    seeds: int
+    ghost: str
+    outputs: Curve
+    output_ticks: tuple[Tick, ...]
+    marks: tuple[Mark, ...]
+    depth_ticks: tuple[Tick, ...]
+    summary: str
+
+
+def chart(report: Report) -> Chart | None:
+    """None where fewer than two points of the flow are known."""
+    trace = report.trace
+    points, by = flow_points(trace)
+    if len(points) < 2:
+        return None
+    others = [[point.gradient for point in found] for one in trace.facts.get("reseeded", ()) if (found := _same(one, points))]
+    limits = {name: bound for name, bound in report.limits.items() if bound > 0 and math.isfinite(bound)}
+    ghost = _ghost(trace, points)
+    spread = [value for row in others for value in row]
+    scale = axis([*(p.gradient for p in points), *limits.values(), *spread, *(value for value in ghost if value)])
+    forward = axis([p.output for p in points if p.output is not None])
+    return Chart(
+        points=points,
+        by=by,
+        note=trace.flow_note,
+        gradient=_curve([p.gradient for p in points], scale),
+        gradient_ticks=_ticks(scale),
+        limits=tuple(Tick(_y(bound, scale), f"{name}: {number(bound)}") for name, bound in limits.items()),
+        band=_band([[p.gradient for p in points], *others], scale) if others else "",
+        seeds=len(others) + 1,
+        ghost=_path(ghost, scale),
+        outputs=_curve([p.output for p in points], forward),
+        output_ticks=_ticks(forward),
+        marks=_marks(report, points),
+        depth_ticks=_depth(points),
+        summary=_summary(points),
+    )
+
+
+def flow_points(trace: Trace) -> tuple[tuple[Point, ...], str]:
+    """The flow from the first layer to the output, and what it was read off."""
+    end = reference(trace)
+    flow: Sequence[CutPoint] = trace.flow
+    by = trace.flow_by
+    if len(flow) < 2:
+        flow, by = tuple(_leaves(trace)), "the outputs of modules, which may lie on different branches"
+    found = []
+    for i, point in enumerate(flow):
+        above = flow[i + 1].gradient if i + 1 < len(flow) else 0.0
+        found.append(
+            Point(point.layer, point.op, point.gradient / end, point.output, point.gradient / above if above else None)
+        )
+    return tuple(found), by
+
+
+def _leaves(trace: Trace) -> Iterator[CutPoint]:
+    """Modules without others in them, in forward order."""
+    inner = {name.rpartition(".")[0] for name in trace.layers}
+    for name, layer in sorted(trace.layers.items(), key=lambda item: item[1].order):
+        if layer.output_gradient is not None and name not in inner:
+            output = None if layer.output is None else layer.output.rms
+            yield CutPoint(name, layer.kind, norm(layer.output_gradient), output)
+
+
+def _same(trace: Trace, points: Sequence[Point]) -> tuple[Point, ...]:
+    """The same points under another seed; none where the model took another way."""
+    found, _ = flow_points(trace)
+    return found if [p.layer for p in found] == [p.layer for p in points] else ()
+
+
+def _ghost(trace: Trace, points: Sequence[Point]) -> list[float | None]:
+    """The baseline's gradient at the last point of every layer that it knows."""
+    if trace.reference is None or trace.reference.note:
+        return []
+    known: Mapping[str, float | None] = {level.name: level.decades for level in trace.reference.levels}
+    last = {point.layer: i for i, point in enumerate(points)}
+    levels = [known.get(point.layer) if last[point.layer] == i else None for i, point in enumerate(points)]
+    return [None if level is None or not abs(level) < 300 else 10.0**level for level in levels]
+
+
+def _x(i: int, n: int) -> float:
+    return LEFT + (RIGHT - LEFT) * i / max(1, n - 1)
+
+
+def _y(value: float, scale: Axis) -> str:
+    return places(BOTTOM - (BOTTOM - TOP) * scale.position(value))
+
+
+def _drawable(value: float | None) -> bool:
+    return value is not None and 0 < value < math.inf
+
+
+def _thinned(values: Sequence[float | None]) -> list[int]:
+    """Which indices to draw."""
+    n = len(values)
+    if n <= MAX_POINTS:
+        return list(range(n))
+    size = math.ceil(2 * n / MAX_POINTS)
+    kept = {0, n - 1}
+    for start in range(0, n, size):
+        inside = range(start, min(n, start + size))
+        kept.update(i for i in inside if not _drawable(values[i]))
+        known = [i for i in inside if _drawable(values[i])]
+        if known:
+            kept.update((min(known, key=lambda i: values[i] or 0.0), max(known, key=lambda i: values[i] or 0.0)))
+    return sorted(kept)
+
+
+def _path(values: Sequence[float | None], scale: Axis, *, gaps: bool = False) -> str:
+    """An SVG path through what can be drawn.
+
+    Args:
+        gaps: lift the pen over what cannot.
+    """
+    parts, pen = [], False
+    for i in _thinned(values):
+        value = values[i]
+        if not _drawable(value) or value is None:
+            pen = pen and not gaps
+            continue
+        parts.append(f"{'L' if pen else 'M'}{places(_x(i, len(values)))} {_y(value, scale)}")
+        pen = True
+    return "".join(parts)
+
+
+def _curve(values: Sequence[float | None], scale: Axis) -> Curve:
+    n = len(values)
+    dots = lost = ""
+    for i in _thinned(values):
+        value = values[i]
+        if _drawable(value) and value is not None:
+            # a line of no length with round ends is a dot that no stretching distorts
+            dots += f"M{places(_x(i, n))} {_y(value, scale)}h0" if n <= MAX_DOTS else ""
+        elif value is not None:
+            lost += f"M{places(_x(i, n))} {places(BOTTOM)}h0"
+    return Curve(_path(values, scale, gaps=True), dots, lost)
+
+
+def _band(rows: Sequence[Sequence[float]], scale: Axis) -> str:
+    """Between the smallest and the largest over the seeds."""
+    ranges = []
+    for column in zip(*rows, strict=True):
+        known = [value for value in column if _drawable(value)]
+        ranges.append((min(known), max(known)) if known else (None, None))
+    n = len(ranges)
+    kept = [i for i in _thinned([low for low, _ in ranges]) if ranges[i][0] is not None]
+    up = [f"{places(_x(i, n))} {_y(ranges[i][1] or 0.0, scale)}" for i in kept]
+    down = [f"{places(_x(i, n))} {_y(ranges[i][0] or 0.0, scale)}" for i in reversed(kept)]
+    return f"M{'L'.join([*up, *down])}Z" if kept else ""
+
+
+def _ticks(scale: Axis) -> tuple[Tick, ...]:
+    step = max(1, math.ceil((scale.high - scale.low) / MAX_TICKS))
+    exponents = range(scale.high, scale.low - 1, -step)
+    return tuple(Tick(_y(10.0**e, scale), "1" if e == 0 else "10" if e == 1 else f"1e{e}") for e in exponents)
+
+
+def _marks(report: Report, points: Sequence[Point]) -> tuple[Mark, ...]:
+    """For each finding the stretches whose operation it names, or that lie in the layers that it names; at most a dozen."""
+    n = len(points)
+    found = []
+    for number_, finding in enumerate(report.active, 1):
+        names = {name for name in finding.names if name in report.trace.layers and name}
+        hits = [i for i, p in enumerate(points) if p.layer in names]
+        runs: list[list[int]] = []
+        for i in hits:
+            if runs and i == runs[-1][-1] + 1:
+                runs[-1].append(i)
+            else:
+                runs.append([i])
+        for run in runs[:12]:
+            left, right = _x(max(0, run[0] - 1), n), _x(run[-1], n)
+            width = max(right - left, 4.0)
+            found.append(Mark(places(left), places(width), places((left + width / 2) / 10), str(number_)))
+    return tuple(found)
+
+
+def _depth(points: Sequence[Point]) -> tuple[Tick, ...]:
+    n = len(points)
+    wanted = sorted({0, n // 4, n // 2, 3 * n // 4, n - 1}) if n > 4 else [0, n - 1]
+    return tuple(Tick(places(_x(i, n) / 10), points[i].layer or points[i].op) for i in wanted)
+
+
+def _summary(points: Sequence[Point]) -> str:
+    first, last = points[0], points[-1]
+    ends = f"from {last.layer or last.op} back to {first.layer or first.op}"
+    if not _drawable(first.gradient):
+        return f"no finite gradient arrives at the first point ({ends})"
+    verb = "shrinks to" if first.gradient < 1 else "grows to"
+    return f"on its way {ends} the norm of the gradient {verb} {number(first.gradient)} of what it was"
