@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_health import presets
 from gradcheck_health import rules as rule_files
 from gradcheck_health.accept import accept
 from gradcheck_health.config import Config, load, override
 from gradcheck_health.errors import UsageError, did_you_mean, told
+from gradcheck_health.held import Held
 from gradcheck_health.report import Finding, Need, Report, Severity, UnhealthyGradientsError
 from gradcheck_health.trace import Trace
+
+if TYPE_CHECKING:
+    from gradcheck_health.baseline import Baseline
 
 ROUNDS_OF_NEEDS = 4
 
@@ -40,6 +45,8 @@ def check_gradients(
     preset: str | None = None,
     config: Config | None = None,
     target: str | None = None,
+    baseline: Baseline | str | Path | None = None,
+    facts: Sequence[str] = (),
 ) -> Report:
     """Probe a model and judge how its gradients flow. The model and the process come back as they were.
 
@@ -69,9 +76,12 @@ def check_gradients(
         preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
         config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
         target: how a person named the model, "model.py:Net".
+        baseline: hold the model against this baseline, or the one in this file: what it accepts is accepted, a flow that is
+            worse is an error, and `report.change` says what is different.
+        facts: measure these too, whether or not a rule asks: "reseeded" for the spread over seeds, "detailed" for source lines.
 
     Raises:
-        UsageError: a wrong argument or setting, or nothing to check in the model.
+        UsageError: a wrong argument or setting, nothing to check in the model, or a baseline that cannot be read or compared.
         InputInferenceError: no inputs could be made up; the message says how to give them.
         ModelError: the factory or forward raised.
     """
@@ -97,28 +107,36 @@ def check_gradients(
     chosen = rule_files.load(settings.extra_rules) if settings.preset is None else presets.load(settings.preset)
     if settings.select is not None:
         chosen = {name: rule for name, rule in chosen.items() if name in settings.select}
+    held = Held.against(baseline, settings, target)
     from gradcheck_health.examine import examined
 
     with examined(model, inputs, loss, targets, settings) as (subject, environment):
         from gradcheck_health.probe import probe, take
 
         trace = probe(subject)
+        if held is not None:
+            trace = held.beside(trace, environment, target)
         for _ in range(ROUNDS_OF_NEEDS):
             findings, needs = _ask(chosen, settings, trace)
+            needs += [fact for fact in facts if fact not in needs and fact not in trace.facts]
             if not needs:
                 break
-            facts = {fact: take(fact, subject, trace) for fact in needs}
+            bare = dataclasses.replace(trace, reference=None)  # a fact that hands back a trace need not repeat it
+            taken = {fact: take(fact, subject, bare) for fact in needs}
             gaps = tuple(
-                f"the fact {fact}: the model does not run that way" for fact, measured in facts.items() if not measured
+                f"the fact {fact}: the model does not run that way" for fact, measured in taken.items() if not measured
             )
-            trace = dataclasses.replace(trace, facts={**trace.facts, **facts}, gaps=(*trace.gaps, *gaps))
+            trace = dataclasses.replace(trace, facts={**trace.facts, **taken}, gaps=(*trace.gaps, *gaps))
         else:
             findings, needs = _ask(chosen, settings, trace)
-    accepted, unmatched = accept(findings, settings.ignore, tuple(chosen), settings.expect)
+    ignore = settings.ignore if held is None else held.ignore(settings)
+    accepted, unmatched = accept(findings, ignore, tuple(chosen), settings.expect)
+    accepted = sorted(_root_causes(accepted), key=lambda finding: finding.severity.rank)
+    unmatched, gone = (unmatched, ()) if held is None else held.split(unmatched, settings)
     return Report(
         model=trace.model,
         target=target,
-        findings=tuple(sorted(_root_causes(accepted), key=lambda finding: finding.severity.rank)),
+        findings=tuple(accepted),
         trace=trace,
         rules=tuple(chosen),
         seed=settings.seed,
@@ -127,6 +145,7 @@ def check_gradients(
         unmatched=unmatched,
         limits=rule_files.flow_limits(chosen, settings.rules, trace),
         environment=environment,
+        change=None if held is None else held.change(trace, environment, target, accepted, gone),
     )
 
 
@@ -178,6 +197,8 @@ _HIDES = {
     "dead-unit": ("vanishing-gradient", "zero-gradient", "exploding-gradient"),
 }
 """An error of this rule is the cause of what those rules see (None: of everything)."""
+_REGRESSED = "regressed-gradient"
+"""An error of any other rule says more about the same change: what a baseline alone shows is left to `report.change` then."""
 
 
 def _root_causes(findings: list[Finding]) -> list[Finding]:
@@ -188,4 +209,5 @@ def _root_causes(findings: list[Finding]) -> list[Finding]:
             if effects is None:
                 return kept
             findings = kept
-    return findings
+    explained = any(f.rule != _REGRESSED and f.severity is Severity.ERROR and f.suppressed is None for f in findings)
+    return [f for f in findings if f.rule != _REGRESSED] if explained else findings

@@ -24,6 +24,7 @@ RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 PART_OF = {
     "accept": "check",
     "examine": "check",
+    "held": "check",
     "config_check": "config",
     "config_files": "config",
     "strict_yaml": "config",
@@ -31,14 +32,18 @@ PART_OF = {
     "commands": "cli",
     "__main__": "cli",
     "worker": "isolation",
+    "alignment": "rules",
+    "comparison": "rules",
     "explain": "rules",
     "presets": "rules",
     "flow": "rules",
+    "gate": "rules",
     "odds": "rules",
     "zeros": "rules",
 }
-# A leaf knows no other leaf, apart from these: settings name the options of rules, and inputs are tried in the probe's sandbox.
-SIBLINGS = {"config": {"rules"}, "inputs": {"probe"}}
+# A leaf knows no other leaf, apart from these: settings name the options of rules, a baseline is compared as a
+# rule does it, and inputs are tried in the probe's sandbox.
+SIBLINGS = {"config": {"rules"}, "baseline": {"rules"}, "inputs": {"probe"}}
 # The only file that knows a library, so that a front end can be changed without the others.
 KEEPERS = {
     "click": {"cli"},
@@ -46,6 +51,7 @@ KEEPERS = {
     "pytest": {"pytest_plugin"},
     "pydantic": {"config"},
     "yaml": {"config"},
+    "filelock": {"baseline"},
 }
 
 
@@ -67,12 +73,12 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def outside_examples(tree: ast.Module) -> ast.Module:
-    """Without the example models of a rule, the two functions that may know torch, and their annotations."""
+    """Without the example models of a rule, the functions that may know torch, and their annotations."""
 
     def apart(node: ast.stmt) -> bool:
         if isinstance(node, ast.If):
             return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        return isinstance(node, ast.FunctionDef) and node.name in ("healthy", "sick")
+        return isinstance(node, ast.FunctionDef) and node.name in ("healthy", "sick", "before")
 
     return ast.Module(body=[node for node in tree.body if not apart(node)], type_ignores=[])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gradcheck_health import Finding, Report, Severity, Trace, check_gradients, rules
+from gradcheck_health import Finding, Report, Severity, Trace, baseline, check_gradients, rules
 
 HEADINGS = ("What it does", "Why it is bad", "How it is measured", "When it is legitimate", "How to fix", "How to silence")
 NAMES = rules.names()
@@ -62,9 +62,14 @@ def test_options_are_keywords_with_defaults(name: str) -> None:
 
 
 def check_example(name: str, which: str, **settings: Any) -> Report:
-    """The report on `healthy()` or `sick()`; a rule that is off unless configured has `healthy_options` for both."""
+    """The report on `healthy()` or `sick()`; a rule that is off unless configured has `healthy_options` for both.
+
+    A rule that compares has `before()`, whose baseline both are held against.
+    """
     module = module_of(name)
     options = {name: getattr(module, "healthy_options", {})}
+    if hasattr(module, "before"):
+        settings["baseline"] = baseline.of(check_gradients(module.before(), facts=["reseeded"]))
     return check_gradients(getattr(module, which)(), rules=options, **settings)
 
 

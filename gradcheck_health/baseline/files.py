@@ -1,0 +1,155 @@
+"""Baselines on disk: one file a target, replaced in one step, and read, changed and written under a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from gradcheck_health.baseline import Baseline, command
+from gradcheck_health.baseline.document import dump, load
+from gradcheck_health.errors import UsageError
+
+PATIENCE = 60.0
+"""Seconds to wait for another process that writes the same baseline."""
+
+
+def path_for(place: str | Path, target: str) -> Path:
+    """The file for a target: `place` itself where that is a `.json` file, otherwise a file in that folder.
+
+    Its name is that of the target as far as a file system can hold it, and a hash of the whole.
+    """
+    folder = Path(place)
+    if folder.suffix == ".json":
+        return folder
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", target).strip("-.")[:80]
+    digest = hashlib.sha256(target.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return folder / f"{slug or 'model'}-{digest}.json"
+
+
+def read(path: Path) -> Baseline:
+    """The baseline in a file.
+
+    Raises:
+        UsageError: it is not there, or it is no whole baseline.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"no baseline {path}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"baseline {path}: cannot be read: {error}") from None
+    return load(text, str(path))
+
+
+def wanted(path: Path, target: str) -> Baseline:
+    """The baseline that a target is held against.
+
+    Raises:
+        UsageError: there is none, with the command that writes it; or see `read`.
+    """
+    if not path.exists():
+        raise UsageError(f"no baseline {path} for {target}: write it with `{command('write', target)}`, and commit it")
+    return read(path)
+
+
+def update(path: Path, change: Callable[[Baseline | None], Baseline], *, environ: Mapping[str, str] | None = None) -> bool:
+    """Replace a baseline by what `change` makes of it (None: there is none yet); no other writer comes between.
+
+    A reader meets the old file or the new one and never half of it, also if this process is killed.
+
+    Returns:
+        Whether the file is another now.
+
+    Raises:
+        UsageError: `CI` is set, or the file cannot be written; then it is as it was.
+    """
+    refuse_in_ci(environ)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            old = read(path) if path.exists() else None
+            text = dump(change(old))
+            if old is not None and path.read_text(encoding="utf-8") == text:
+                return False
+            _replace(path, text)
+            return True
+    except OSError as error:
+        raise UsageError(f"baseline {path}: cannot be written: {error.strerror or error}; the file is as it was") from None
+
+
+def refuse_in_ci(environ: Mapping[str, str] | None = None) -> None:
+    """A baseline that CI writes is one that nobody reviewed.
+
+    Raises:
+        UsageError: the variable `CI` is set, and not to false or 0.
+    """
+    value = (os.environ if environ is None else environ).get("CI", "")
+    if value.lower() not in ("", "0", "false", "no"):
+        raise UsageError(f"CI is set ({value!r}), and there no baseline is written: write it on your machine, and commit it")
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One writer at a time, in all processes of this machine; the lock stands in the folder for temporary files.
+
+    Raises:
+        UsageError: another process has held it for a minute.
+    """
+    from filelock import FileLock, Timeout
+
+    digest = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    folder = Path(tempfile.gettempdir()) / f"gradhealth-{os.getuid() if hasattr(os, 'getuid') else 'locks'}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = FileLock(str(folder / f"{digest}.lock"), timeout=PATIENCE)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise UsageError(
+            f"baseline {path}: another process has been writing it for {PATIENCE:g} s: end it, and try again"
+        ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, onto the disk, and rename; under the lock, so that what a killed writer left may go."""
+    for leftover in path.parent.glob(f".{_escaped(path.name)}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself reaches the disk, where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"[*?[]", r"[\g<0>]", name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,261 @@
+"""The flow profile out of a trace, and what moved between two of them by more than the noise of seeds explains."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from gradcheck_health.alignment import FROZEN, Alignment, align
+from gradcheck_health.change import Shift, Verdict
+from gradcheck_health.gate import BAD, FLOOR, SPREADS, UNITS, Bound
+from gradcheck_health.profile import Level, Profile, Share
+from gradcheck_health.trace import Trace
+
+HIGH = 2.0
+"""Decades above the head from which on a growing gradient is worse, and a falling one is mended."""
+LOW = -1.0
+"""Decades below the head from which on a growing gradient is better."""
+OTHER_WEIGHTS = 2.0
+"""How much wider the tolerance is between two sets of weights whose spread over initialisations nobody measured."""
+
+
+def profile_of(trace: Trace) -> Profile:
+    """What arrives where, as the mean over this look and those under other seeds (the `reseeded` fact)."""
+    looks = (trace, *trace.facts.get("reseeded", ()))
+    rows = [_decades(look) for look in looks]
+    names = _order(trace)
+    gains = [_gains(row, names) for row in rows]
+    kinds = {name: layer.kind for name, layer in trace.layers.items()} | {p.name: p.kind for p in trace.parameters.values()}
+    levels = []
+    for name in (*names, *(name for name in rows[0] if name not in trace.layers)):
+        decades, spread = _over_seeds([row.get(name) for row in rows])
+        _, gain_spread = _over_seeds([gain[name] for gain in gains]) if name in gains[0] else (None, None)
+        levels.append(Level(name, kinds[name], decades, spread, gain_spread))
+    weights = [_weights(look) for look in looks]
+    return Profile(
+        levels=tuple(levels),
+        parameters={
+            p.name: f"{p.dtype}[{', '.join(map(str, p.shape))}]{'' if p.trainable else FROZEN}"
+            for p in trace.parameters.values()
+        },
+        shares=_shares(looks),
+        seeds=tuple(look.seed for look in looks),
+        weights=weights[0],
+        fixed=len(looks) > 1 and len(set(weights)) == 1,
+        note=trace.flow_note or trace.backward_error,
+    )
+
+
+def compare(before: Profile, now: Profile, bounds: Sequence[Bound]) -> tuple[list[Shift], Alignment, list[str]]:
+    """What moved, which layers were held against which, and what limits the comparison.
+
+    A shift that breaks one of the bounds fails. What none of them covers is told where it exceeds the default tolerance.
+    """
+    aligned = align(before, now)
+    other = (before.fixed or now.fixed) and before.weights != now.weights
+    wider = OTHER_WEIGHTS if other else 1.0
+    notes = [f"{side} is not compared: {p.note}" for side, p in (("the baseline", before), ("the flow", now)) if p.note]
+    shifts: list[Shift] = []
+    if not notes:
+        shifts += _flow_shifts(before, now, aligned.levels, bounds, wider)
+        shifts += _gain_shifts(before, now, aligned.levels, bounds, wider)
+    shifts += _share_shifts(before, now, bounds, wider)
+    if other:
+        notes.append(
+            "the weights are not those of the baseline, and what other weights do to the flow was not measured: tolerances are "
+            "twice as wide (hand over a class or function instead of a model)"
+        )
+    shifts.sort(key=lambda shift: not shift.fails)
+    return shifts, aligned, notes
+
+
+def _order(trace: Trace) -> list[str]:
+    """Called layers that hand out a tensor, each behind the layers inside it: the order in which their outputs are made.
+
+    The model itself and a `Sequential` hand out what their last layer does.
+    """
+    called = sorted((layer for layer in trace.layers.values() if layer.calls), key=lambda layer: layer.order)
+    done: list[str] = []
+    around: list[str] = []
+    for layer in called:
+        while around and not layer.name.startswith(f"{around[-1]}."):
+            done.append(around.pop())
+        around.append(layer.name)
+    done += reversed(around)
+    left_out = {name for name in done if trace.layers[name].output is None or trace.layers[name].kind == "Sequential"}
+    return [name for name in done if name and name not in left_out]
+
+
+def _decades(trace: Trace) -> dict[str, float | None]:
+    """Level by name: layers, then parameters whose layer hands out no tensor of its own."""
+    head = _head(trace)
+    names = _order(trace)
+    found: dict[str, float | None] = {}
+    for name in names:
+        gradient = trace.layers[name].output_gradient
+        found[name] = None if gradient is None else _relative(gradient.norm, head)
+    for parameter in trace.parameters.values():
+        if parameter.trainable and parameter.layer not in found and parameter.name not in found:
+            gradient = parameter.gradient
+            found[parameter.name] = None if gradient is None else _relative(gradient.norm, head)
+    return found
+
+
+def _head(trace: Trace) -> float:
+    """The norm that everything is held against: that at the last cut point, else at the output."""
+    if trace.flow:
+        return trace.flow[-1].gradient
+    layers = sorted(trace.layers.values(), key=lambda layer: (layer.name != "", -layer.order))
+    return next((layer.output_gradient.norm for layer in layers if layer.output_gradient is not None), 0.0)
+
+
+def _relative(norm: float, head: float) -> float | None:
+    return math.log10(norm) - math.log10(head) if 0.0 < norm < math.inf and 0.0 < head < math.inf else None
+
+
+def _gains(row: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float | None]:
+    """Level minus that of the next layer towards the output; the last is held against the head."""
+    found: dict[str, float | None] = {}
+    for name, following in zip(names, [*names[1:], None], strict=True):
+        here, there = row.get(name), 0.0 if following is None else row.get(following)
+        found[name] = None if here is None or there is None else here - there
+    return found
+
+
+def _over_seeds(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation; no deviation where only some seeds have a value."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None, 0.0
+    spread = statistics.stdev(known) if len(known) > 1 else 0.0
+    return statistics.fmean(known), spread if len(known) == len(values) else None
+
+
+def _shares(looks: Sequence[Trace]) -> dict[str, Share]:
+    rows = [dict(_fractions(look)) for look in looks]
+    found = {}
+    for name in rows[0]:
+        mean, spread = _over_seeds([row.get(name) for row in rows])
+        found[name] = Share(mean or 0.0, spread or 0.0)
+    return found
+
+
+def _fractions(trace: Trace) -> Iterator[tuple[str, float]]:
+    units = [a for a in trace.activations if a.units and a.function != "softmax"]
+    if units:
+        yield "dead_fraction", sum(a.off for a in units) / sum(a.units for a in units)
+    activations = [a for a in trace.activations if a.units]
+    if activations:
+        yield "saturated_fraction", sum(a.saturated for a in activations) / sum(a.units for a in activations)
+    trainable = [p for p in trace.parameters.values() if p.trainable]
+    if trainable:
+        yield "reached_fraction", sum(p.gradient is not None and not p.gradient.is_zero for p in trainable) / len(trainable)
+
+
+def _weights(trace: Trace) -> str:
+    """The same for the same weights, whatever the last bits of a sum over them are."""
+    rows = sorted(f"{p.name} {p.value.rms:.2e}" for p in trace.parameters.values())
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _flow_shifts(
+    before: Profile, now: Profile, pairs: Mapping[str, str], bounds: Sequence[Bound], wider: float
+) -> Iterator[Shift]:
+    old = {level.name: level for level in before.levels}
+    exploded = max((level.decades for level in before.levels if level.decades is not None), default=0.0) > HIGH
+    for level in now.levels:
+        origin = old.get(pairs.get(level.name, ""))
+        if origin is None or origin.spread is None or level.spread is None:
+            continue
+        allowed = _tolerance("flow", wider, origin.spread, level.spread)
+        verdict = _flow_verdict(origin.decades, level.decades, exploded)
+        yield from _shift("flow", level, origin.decades, level.decades, allowed, verdict, bounds)
+
+
+def _flow_verdict(before: float | None, now: float | None, exploded: bool) -> Verdict:
+    if now is None or before is None:
+        return Verdict.WORSE if now is None else Verdict.BETTER
+    if now < before:
+        return Verdict.BETTER if exploded and before > 0 and now >= -FLOOR["dec"] else Verdict.WORSE
+    if now > HIGH:
+        return Verdict.WORSE
+    return Verdict.BETTER if before < LOW else Verdict.MOVED
+
+
+def _gain_shifts(
+    before: Profile, now: Profile, pairs: Mapping[str, str], bounds: Sequence[Bound], wider: float
+) -> Iterator[Shift]:
+    """Between neighbours that both sides have: a loss at one place stands out here, where noise has not piled up over depth."""
+    position = {level.name: i for i, level in enumerate(before.levels)}
+    matched = [level for level in now.levels if pairs.get(level.name) in position and level.gain_spread is not None]
+    rank = {level.name: i for i, level in enumerate(now.levels)}
+    exploded = max((level.decades for level in before.levels if level.decades is not None), default=0.0) > HIGH
+    head = Level("", "", 0.0)
+    for level, following in zip(matched, [*matched[1:], head], strict=False):
+        origin = before.levels[position[pairs[level.name]]]
+        beyond = before.levels[position[pairs[following.name]]] if following is not head else head
+        if None in (level.decades, following.decades, origin.decades, beyond.decades):
+            continue
+        old = _spread_between(before.levels, position[origin.name], position.get(beyond.name, len(before.levels)))
+        new = _spread_between(now.levels, rank[level.name], rank.get(following.name, len(now.levels)))
+        if old is None or new is None:
+            continue
+        gain_before, gain_now = (
+            (origin.decades or 0.0) - (beyond.decades or 0.0),
+            (level.decades or 0.0) - (following.decades or 0.0),
+        )
+        fell = gain_now < gain_before and (level.decades or 0.0) < (origin.decades or 0.0) - FLOOR["dec"] / 2
+        verdict = (
+            Verdict.WORSE if fell and _flow_verdict(origin.decades, level.decades, exploded) is Verdict.WORSE else Verdict.MOVED
+        )
+        allowed = _tolerance("gain", wider, old, new)
+        yield from _shift("gain", level, gain_before, gain_now, allowed, verdict, bounds, following.name or level.name)
+
+
+def _spread_between(levels: Sequence[Level], start: int, end: int) -> float | None:
+    """Of the gain over several stretches: their variances add up. None where one of them is not known."""
+    if end <= start:
+        start, end = end, start  # the other side has them in the other order
+    spreads = [level.gain_spread for level in levels[start:end]]
+    return None if None in spreads else math.hypot(*(spread or 0.0 for spread in spreads))
+
+
+def _share_shifts(before: Profile, now: Profile, bounds: Sequence[Bound], wider: float) -> Iterator[Shift]:
+    model = Level("", "", None)
+    for metric, share in now.shares.items():
+        origin = before.shares.get(metric)
+        if origin is not None and metric in UNITS:
+            verdict = Verdict.WORSE if (share.value - origin.value) * BAD[metric] > 0 else Verdict.BETTER
+            allowed = _tolerance(metric, wider, origin.spread, share.spread)
+            yield from _shift(metric, model, origin.value, share.value, allowed, verdict, bounds)
+
+
+def _tolerance(metric: str, wider: float, *spreads: float) -> float:
+    return wider * max(FLOOR[UNITS[metric]], SPREADS * max(spreads))
+
+
+def _shift(
+    metric: str,
+    level: Level,
+    before: float | None,
+    now: float | None,
+    allowed: float,
+    verdict: Verdict,
+    bounds: Iterable[Bound],
+    culprit: str = "",
+) -> Iterator[Shift]:
+    """The shift, if it is more than its tolerance or breaks a bound."""
+    if before is None and now is None:
+        return
+    # all of it is lost, or came
+    change = -math.inf if now is None else math.inf if before is None else now - before
+    covering = [bound for bound in bounds if bound.covers(metric, level.name)]
+    own = [bound for bound in covering if bound.amount is not None]
+    broken = [bound.amount for bound in own if bound.broken(change)]
+    beyond = abs(change) > allowed
+    fails = bool(broken) or (beyond and verdict is Verdict.WORSE and len(covering) > len(own))
+    if fails or beyond:
+        limit = min((amount for amount in broken if amount is not None), default=allowed)
+        yield Shift(metric, level.name, level.kind, before, now, limit, Verdict.WORSE if fails else verdict, fails, culprit)
