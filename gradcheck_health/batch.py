@@ -8,6 +8,34 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where one argument came from."""
+
+    argument: str
+    spec: str | None
+    """Text in the little language that gives the argument again; None where it has no words for it."""
+    why: str
+    """`[B, 3, 32, 32]: 3 from conv1 (Conv2d), 32 solved for fc1.linear`."""
+    confidence: str
+    """high: declared, or wanted by a layer; medium: by its name; low: tried until it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Inputs of a target that were inferred earlier and written into the settings."""
+
+    target: str
+    model: str
+    """Full path of the class, "package.module.Net"."""
+    forward: str
+    """What forward took then, "(x, mask=None)"."""
+    inputs: Mapping[str, Any]
+    """Argument -> text in the little language."""
+    where: str = "the settings"
+    """`gradhealth.yaml:12`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Inputs:
     """Arguments for `model(*args, **kwargs)`."""
 
@@ -22,8 +50,10 @@ class Inputs:
     """seed -> another batch of the same shapes; None where this batch is the only one there is."""
     left_out: tuple[str, ...] = ()
     """Optional tensor arguments that were not supplied: what only they reach gets no gradient."""
-    provenance: tuple[str, ...] = ()
-    """One line an argument that was made up: `x: [B=64, 3, H=32, W=32], conv1 (Conv2d)`."""
+    provenance: tuple[Provenance, ...] = ()
+    """For each argument that was made up or given as text."""
+    trials: int = 0
+    """Forward passes that making it up took."""
 
     def another(self, seed: int) -> Inputs:
         """Another batch, or this one where no other can be drawn. Deterministic in `seed`."""

@@ -110,7 +110,7 @@ def check_gradients(
     held = Held.against(baseline, settings, target)
     from gradcheck_health.examine import examined
 
-    with examined(model, inputs, loss, targets, settings) as (subject, environment):
+    with examined(model, inputs, loss, targets, settings, target) as (subject, environment):
         from gradcheck_health.probe import probe, take
 
         trace = probe(subject)

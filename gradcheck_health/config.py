@@ -1,7 +1,7 @@
 """The settings of a check, and where each came from.
 
 Defaults < pyproject.toml or gradhealth.yaml < command line or pytest marker < keyword arguments. The tables `ignore`,
-`expect`, `rules` and `args` are merged key by key; every other setting replaces the one before it.
+`expect`, `rules`, `saved_inputs` and `args` are merged key by key; every other setting replaces the one before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gradcheck_health.errors import UsageError
 from gradcheck_health.report import Severity
 
 KnownRules = Mapping[str, Callable[..., Any]] | Literal["all"] | None
-MERGED = ("ignore", "expect", "rules", "args")
+MERGED = ("ignore", "expect", "rules", "args", "saved_inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Config:
     """The axis of the inputs along which the samples lie, or "none"."""
     optimizer: str = "sgd"
     """What the model is trained with: limits on shrinking gradients depend on it."""
+    saved_inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Target -> what `gradhealth infer --save` wrote: the class, forward's arguments, and the inputs."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for a model's constructor."""
     preset: str | None = None

@@ -20,6 +20,16 @@ Word = Annotated[str, Field(min_length=1)]
 Dtype = Literal["float64", "float32", "bfloat16", "float16", "complex128", "complex64"]
 
 
+class SavedInputs(BaseModel):
+    """What was inferred for one target."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: Word
+    forward: Word
+    inputs: dict[Word, Any]
+
+
 class Settings(BaseModel):
     """The table of settings; the description of a field is what an error says is allowed."""
 
@@ -46,6 +56,10 @@ class Settings(BaseModel):
     causal: bool | None = Field(None, description="true or false")
     batch_axis: int | Literal["auto", "none"] = Field("auto", description="a whole number, 'none' or 'auto'")
     optimizer: Literal["sgd", "adam"] = Field("sgd", description="'sgd' or 'adam'")
+    saved_inputs: dict[Word, SavedInputs] = Field(
+        {},
+        description="what `gradhealth infer TARGET --save FILE` writes: a table of model, forward and inputs for each target",
+    )
     args: dict[Word, Any] = Field({}, description="a table of constructor arguments, such as {depth = 3}")
     preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = Field(
         None, description="'autotrainer', 'deepchecker' or 'sagemaker'"

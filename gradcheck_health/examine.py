@@ -6,16 +6,17 @@ import contextlib
 import dataclasses
 import platform
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from gradcheck_health.batch import Inputs
+from gradcheck_health.batch import Inputs, Saved
 from gradcheck_health.config import Config
 from gradcheck_health.declared import Declared
 from gradcheck_health.errors import GradhealthError, InputsError, ModelError, UsageError, did_you_mean, told
-from gradcheck_health.inputs import blame, synthesize
+from gradcheck_health.inputs import blame, files, synthesize
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.names import unwrap
 from gradcheck_health.probe.objective import leaves
@@ -26,14 +27,16 @@ from gradcheck_health.probe.subject import Subject
 
 
 @contextlib.contextmanager
-def examined(model: Any, inputs: Any, loss: Any, targets: Any, settings: Config) -> Iterator[tuple[Subject, Mapping[str, str]]]:
+def examined(
+    model: Any, inputs: Any, loss: Any, targets: Any, settings: Config, target: str | None = None
+) -> Iterator[tuple[Subject, Mapping[str, str]]]:
     """A subject that is ready to be probed, and a description of the environment; the model comes back as it was afterwards.
 
     Raises:
         UsageError: not a module, or nothing in it that could get a gradient.
         ModelError: the factory raised; InputInferenceError: no inputs could be made up.
     """
-    given = inputs if inputs is not None else settings.inputs
+    given = inputs if inputs is not None else _from_settings(settings)
     loss = loss if loss is not None else settings.loss
     targets = targets if targets is not None else settings.targets
     given_loss = loss
@@ -43,7 +46,15 @@ def examined(model: Any, inputs: Any, loss: Any, targets: Any, settings: Config)
         _checkable(built)
         with sandbox(built):
             _move(built, settings)
-            fed = _with_axis(synthesize(built, given, seed=settings.seed, batch_size=settings.batch_size), declared)
+            fed = synthesize(
+                built,
+                given,
+                seed=settings.seed,
+                batch_size=settings.batch_size,
+                saved=saved(settings),
+                target=target,
+            )
+            fed = _with_axis(fed, declared)
             loss = bind(loss, targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
             subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared)
@@ -56,6 +67,26 @@ def examined(model: Any, inputs: Any, loss: Any, targets: Any, settings: Config)
                 if fault is None:
                     raise
                 raise InputsError(fault) from error
+
+
+def _from_settings(settings: Config) -> Any:
+    """The inputs of the settings; files in them stand beside the settings file."""
+    place = settings.origins.get("inputs")
+    return settings.inputs if place is None else files.beside(settings.inputs, Path(place.rpartition(":")[0] or place).parent)
+
+
+def saved(settings: Config) -> list[Saved]:
+    """Inputs that were inferred earlier."""
+    return [
+        Saved(
+            name,
+            entry["model"],
+            entry["forward"],
+            entry["inputs"],
+            settings.origins.get(f"saved_inputs.{name}", "saved_inputs"),
+        )
+        for name, entry in settings.saved_inputs.items()
+    ]
 
 
 def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, Any, Any]:

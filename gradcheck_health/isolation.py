@@ -11,16 +11,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from gradcheck_health.codec import decode
 from gradcheck_health.config_files import Source
 from gradcheck_health.formats import Failure
+from gradcheck_health.infer import InferredInputs
 from gradcheck_health.report import Report
 from gradcheck_health.worker import boot
 
 MAX_OUTPUT = 64 * 1024
 """Bytes of a person's own output that are passed on, per process."""
 MAX_RECORD = 512 * 2**20
+Result = TypeVar("Result")
 
 
 def check(target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]) -> Iterator[Report | Failure]:
@@ -31,22 +34,48 @@ def check(target: str, sources: Sequence[Source], timeout: float, output: Callab
         timeout: seconds without a result after which the process is killed.
         output: takes what the person's code prints.
     """
+    return _each("report", Report.from_dict, target, sources, timeout, output)
+
+
+def infer(
+    target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
+) -> Iterator[InferredInputs | Failure]:
+    """The inputs that would be made up for every model of a target; arguments as in `check`."""
+    return _each("inferred", lambda value: decode(InferredInputs, value, "inferred"), target, sources, timeout, output)
+
+
+def _each(
+    job: str,
+    read: Callable[[Any], Result],
+    target: str,
+    sources: Sequence[Source],
+    timeout: float,
+    output: Callable[[str], None],
+) -> Iterator[Result | Failure]:
     done: list[str] = []
     while True:
-        worker = _Worker(target, sources, done, timeout, output)
+        worker = _Worker(job, target, sources, done, timeout, output)
         before = len(done)
-        for result in worker.run():
-            done.append(result.target or target)
-            yield result
+        for name, result in worker.run():
+            done.append(name)
+            yield result if isinstance(result, Failure) else _read_result(read, name, result)
         advanced = any(name in worker.targets for name in done[before:])
         if worker.finished or not advanced or all(name in done for name in worker.targets):
             return
+
+
+def _read_result(read: Callable[[Any], Result], name: str, value: Any) -> Result | Failure:
+    try:
+        return read(value)
+    except ValueError as error:
+        return Failure(name, f"its process sent a result that cannot be read: {error}", 4)
 
 
 @dataclass
 class _Worker:
     """One process and what it told so far."""
 
+    job: str
     target: str
     sources: Sequence[Source]
     done: Sequence[str]
@@ -57,7 +86,8 @@ class _Worker:
     current: str | None = None
     passed_on: int = 0
 
-    def run(self) -> Iterator[Report | Failure]:
+    def run(self) -> Iterator[tuple[str, Any]]:
+        """(target, its result as it was sent, or a `Failure`)."""
         end, write_end = os.pipe()
         process = subprocess.Popen(
             boot(),
@@ -77,7 +107,8 @@ class _Worker:
                 elif (result := self._result(record)) is not None:
                     yield result
             if not self.finished:
-                yield self._death(process, timed_out)
+                death = self._death(process, timed_out)
+                yield death.target, death
         finally:
             _kill(process)
             self._drain(process)
@@ -88,7 +119,14 @@ class _Worker:
             {"origin": s.origin, "table": dict(s.table), "lines": [[list(p), n] for p, n in s.lines.items()]}
             for s in self.sources
         ]
-        request = {"target": self.target, "done": list(self.done), "pipe": pipe, "sources": sources, "parent": os.getpid()}
+        request = {
+            "job": self.job,
+            "target": self.target,
+            "done": list(self.done),
+            "pipe": pipe,
+            "sources": sources,
+            "parent": os.getpid(),
+        }
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:  # a process that is gone already is told below
             process.stdin.write(json.dumps(request, default=str).encode())
@@ -135,7 +173,7 @@ class _Worker:
             if len(chunk) > room:
                 self.output(f"\n[{self.target}: more output than {MAX_OUTPUT // 1024} KiB, the rest is not shown]\n")
 
-    def _result(self, record: dict[str, Any]) -> Report | Failure | None:
+    def _result(self, record: dict[str, Any]) -> tuple[str, Any] | None:
         kind = record.get("kind")
         if kind == "targets":
             self.targets = [str(name) for name in record["targets"]]
@@ -143,15 +181,12 @@ class _Worker:
             self.current = str(record["target"])
         elif kind == "done":
             self.finished = True
-        elif kind == "report":
+        elif kind == self.job:
             self.current = None
-            try:
-                return Report.from_dict(record["report"])
-            except ValueError as error:
-                return Failure(record["target"], f"its process sent a report that cannot be read: {error}", 4)
+            return record["target"], record["value"]
         elif kind == "failure":
             self.current = None
-            return Failure(record["target"], record["message"], record["exit_code"])
+            return record["target"], Failure(record["target"], record["message"], record["exit_code"])
         return None
 
     def _death(self, process: subprocess.Popen[bytes], timed_out: bool) -> Failure:

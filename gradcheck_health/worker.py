@@ -1,7 +1,7 @@
 """The process that imports a person's file and checks the models in it; `isolation` starts it and reads what it reports.
 
-One JSON record a line goes to a private pipe: `targets` (what the file offers), then for each `start` and `report` or
-`failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
+One JSON record a line goes to a private pipe: `targets` (what the file offers), then for each `start` and the job's own kind
+or `failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import GradhealthError, ModelError, told
+from gradcheck_health.loading import Loaded
 
 Send = Callable[..., None]
 
@@ -54,8 +55,25 @@ def main() -> None:
         os._exit(0)
 
 
+def _report(one: Loaded, config: Config) -> Any:
+    from gradcheck_health.check import check_gradients
+
+    return check_gradients(one.model, config=config, target=one.target).to_dict()
+
+
+def _inferred(one: Loaded, config: Config) -> Any:
+    from gradcheck_health.codec import encode
+    from gradcheck_health.infer import infer_inputs
+
+    return encode(infer_inputs(one.model, config=config, target=one.target))
+
+
+JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "inferred": _inferred}
+"""What is done with each model, by the kind of the record that tells it."""
+
+
 def work(request: Mapping[str, Any], send: Send) -> None:
-    """Check every model of the target that is not done yet."""
+    """Do the job for every model of the target that is not done yet."""
     # torch is imported here, so a request that fails before that fails fast
     from gradcheck_health.importing import make_importable
     from gradcheck_health.loading import load
@@ -69,10 +87,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             continue
         send("start", target=one.target)
         try:
-            from gradcheck_health.check import check_gradients
-
-            report = check_gradients(one.model, config=config, target=one.target)
-            send("report", target=one.target, report=report.to_dict())
+            send(request["job"], target=one.target, value=JOBS[request["job"]](one, config))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
             send("failure", target=one.target, **failure(error))
 

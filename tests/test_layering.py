@@ -25,6 +25,7 @@ PART_OF = {
     "accept": "check",
     "examine": "check",
     "held": "check",
+    "infer": "check",
     "config_check": "config",
     "config_files": "config",
     "strict_yaml": "config",

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from gradcheck_health.batch import Inputs
+from gradcheck_health.batch import Inputs, Saved
 from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.saved import from_saved
 from gradcheck_health.inputs.strategies import STRATEGIES
 from gradcheck_health.inputs.verify import blame, synthesize_given
 
 __all__ = ["STRATEGIES", "Inputs", "blame", "synthesize"]
 
 
-def synthesize(model: nn.Module, given: Any = None, *, seed: int = 0, batch_size: int | None = None) -> Inputs:
+def synthesize(
+    model: nn.Module,
+    given: Any = None,
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+    saved: Sequence[Saved] = (),
+    target: str | None = None,
+) -> Inputs:
     """Inputs for `model`: made-up ones were seen to run, given ones are only checked (`blame` explains where they fail).
 
     Args:
@@ -22,6 +33,8 @@ def synthesize(model: nn.Module, given: Any = None, *, seed: int = 0, batch_size
             (`{"x": "f32[B,3,S,S]"}`, whole or partial), a callable that returns any of these, a DataLoader, or `Inputs`.
         seed: everything that is drawn depends on it and on nothing else.
         batch_size: samples for the probe; chosen by cost where None.
+        saved: inputs that were inferred earlier; those of `target`, else of the model's class, are used if nothing was given.
+        target: how a person named the model.
 
     The model must be in a sandbox already; every trial runs in one of its own besides.
 
@@ -32,8 +45,11 @@ def synthesize(model: nn.Module, given: Any = None, *, seed: int = 0, batch_size
     facts = Facts(model)
     if given is not None:
         return synthesize_given(facts, given, seed, batch_size)
+    found, stale = from_saved(facts, saved, target, seed, batch_size)
+    if found is not None:
+        return found
     for strategy in STRATEGIES:
         inputs = strategy(facts, seed, batch_size)
         if inputs is not None:
-            return inputs
+            return replace(inputs, origin=f"{inputs.origin}; {stale}") if stale else inputs
     raise AssertionError("the last strategy returns or raises")

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import InputsError
+from gradcheck_health.errors import InputsError, did_you_mean
+from gradcheck_health.inputs import files
 from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.notation import parse_node
 from gradcheck_health.inputs.plan import Const, Group, Node, Plan
 from gradcheck_health.inputs.roles import first_plan
-from gradcheck_health.inputs.spec import parse
 from gradcheck_health.inputs.wording import said
 
 
@@ -29,6 +30,8 @@ def read(given: Any, facts: Facts) -> tuple[Inputs | Plan, Callable[[], Any] | N
         given = _call(given)
         if isinstance(given, Inputs):
             return given, factory
+    if files.is_file(given):
+        given = files.load(given, "inputs", facts)
     if isinstance(given, Mapping):
         return _keywords(given, facts), factory
     if isinstance(given, str):
@@ -102,8 +105,6 @@ def _completed(args: tuple[Any, ...], facts: Facts) -> Inputs | Plan:
 
 
 def _keywords(given: Mapping[str, Any], facts: Facts) -> Inputs | Plan:
-    from gradcheck_health.errors import did_you_mean
-
     names = [argument.name for argument in facts.signature.arguments]
     if not facts.signature.keywords:
         unknown = [name for name in given if name not in names]
@@ -113,13 +114,26 @@ def _keywords(given: Mapping[str, Any], facts: Facts) -> Inputs | Plan:
             raise InputsError(
                 f"inputs[{name!r}]: forward has no such argument{did_you_mean(str(name), names)}; it takes {', '.join(names)}"
             )
+    given = {
+        name: files.load(value, f"inputs[{name!r}]", facts, name) if files.is_file(value) else value
+        for name, value in given.items()
+    }
     if not any(_has_spec(value) for value in given.values()) and not _missing(given, facts):
         return Inputs((), dict(given))
+    return pinned(given, facts)
+
+
+def pinned(given: Mapping[str, Any], facts: Facts, where: str = "inputs") -> Plan:
+    """A plan that keeps what was given, by argument, and takes the first guess for every other required argument.
+
+    Raises:
+        InputsError: text that is no spec.
+    """
+    names = [argument.name for argument in facts.signature.arguments]
     plan = Plan(())
     sizes: dict[str, int] = {}
     for name, value in given.items():
-        node = _pinned(value, f"inputs[{name!r}]", sizes)
-        plan = plan.put((name,), node)
+        plan = plan.put((name,), _pinned(value, f"{where}[{name!r}]", sizes))
     guessed = first_plan(facts)
     for name, node in guessed.arguments:
         if plan.get((name,)) is None:
@@ -144,7 +158,7 @@ def _has_spec(value: Any) -> bool:
 
 def _pinned(value: Any, where: str, sizes: dict[str, int]) -> Node:
     if isinstance(value, str):
-        return parse(value, where, sizes)
+        return parse_node(value, where, sizes)
     if _has_spec(value):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         form = "dict" if isinstance(value, Mapping) else "tuple" if isinstance(value, tuple) else "list"

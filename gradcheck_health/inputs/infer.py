@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradcheck_health.batch import Inputs
+from gradcheck_health.inputs.accounts import accounts
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.maximise import maximise
 from gradcheck_health.inputs.message import inference_error
-from gradcheck_health.inputs.plan import Leaf, Plan
+from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.roles import first_plan
 from gradcheck_health.inputs.search import TRIALS, Search, widen
 from gradcheck_health.inputs.sizing import batch_for, batched
@@ -26,15 +27,22 @@ def infer(facts: Facts, seed: int, batch_size: int | None, start: Plan | None = 
     Raises:
         InputInferenceError: no trial of the budget ran.
     """
-    plan = start if start is not None else first_plan(facts)
-    found = Search(facts, seed, trials).find(plan)
+    first = start if start is not None else first_plan(facts)
+    found = Search(facts, seed, trials).find(first)
     if not found.best.ok:
         raise inference_error(facts, found)
     reach = maximise(facts, found.best, seed, TRIALS - found.trials)
     plan = widen(reach.outcome.plan, reach.outcome)
     simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1
     plan = sized(facts, plan, reach.outcome, seed, batch_size, simple)
-    return finished(facts, plan, seed, origin(plan, found.notes), left_out=reach.left_out)
+    about = Inputs(
+        origin=origin(plan),
+        made_up=True,
+        left_out=reach.left_out,
+        provenance=accounts(plan, first, found.notes),
+        trials=TRIALS - reach.trials,
+    )
+    return finished(facts, plan, seed, about)
 
 
 def sized(facts: Facts, plan: Plan, outcome: Outcome, seed: int, batch_size: int | None, simple: bool) -> Plan:
@@ -54,35 +62,21 @@ def _runs(facts: Facts, plan: Plan, seed: int) -> bool:
     return Bench(facts, seed).run(plan).ok
 
 
-def origin(plan: Plan, notes: tuple[str, ...]) -> str:
+def origin(plan: Plan) -> str:
     """`made up from conv1 (Conv2d)`."""
     sources = list(dict.fromkeys(leaf.why for _, leaf in plan.leaves() if leaf.why and not leaf.why.startswith("role:")))
     return f"made up from {', '.join(sources[:2])}" if sources else "made up"
 
 
-def provenance(plan: Plan) -> tuple[str, ...]:
-    """One line an argument: `x[1]=3: conv1 (Conv2d)`."""
-    lines = []
-    for path, leaf in plan.leaves():
-        where = "".join(str(part) if i == 0 else f"[{part!r}]" for i, part in enumerate(path))
-        lines.append(f"{where}: {_dims(plan, leaf)}, {leaf.why or 'default'}")
-    return tuple(lines)
-
-
-def _dims(plan: Plan, leaf: Leaf) -> str:
-    return f"[{', '.join(str(plan.size(dim)) if isinstance(dim, int) else f'{dim}={plan.size(dim)}' for dim in leaf.dims)}]"
-
-
-def finished(facts: Facts, plan: Plan, seed: int, source: str, made_up: bool = True, left_out: tuple[str, ...] = ()) -> Inputs:
-    """The plan's values as `Inputs` that can draw further batches."""
+def finished(facts: Facts, plan: Plan, seed: int, about: Inputs) -> Inputs:
+    """The plan's values as `Inputs` that can draw further batches; what is told of them is as in `about`."""
     values = materialise(plan, seed, facts.device, facts.dtype)
     args, kwargs = facts.signature.call(values)
     first = next((leaf for _, leaf in plan.leaves() if leaf.dims), None)
     # sizes that a person wrote out: the first axis is the batch
     batch = plan.size("B") if batched(plan) else plan.size(first.dims[0]) if first is not None and first.fixed else None
-    blank = Inputs(args, kwargs, source, made_up, batch, left_out=left_out, provenance=provenance(plan))
 
     def resample(other: int) -> Inputs:
-        return finished(facts, plan, other, source, made_up, left_out)
+        return finished(facts, plan, other, about)
 
-    return replace(blank, resample=resample)
+    return replace(about, args=args, kwargs=kwargs, batch=batch, resample=resample)

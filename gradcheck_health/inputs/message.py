@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gradcheck_health.errors import InputInferenceError
 from gradcheck_health.inputs.facts import Facts
-from gradcheck_health.inputs.plan import Leaf, Plan
+from gradcheck_health.inputs.notation import write
+from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.search import Found
 from gradcheck_health.inputs.wording import said
 
@@ -32,15 +33,5 @@ def inference_error(facts: Facts, found: Found) -> InputInferenceError:
 
 
 def _specs(plan: Plan) -> str:
-    parts = []
-    for path, leaf in list(plan.leaves())[:4]:
-        if len(path) == 1:
-            parts.append(f'"{path[0]}": "{spec_of(plan, leaf)}"')
+    parts = [f'"{name}": "{text}"' for name, node in plan.arguments[:4] if (text := write(plan, node)) is not None]
     return ", ".join(parts) or '"x": "f32[B,3,32,32]"'
-
-
-def spec_of(plan: Plan, leaf: Leaf) -> str:
-    """The leaf in the little language."""
-    short = {"float": "f32", "int": "i64", "bool": "bool", "complex": "c64"}[leaf.kind]
-    bound = f"<{plan.size(leaf.high)}" if leaf.kind == "int" and leaf.high is not None else ""
-    return f"{short}[{','.join('B' if dim == 'B' else str(plan.size(dim)) for dim in leaf.dims)}]{bound}"

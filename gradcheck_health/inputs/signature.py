@@ -56,6 +56,21 @@ class Signature:
         return tuple(args), left
 
 
+def written(signature: Signature) -> str:
+    """`(x, mask=None)`: names and defaults, without the annotations, which change nothing."""
+    parts = [
+        argument.name if argument.required else f"{argument.name}={_default(argument)}" for argument in signature.arguments
+    ]
+    parts += ["*args"] * signature.variadic + ["**kwargs"] * signature.keywords
+    return f"({', '.join(parts)})"
+
+
+def _default(argument: Argument) -> str:
+    # anything else may show its address in memory
+    plain = argument.default is None or isinstance(argument.default, bool | int | float | str)
+    return repr(argument.default) if plain else "..."
+
+
 def read(model: nn.Module) -> Signature:
     """The signature of the innermost forward that is not a mere pass-through."""
     owner = model

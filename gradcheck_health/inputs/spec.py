@@ -1,4 +1,4 @@
-"""The little language for one tensor: `f32[B,3,S,S]`, `i64[B,T]<50257`, `bool[B,T]=1`."""
+"""The little language for one tensor: `f32[B,3,S,S]`, `i64[B,T]<50257`, `i64[B,T]>=3<99`, `bool[B,T]=1`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _SHORT_FORMS = {f"{short}{width}": f"{_SHORT[short]}{width}" for short, widths i
 _DTYPES = {**_SHORT_FORMS, **{name: name for name in _SHORT_FORMS.values()}, **_NAMED, "b": "bool"}
 """What may be written, and the dtype of torch that is meant; "" follows the model's parameters."""
 _KINDS = {"f": "float", "b": "bool", "i": "int", "u": "int", "c": "complex"}
-_FORM = re.compile(r"\s*(?P<dtype>[A-Za-z]\w*)\s*\[(?P<dims>[^\]]*)\]\s*(?:<\s*(?P<high>\w+))?\s*(?:=\s*(?P<value>\w+))?\s*")
+_FORM = re.compile(
+    r"\s*(?P<dtype>[A-Za-z]\w*)\s*\[(?P<dims>[^\]]*)\]\s*(?:>=\s*(?P<low>\d+))?\s*(?:<\s*(?P<high>\w+))?\s*"
+    r"(?:=\s*(?P<value>\w+))?\s*"
+)
 FORM = "dtype[sizes], as in 'f32[B,3,32,32]', 'i64[B,T]<50257' or 'bool[B,T]=1'"
 
 
@@ -50,6 +53,9 @@ def parse(text: str, where: str, sizes: dict[str, int]) -> Leaf:
         high = _dim(match["high"], text, where, sizes)
         if kind != "int":
             raise InputsError(f"{where}: a bound '<{match['high']}' is for integers, {text!r} is {kind}")
+    low = int(match["low"] or 0)
+    if low and (kind != "int" or (isinstance(high, int) and high <= low)):
+        raise InputsError(f"{where}: a lower bound '>={low}' is for integers, and lies below the upper one; got {text!r}")
     fill = {"0": "zeros", "1": "ones"}.get(match["value"] or "", match["value"] or "normal")
     from gradcheck_health.inputs.values import FILLS
 
@@ -58,7 +64,7 @@ def parse(text: str, where: str, sizes: dict[str, int]) -> Leaf:
             f"{where}: unknown value {fill!r} in {text!r}{did_you_mean(fill, FILLS)}; 0, 1, or one of {', '.join(FILLS)}"
         )
     exact = "" if kind == "float" and name in ("", "float32") else name
-    return Leaf(dims, kind, fill, high=high, why="given", fixed=True, dtype=exact)
+    return Leaf(dims, kind, fill, low, high, why="given", fixed=True, dtype=exact)
 
 
 def _dim(text: str, spec: str, where: str, sizes: dict[str, int]) -> Dim:

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import InputInferenceError, InputsError
+from gradcheck_health.errors import InputInferenceError, InputsError, ModelError
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.failures import explain
 from gradcheck_health.inputs.given import read
 from gradcheck_health.inputs.infer import infer
 from gradcheck_health.inputs.plan import Plan
-from gradcheck_health.inputs.reach import outputs
+from gradcheck_health.inputs.reach import outputs, reached, trainable
 from gradcheck_health.inputs.tracer import Tracer
 from gradcheck_health.inputs.wording import message as text_of
 from gradcheck_health.inputs.wording import said
@@ -105,6 +105,22 @@ def failure(facts: Facts, inputs: Inputs, seed: int) -> tuple[Tracer, Exception]
         except Exception as error:  # noqa: BLE001 - the model's own
             return tracer, error
     return None
+
+
+def reached_by(facts: Facts, inputs: Inputs, seed: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the trainable parameters that the output on these inputs depends on, and of all that want a gradient.
+
+    Raises:
+        ModelError: forward raised.
+    """
+    with sandbox(facts.model):
+        torch.manual_seed(seed)
+        try:
+            with torch.enable_grad():
+                output = facts.model(*fresh(inputs.args), **fresh(dict(inputs.kwargs)))
+        except Exception as error:
+            raise ModelError(f"{type(facts.owner).__name__} does not run on {inputs.describe()}: {said(error)}") from error
+        return reached(facts.model, output)[0], trainable(facts.model)
 
 
 def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str | None:
