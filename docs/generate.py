@@ -101,6 +101,7 @@ def summary(documented: Callable[..., object]) -> str:
 
 def rule_pages() -> str:
     from gradcheck_health import rules
+    from gradcheck_health.formats._rule_docs import as_markdown
 
     parts = []
     for name, rule in sorted(rules.builtin().items()):
@@ -113,24 +114,6 @@ def rule_pages() -> str:
 
 def option_row(name: str, entry: inspect.Parameter) -> str:
     return f"| `{name}` | {cell(f'`{entry.annotation}`')} | `{entry.default!r}` |"
-
-
-def as_markdown(text: str) -> str:
-    """A docstring: `How to fix: ...` at the start of a paragraph and `Args:` alone on a line become bold."""
-    text = re.sub(
-        r"^(What it does|Why it is bad|How it is measured|When it is legitimate|How to fix|How to silence): ",
-        r"**\1:** ",
-        text,
-        flags=re.MULTILINE,
-    )
-    sections = re.compile(r"^(Args|Returns|Raises):\n((?:    .*\n?)+)", re.MULTILINE)
-    return sections.sub(lambda found: f"**{found[1]}**\n\n{_items(found[2])}", text)
-
-
-def _items(block: str) -> str:
-    """The indented entries of `Args:` as a list."""
-    block = re.sub(r"^    (?=\S)(\w+(?:, \w+)*): ", r"- `\1`: ", block, flags=re.MULTILINE)
-    return re.sub(r"^ {8}", "  ", block, flags=re.MULTILINE)
 
 
 @cache
@@ -168,6 +151,7 @@ def settings_table() -> str:
 def functions() -> str:
     """Signature and docstring of the public functions."""
     import gradcheck_health
+    from gradcheck_health.formats._rule_docs import as_markdown
 
     parts = []
     for name in ("check_gradients", "assert_gradients_healthy"):

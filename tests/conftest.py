@@ -13,6 +13,10 @@ settings.load_profile("repeatable")  # a run that fails fails again
 IN_CI = bool(os.environ.get("GRADHEALTH_CI"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--overwrite", action="store_true", help="write the golden files anew instead of comparing with them")
+
+
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     # an expected failure is reported as skipped, too; it has run
     if IN_CI and report.skipped and not hasattr(report, "wasxfail") and "cuda" not in getattr(report, "keywords", ()):

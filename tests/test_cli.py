@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("a.py", "b.py", "c.py"):
         (tmp_path / name).write_text("")
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -206,6 +206,50 @@ def test_json_alone_is_on_stdout_and_a_file_holds_the_same(run: Any, results: An
     assert sorted(path.name for path in folder.iterdir()) == ["a.py", "b.py", "c.py", "out.json", "out.txt"], (
         "no temporary file"
     )
+
+
+@pytest.mark.parametrize("options", [(), ("--output-format", "github"), ("--output-format", "terminal")], ids=" ".join)
+def test_job_of_github_gets_annotations_and_a_summary(
+    run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    (folder / "summary.md").write_text("before\n")
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    results(SOUND, SICK, FAILED)
+    code, out, _ = run("check", "a.py", *options)
+    assert code == 3
+    asked = options[-1:]
+    assert ("vanishing-gradient in Sick (1 error)" in out) == (asked != ("github",))
+    commands = [line.partition(" ")[0] for line in out.splitlines() if line.startswith("::")]
+    summary = (folder / "summary.md").read_text()
+    if asked == ("terminal",):
+        assert (commands, summary) == ([], "before\n")
+    else:
+        assert commands == ["::error", "::error"]
+        assert summary.startswith("before\n# Gradient health: 1 of 2 models unhealthy, 1 not checked\n")
+
+
+@pytest.mark.parametrize(("there", "most"), [(0, 900_000), (890_000, 900_000), (899_500, 899_500)])
+def test_summary_keeps_below_what_the_forge_takes(
+    run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, there: int, most: int
+) -> None:
+    (folder / "summary.md").write_text("x" * there)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    results(*[report(*[finding(message="m" * 500)] * 40, model=f"Net{i}") for i in range(60)])
+    _, out, _ = run("check", "a.py")
+    size = (folder / "summary.md").stat().st_size
+    assert most - 1000 < size <= most
+    assert len([line for line in out.splitlines() if line.startswith("::")]) <= 10
+
+
+def test_summary_that_cannot_be_written_is_told(run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder))
+    results(SOUND)
+    code, _, err = run("check", "a.py")
+    assert code == 0
+    assert "cannot be written" in err
 
 
 @pytest.mark.parametrize("arguments", [("nope.py",), ("a.py", "--seed=-1"), ("a.py", "--config=nope.yaml"), ()])

@@ -42,9 +42,9 @@ PART_OF = {
     "odds": "rules",
     "zeros": "rules",
 }
-# A leaf knows no other leaf, apart from these: settings name the options of rules, a baseline is compared as a
-# rule does it, and inputs are tried in the probe's sandbox.
-SIBLINGS = {"config": {"rules"}, "baseline": {"rules"}, "inputs": {"probe"}}
+# A leaf knows no other leaf, apart from these: settings name the options of rules, a baseline is compared as a rule does it,
+# inputs are tried in the probe's sandbox, and a document may carry the description of a rule.
+SIBLINGS = {"config": {"rules"}, "baseline": {"rules"}, "inputs": {"probe"}, "formats": {"rules"}}
 # The only file that knows a library, so that a front end can be changed without the others.
 KEEPERS = {
     "click": {"cli"},

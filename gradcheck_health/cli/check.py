@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-FORMATS = ("terminal", "json")
+FORMATS = sorted(path.stem for path in (Path(__file__).parents[1] / "formats").glob("*.py") if not path.name.startswith("_"))
 EPILOG = """\b
 Examples:
   gradhealth check model.py                      every model of the file
   gradhealth check model.py:Net --arg depth=8    one class, with an argument
   gradhealth check package.models:build          a function that returns a model
-  gradhealth check models/ --output-format json  a directory, for a machine
+  gradhealth check models/ -o out.sarif -o out.md  a directory, and files for machines
   gradhealth check model.py --set rules.vanishing-gradient.min_ratio=1e-3
   gradhealth check model.py --ignore 'missing-gradient:teacher.*=frozen on purpose'
 
@@ -33,7 +33,11 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     metavar="FILE",
     help="Write a report; its format is the suffix. Repeatable.",
 )
-@click.option("--output-format", type=click.Choice(FORMATS), default="terminal", help="What goes to standard output.")
+@click.option(
+    "--output-format",
+    type=click.Choice(FORMATS),
+    help="What goes to standard output (default: terminal; in GitHub Actions annotations, too).",
+)
 @click.option("--select", multiple=True, metavar="RULE[,RULE]", help="Run only these rules. Repeatable.")
 @click.option(
     "--ignore",
@@ -88,7 +92,7 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
             for name in ("outputs", "output_format", "settings_file", "isolated", "exit_zero", "quiet", "verbose")
         },
     )
-    painted = console.wants_color(sys.stdout, color) and request.output_format == "terminal"
+    painted = console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
     status = console.Status(sys.stderr)
     show = status.above(console.writer(sys.stdout, painted))
     tell = status.above(console.writer(sys.stderr, painted=False))

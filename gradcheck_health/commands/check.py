@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradcheck_health import formats, isolation, presets, rules
+from gradcheck_health.commands import github
 from gradcheck_health.commands.targets import expand
 from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source, in_files
@@ -32,7 +33,8 @@ class Request:
     sources: Sequence[Source]
     """Settings given as options."""
     outputs: Sequence[Path] = ()
-    output_format: str = "terminal"
+    output_format: str | None = None
+    """None: text for a person, and for the forge whose job this is."""
     settings_file: Path | None = None
     isolated: bool = False
     exit_zero: bool = False
@@ -79,8 +81,8 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
         UsageError: before anything is run, where an option, a setting or a target cannot be right.
     """
     writers = [(path, formats.find(path)) for path in request.outputs]
-    form = formats.find(request.output_format)
-    streaming = request.output_format == "terminal"
+    form = formats.find(request.output_format or "terminal")
+    streaming = request.output_format in (None, "terminal")
     done = Run()
     try:
         sources, config = _settings(request)
@@ -109,8 +111,18 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
         _summary(done, show, tell)
     else:
         show(formats.render_run(form, done.reports, done.failures, code))
+    _tell_forge(request, done, code, show, tell)
     written = [_write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
     return code if all(written) or interrupted else max(code, 2)
+
+
+def _tell_forge(request: Request, done: Run, code: int, show: Write, tell: Write) -> None:
+    if not github.is_github():
+        return
+    if request.output_format is None:
+        show(formats.render_run(formats.find("github"), done.reports, done.failures, code))
+    if request.output_format in (None, "github"):
+        github.summarize(done.reports, done.failures, code, tell)
 
 
 def _settings(request: Request) -> tuple[list[Source], Config]:

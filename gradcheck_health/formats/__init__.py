@@ -1,7 +1,7 @@
 """The output formats: one file each, with `render(report) -> str` and `SUFFIX`. A file that is present is a format.
 
 A format may also have `render_run(reports, failures, exit_code) -> str`, where one document holds a whole run of the command
-line.
+line, and `ALSO`, further endings of a file that mean it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def find(path_or_name: str | Path) -> ModuleType:
     suffixes: dict[str, ModuleType] = {}
     for name in names():
         module = importlib.import_module(f"{__name__}.{name}")
-        suffixes[module.SUFFIX] = module
+        suffixes |= dict.fromkeys((module.SUFFIX, *getattr(module, "ALSO", ())), module)
     # the longest first: .gitlab.json before .json
     for suffix in sorted(suffixes, key=len, reverse=True):
         if wanted.lower().endswith(suffix):

@@ -1,0 +1,87 @@
+"""Where a finding stands in the source, and by what it is known again in another run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradcheck_health.formats import terminal
+from gradcheck_health.report import Finding, Report
+
+
+def from_root(path: str) -> str:
+    """The path as a forge wants it: from the root of the repository that holds the working directory, if there is one."""
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+    whole = os.path.normpath(here / path)
+    return os.path.relpath(whole, root) if os.path.commonpath([whole, root]) == str(root) else whole
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file; the path is relative to the working directory where the file lies in it."""
+
+    path: str
+    number: int
+
+
+def line(source: str | None) -> Line | None:
+    """`file:line` taken apart; None for anything else."""
+    path, _, number = (source or "").rpartition(":")
+    # more digits than that are no line of a file
+    known = path and number.isascii() and number.isdecimal() and len(number) < 9 and int(number)
+    return Line(path, int(number)) if known else None
+
+
+def first_line(finding: Finding, report: Report) -> Line | None:
+    """The first place whose line is known; otherwise the top of the file that was checked."""
+    for place in finding.places:
+        if found := line(place.source):
+            return found
+    return top(report.target)
+
+
+def top(target: str | None) -> Line | None:
+    """The first line of a target's file; None where it is an importable module."""
+    path = (target or "").replace("::", ":").partition(":")[0]
+    return Line(path, 1) if path.endswith(".py") else None
+
+
+def subject(report: Report) -> str:
+    """What was checked, as a person named it."""
+    return report.model if report.target is None else report.target
+
+
+def worth_showing(report: Report) -> list[Finding]:
+    """Active findings that are more than a note, and whatever fails; worst first."""
+    return [finding for finding in report.active if finding.severity.rank < 2 or finding in report.failures]
+
+
+def full_text(finding: Finding) -> str:
+    """All that a finding says, a line each: the message, the places, the details, the reason why it was accepted."""
+    lines = [f"{finding.rule}: {finding.message}"]
+    labels = {label for label, _ in finding.details}
+    if finding.places and not labels & {"starts", "at"}:
+        lines.append(f"at: {terminal.places(finding.places)}")
+    lines += [f"{label}: {text}" for label, text in finding.details]
+    if finding.suppressed is not None:
+        lines.append(f"accepted: {finding.suppressed}")
+    return "\n".join(lines)
+
+
+def fingerprint(*parts: str) -> str:
+    """A hash of names: never of a measured value or a line number, so that it is the same in the next run."""
+    text = "\0".join(parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def fingerprints(report: Report) -> Iterator[tuple[Finding, str]]:
+    """Every finding with its own; two that are alike are told apart by their order."""
+    seen: dict[str, int] = {}
+    for finding in report.findings:
+        key = fingerprint(finding.rule, subject(report), *sorted(finding.names))
+        seen[key] = seen.get(key, 0) + 1
+        yield finding, key if seen[key] == 1 else fingerprint(key, str(seen[key]))

@@ -1,0 +1,99 @@
+"""Markdown, for a comment on a merge request or the summary of a CI job: a table of models, then what is sick in each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from gradcheck_health.formats import Failure
+from gradcheck_health.formats._changes import change_lines
+from gradcheck_health.formats._places import subject, worth_showing
+from gradcheck_health.formats._text import defuse, many, printable
+from gradcheck_health.formats.terminal import places
+from gradcheck_health.report import Finding, Report, Severity
+
+SUFFIX = ".md"
+_MEANT = re.compile(r"[\\`*_\[\]<#|~&@$]")
+"""Characters that Markdown, HTML or a forge (`@name`, `#1`, `$x$`) give a meaning to in the middle of a line."""
+_ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "&#64;", "#": "&#35;", "|": "&#124;", "$": "&#36;"}
+
+
+def render(report: Report) -> str:
+    """One report."""
+    return render_run([report], [], int(not report.ok))
+
+
+def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> str:
+    """A run."""
+    sick = sum(not report.ok for report in reports)
+    verdict = f"{sick} of {many(len(reports), 'model')} unhealthy" if sick else f"{many(len(reports), 'model')} healthy"
+    failed = f", {len(failures)} not checked" if failures else ""
+    blocks = [f"# Gradient health: {verdict}{failed}"]
+    if reports:
+        blocks.append(
+            "\n".join(["| model | verdict | errors | warnings | accepted |", "|---|---|---|---|---|", *map(_row, reports)])
+        )
+    for report in reports:
+        blocks += _report(report)
+    blocks += [f"**not checked**: {text(failure.target)}\n\n{fenced(failure.message)}" for failure in failures]
+    return "\n\n".join(blocks) + "\n"
+
+
+def cut(document: str, limit: int) -> str:
+    """The document in at most `limit` bytes of UTF-8: whole lines, and a last one that says how many are left out."""
+    if len(document.encode()) <= limit:
+        return document
+    lines, room = document.splitlines(keepends=True), limit - 100
+    kept = 0
+    while kept < len(lines) and (room := room - len(lines[kept].encode())) >= 0:
+        kept += 1
+    return "".join(lines[:kept]).rstrip("\n") + f"\n\n... {len(lines) - kept} more lines are left out here.\n"
+
+
+def text(value: str) -> str:
+    """Text that stands for itself, wherever it comes in a line."""
+    return _MEANT.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), printable(value)).strip() or "(empty)"
+
+
+def fenced(value: str) -> str:
+    """A block of code; the fence is longer than any run of backquotes in it."""
+    lines = [defuse(printable(line)) for line in value.split("\n")]
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(lines))), default=0))
+    return "\n".join([fence, *lines, fence])
+
+
+def _row(report: Report) -> str:
+    counts = (report.count(Severity.ERROR), report.count(Severity.WARNING), len(report.findings) - len(report.active))
+    verdict = "healthy" if report.ok else "**unhealthy**"
+    return f"| {text(subject(report))} | {verdict} | {' | '.join(map(str, counts))} |"
+
+
+def _report(report: Report) -> Iterator[str]:
+    shown = worth_showing(report)
+    accepted = [finding for finding in report.findings if finding.suppressed is not None]
+    changes = list(change_lines(report.change))
+    if not (shown or accepted or changes or report.unmatched):
+        return
+    yield f"## {text(report.model)}"
+    for finding in shown:
+        yield f"**{finding.severity}: {text(finding.rule)}**: {text(finding.message)}"
+        yield "\n".join(_details(finding))
+    if shown:
+        inputs = report.trace.inputs
+        yield f"Inputs: {text(inputs.description)}, {text(inputs.origin)}; seed {report.seed}; {many(report.rounds, 'round')}."
+    if changes:
+        yield "Changed:"
+        yield "\n".join(f"- {text(line)}" for line in changes)
+    if accepted:
+        yield "Accepted:"
+        yield "\n".join(f"- {text(one.rule)}: {text(one.message)}: {text(one.suppressed or '')}" for one in accepted)
+    if report.unmatched:
+        yield "Entries that matched nothing:"
+        yield "\n".join(f"- {text(entry)}" for entry in report.unmatched)
+
+
+def _details(finding: Finding) -> Iterator[str]:
+    if finding.places and not {label for label, _ in finding.details} & {"starts", "at"}:
+        yield f"- at: {text(places(finding.places))}"
+    for label, value in finding.details:
+        yield f"- {text(label)}: {text(value)}"
