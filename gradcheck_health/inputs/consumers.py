@@ -70,6 +70,10 @@ def _convolution(module: nn.Module, kind: str) -> Leaf | None:
     axes = len(kernel) if isinstance(kernel, tuple) else _axes(kind)
     if axes not in _SPATIAL:
         return None
+    stride, padding = vars(module).get("stride"), vars(module).get("padding")
+    if vars(module).get("transposed") and set(stride or ()) == {1} and set(padding or ()) == {0} and min(kernel) > 1:
+        # the first layer of a generator, which grows an image out of a point
+        return Leaf(("B", channels, *[1] * axes))
     return Leaf(("B", channels or _UNKNOWN_CHANNELS, *_SPATIAL[axes]))
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from gradcheck_health.inputs.consumers import entries
 from gradcheck_health.inputs.plan import Leaf
+from gradcheck_health.inputs.relations import counts_steps
 from gradcheck_health.inputs.signature import Signature, read
 from gradcheck_health.inputs.uses import first_use
 
@@ -54,6 +55,16 @@ class Facts:
 
     @cached_property
     def _uses(self) -> dict[str, Leaf | None]:
+        return {}
+
+    def counts_steps(self, argument: str) -> bool:
+        """The argument says how many steps of each sequence count."""
+        if argument not in self._counting:
+            self._counting[argument] = counts_steps(self.owner, argument)
+        return self._counting[argument]
+
+    @cached_property
+    def _counting(self) -> dict[str, bool]:
         return {}
 
     @cached_property

@@ -12,6 +12,7 @@ from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.hints import sizes
 from gradcheck_health.inputs.plan import Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.recipes import recipe_for
+from gradcheck_health.inputs.shapes_said import annotated, documented
 from gradcheck_health.inputs.signature import Argument
 from gradcheck_health.inputs.uses import inside
 
@@ -95,10 +96,20 @@ def guess(argument: Argument, facts: Facts, position: int) -> Node:
     by_type = _annotated(argument, facts)
     if by_type is not None:
         return by_type
+    found = _unwritten(argument, facts, position)
+    if not isinstance(found, Leaf):
+        return found
+    return annotated(argument, found) or documented(facts.owner, argument, found) or found
+
+
+def _unwritten(argument: Argument, facts: Facts, position: int) -> Node:
+    """What the source, the name and the layers say; nobody wrote the shape down."""
+    if facts.counts_steps(argument.name):
+        return Leaf(("B",), "int", "lengths", high="T", why="compared with positions")
     used = facts.use(argument.name)
     if used is None and not type(facts.owner).__module__.startswith("torch.nn.modules.container"):
         used = _standing_alone(facts, argument, position)
-    by_name = _by_name(argument.name, facts)
+    by_name = _field(argument, facts, position) or _by_name(argument.name, facts)
     if used is not None:
         if used.kind == "int" and not facts.sequence and _one_a_sample(argument, by_name, facts):
             return replace(used, dims=("B",))
@@ -119,6 +130,17 @@ def _one_a_sample(argument: Argument, by_name: Node | None, facts: Facts) -> boo
     return len(tables) > 1 and not re.search(
         r"token|text|word|seq|src|tgt|input|question|sentence|title|query|doc", argument.name
     )
+
+
+_TIME = re.compile(r"t|time|s|tau|_t|ts")
+
+
+def _field(argument: Argument, facts: Facts, position: int) -> Node | None:
+    """The right-hand side of a differential equation, `forward(t, y)`: a point in time, and a state."""
+    required = [other.name for other in facts.signature.arguments if other.required]
+    if len(required) != 2 or not _TIME.fullmatch(required[0].lower()):
+        return None
+    return Leaf((), fill="uniform", why="role: time") if argument.name == required[0] else main(argument, facts, position)
 
 
 def _by_name(name: str, facts: Facts) -> Node | None:
@@ -159,7 +181,8 @@ def _with_time(leaf: Leaf, argument: Argument, facts: Facts) -> Leaf:
     if names & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
         return replace(leaf, dims=("N", leaf.dims[1]))
     # lengths and padding masks are told of sequences only
-    ragged = any(re.search(r"len(gth)?s?$|seq_lens?|padding_mask", name) for name in names - {argument.name})
+    others = names - {argument.name}
+    ragged = any(re.search(r"len(gth)?s?$|seq_lens?|padding_mask", name) or facts.counts_steps(name) for name in others)
     if (facts.sequence or ragged) and not isinstance(facts.owner, nn.Linear):
         return replace(leaf, dims=("B", "T", leaf.dims[1]))
     return leaf

@@ -36,7 +36,7 @@ class Step:
 
 
 @lru_cache(maxsize=512)
-def _function(forward: Any) -> ast.FunctionDef | None:
+def function_of(forward: Any) -> ast.FunctionDef | None:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
     except (OSError, TypeError, SyntaxError, ValueError, RecursionError):
@@ -46,14 +46,14 @@ def _function(forward: Any) -> ast.FunctionDef | None:
 
 def first_use(module: nn.Module, argument: str, name: str = "", depth: int = 0) -> Leaf | None:
     """What the first layer that takes `argument` wants, undone through the transposes on the way."""
-    function = _function(getattr(type(module).forward, "__wrapped__", type(module).forward))
+    function = function_of(getattr(type(module).forward, "__wrapped__", type(module).forward))
     if function is None or depth > _DEPTH:
         return None
     names: dict[str, tuple[Step, ...]] = {argument: ()}
     loops: dict[str, nn.Module] = {}
     for node in _in_order(function):
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
-            if isinstance(listed := _resolve(node.iter, module, loops), nn.ModuleList | nn.Sequential) and len(listed):
+            if isinstance(listed := resolve(node.iter, module, loops), nn.ModuleList | nn.Sequential) and len(listed):
                 loops[node.target.id] = listed[0]
         elif isinstance(node, ast.Call):
             found = _consumed(node, module, names, loops, name, depth)
@@ -87,15 +87,15 @@ def _in_order(function: ast.FunctionDef) -> Iterator[ast.AST]:
         yield from visit(statement)
 
 
-def _resolve(node: ast.AST, module: nn.Module, loops: dict[str, nn.Module]) -> Any:
+def resolve(node: ast.AST, module: nn.Module, loops: dict[str, nn.Module]) -> Any:
     """`self.a.b[0]` or a loop variable as the module that it names."""
     if isinstance(node, ast.Name):
         return module if node.id == "self" else loops.get(node.id)
     if isinstance(node, ast.Attribute):
-        owner = _resolve(node.value, module, loops)
+        owner = resolve(node.value, module, loops)
         return owner._modules.get(node.attr) if isinstance(owner, nn.Module) else None
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-        owner = _resolve(node.value, module, loops)
+        owner = resolve(node.value, module, loops)
         try:
             key: Any = node.slice.value
             return owner[key] if isinstance(owner, nn.ModuleList | nn.Sequential | nn.ModuleDict) else None
@@ -138,7 +138,7 @@ def _consumed(
     call: ast.Call, module: nn.Module, names: dict[str, tuple[Step, ...]], loops: dict[str, nn.Module], name: str, depth: int
 ) -> Leaf | None:
     """What `call` wants, if it is a sub-module called with the argument."""
-    target = _resolve(call.func, module, loops)
+    target = resolve(call.func, module, loops)
     if not isinstance(target, nn.Module) or target is module:
         return None
     given: list[tuple[int | str | None, ast.expr]] = list(enumerate(call.args))
