@@ -60,6 +60,8 @@ class Config:
     """Arguments for a model's constructor."""
     preset: str | None = None
     """Another tool's published rules instead of this package's, for teams that move from it."""
+    baseline: str | None = None
+    """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
     timeout: float = 300.0
     """Seconds that the command line waits for one model."""
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -64,6 +64,7 @@ class Settings(BaseModel):
     preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = Field(
         None, description="'autotrainer', 'deepchecker' or 'sagemaker'"
     )
+    baseline: Word | None = Field(None, description="a folder, or a file that ends with .json, such as '.gradhealth'")
     timeout: float = Field(300.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0")
 
 

@@ -99,7 +99,7 @@ def _yaml(path: Path) -> Source:
     table = {} if document.value is None else document.value
     if not isinstance(table, dict):
         raise UsageError(f"{_shown(path)}: got a {type(table).__name__}; allowed: a table of settings, such as `seed: 0`")
-    return Source(_shown(path), table, document.lines)
+    return Source(_shown(path), _anchored(table, path), document.lines)
 
 
 def _toml(path: Path) -> Source | None:
@@ -109,7 +109,13 @@ def _toml(path: Path) -> Source | None:
         return None
     if not isinstance(table, dict):
         raise UsageError(f"{_shown(path)}: tool.gradhealth: got {table!r}; allowed: a table, [tool.gradhealth]")
-    return Source(_shown(path), table)
+    return Source(_shown(path), _anchored(table, path))
+
+
+def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The folder of baselines is meant from where the file stands, wherever the command is run."""
+    given = table.get("baseline")
+    return {**table, "baseline": _shown(path.parent / given)} if isinstance(given, str) and given else table
 
 
 def _parse_toml(path: Path) -> dict[str, Any]:

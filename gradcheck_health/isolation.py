@@ -37,6 +37,13 @@ def check(target: str, sources: Sequence[Source], timeout: float, output: Callab
     return _each("report", Report.from_dict, target, sources, timeout, output)
 
 
+def measure(
+    target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
+) -> Iterator[Report | Failure]:
+    """What a baseline is written from: reports with the spread over seeds, held against none; arguments as in `check`."""
+    return _each("measured", Report.from_dict, target, sources, timeout, output)
+
+
 def infer(
     target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
 ) -> Iterator[InferredInputs | Failure]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+FOLDER = ".gradhealth"
+"""Where the command line keeps baselines, one file a target."""
+
 
 @dataclass(frozen=True, slots=True)
 class Level:

@@ -7,6 +7,7 @@ or `failure`, at last `done`. Whatever the person's code prints, raises or calls
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import faulthandler
 import json
 import os
@@ -23,6 +24,7 @@ from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import GradhealthError, ModelError, told
 from gradcheck_health.loading import Loaded
+from gradcheck_health.profile import FOLDER
 
 Send = Callable[..., None]
 
@@ -56,9 +58,23 @@ def main() -> None:
 
 
 def _report(one: Loaded, config: Config) -> Any:
+    """Held against its baseline, where the settings name one."""
+    from gradcheck_health.baseline import files
     from gradcheck_health.check import check_gradients
 
-    return check_gradients(one.model, config=config, target=one.target).to_dict()
+    held = None if config.baseline is None else files.wanted(files.path_for(config.baseline, one.target), one.target)
+    return check_gradients(one.model, config=config, target=one.target, baseline=held).to_dict()
+
+
+def _measured(one: Loaded, config: Config) -> Any:
+    """What an older baseline accepts is accepted, so that it can be seen what of it is gone."""
+    from gradcheck_health.baseline import files
+    from gradcheck_health.check import check_gradients
+
+    path = files.path_for(config.baseline or FOLDER, one.target)
+    accepted = files.read(path).accepted if path.exists() else {}
+    config = dataclasses.replace(config, ignore={**accepted, **config.ignore})
+    return check_gradients(one.model, config=config, target=one.target, facts=["reseeded"]).to_dict()
 
 
 def _inferred(one: Loaded, config: Config) -> Any:
@@ -68,7 +84,7 @@ def _inferred(one: Loaded, config: Config) -> Any:
     return encode(infer_inputs(one.model, config=config, target=one.target))
 
 
-JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "inferred": _inferred}
+JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured": _measured, "inferred": _inferred}
 """What is done with each model, by the kind of the record that tells it."""
 
 

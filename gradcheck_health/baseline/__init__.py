@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -17,8 +18,6 @@ from gradcheck_health.profile import Profile
 from gradcheck_health.report import Finding, Report, Severity
 from gradcheck_health.trace import Trace
 
-FOLDER = ".gradhealth"
-"""Where the command line keeps baselines, one file a target."""
 NO_REASON = "was there when the baseline was written"
 RULE = "regressed-gradient"
 TWICE = " #"
@@ -57,10 +56,10 @@ def of(report: Report, reason: str = NO_REASON, before: Baseline | None = None) 
     """The baseline that makes a report pass: its errors and warnings are accepted.
 
     Args:
-        before: an older baseline, whose reasons are kept for what is still found.
+        before: an older baseline, whose reasons are kept for what is still found; the report has to come from a check in which
+            it accepted its findings.
     """
-    kept = {} if before is None else dict(before.accepted)
-    gone = set() if report.change is None else {entry.key for entry in report.change.gone}
+    kept = {} if before is None else pruned(before, report).accepted
     fresh = {entry.key: reason for entry in entries(report.active)}
     environment = {key: report.environment[key] for key in sorted(report.environment) if key != "python"}
     return Baseline(
@@ -71,8 +70,14 @@ def of(report: Report, reason: str = NO_REASON, before: Baseline | None = None) 
         objective=report.trace.objective,
         rules=tuple(rule for rule in report.rules if rule != RULE),
         profile=profile_of(report.trace),
-        accepted={**{key: text for key, text in kept.items() if key not in gone}, **fresh},
+        accepted={**kept, **fresh},
     )
+
+
+def pruned(before: Baseline, report: Report) -> Baseline:
+    """The baseline without the accepted findings that nothing in the report matches any more."""
+    gone = {entry.key for entry in report.change.gone} if report.change is not None else set(report.unmatched)
+    return dataclasses.replace(before, accepted={key: text for key, text in before.accepted.items() if key not in gone})
 
 
 def entries(findings: Iterable[Finding]) -> tuple[Entry, ...]:

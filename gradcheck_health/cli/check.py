@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gradcheck_health.profile import FOLDER
+
 FORMATS = sorted(path.stem for path in (Path(__file__).parents[1] / "formats").glob("*.py") if not path.name.startswith("_"))
 EPILOG = """\b
 Examples:
@@ -70,6 +72,23 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument, a Python literal or text. Repeatable."
 )
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]SPEC", help="An input, such as x=f32[B,3,32,32]. Repeatable.")
+@click.option(
+    "--baseline",
+    is_flag=False,
+    flag_value=FOLDER,
+    metavar="[FILE|FOLDER]",
+    help=f"Fail on what is worse than in the baseline (default folder: {FOLDER}); see gradhealth baseline.",
+)
+@click.option("--no-baseline", is_flag=True, help="Leave out the baseline that the settings name.")
+@click.option(
+    "--fail-if",
+    multiple=True,
+    metavar="EXPRESSION",
+    help="What counts as worse, such as flow:-1dec or dead_fraction:+5pp. Repeatable.",
+)
+@click.option(
+    "--changed-since", metavar="REV", help="Check only targets whose source, imports included, changed since that git revision."
+)
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
 @click.option("-q", "--quiet", is_flag=True, help="Show unhealthy models only.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the flow layer by layer, notes, accepted findings and skipped files.")
@@ -82,6 +101,7 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
     from gradcheck_health.commands import console
     from gradcheck_health.commands.settings import sources
 
+    targets, options["baseline"] = held_against(targets, options["baseline"], options.pop("no_baseline"))
     request = checking.Request(
         targets=targets,
         sources=sources(options),
@@ -89,7 +109,16 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
         blocks=console.has_blocks(sys.stdout),
         **{
             name: options[name]
-            for name in ("outputs", "output_format", "settings_file", "isolated", "exit_zero", "quiet", "verbose")
+            for name in (
+                "outputs",
+                "output_format",
+                "settings_file",
+                "isolated",
+                "exit_zero",
+                "quiet",
+                "verbose",
+                "changed_since",
+            )
         },
     )
     painted = console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
@@ -97,3 +126,16 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
     show = status.above(console.writer(sys.stdout, painted))
     tell = status.above(console.writer(sys.stderr, painted=False))
     return checking.run(request, show, tell, status)
+
+
+def held_against(targets: tuple[str, ...], baseline: str | None, none: bool) -> tuple[tuple[str, ...], str | None]:
+    """Targets and baseline as they were meant: `--baseline model.py` names a model, because no baseline is a Python file.
+
+    Returns:
+        The targets, and the baseline: None where the settings decide, "" for none at all.
+    """
+    if none:
+        return targets, ""
+    if baseline is not None and (baseline.endswith(".py") or ".py:" in baseline):
+        return (baseline, *targets), FOLDER
+    return targets, baseline

@@ -41,6 +41,8 @@ class Request:
     quiet: bool = False
     verbose: bool = False
     width: int = 80
+    changed_since: str | None = None
+    """A git revision: targets whose source is the same are left out."""
     blocks: bool = False
     """The terminal can show block characters."""
 
@@ -85,7 +87,7 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
     streaming = request.output_format in (None, "terminal")
     done = Run()
     try:
-        sources, config = _settings(request)
+        sources, config = settings(request)
         wanted = expand(request.targets)
     except UsageError as error:
         if not streaming:  # who reads a document gets one, whatever happens
@@ -125,7 +127,7 @@ def _tell_forge(request: Request, done: Run, code: int, show: Write, tell: Write
         github.summarize(done.reports, done.failures, code, tell)
 
 
-def _settings(request: Request) -> tuple[list[Source], Config]:
+def settings(request: Request) -> tuple[list[Source], Config]:
     """Every source, and the settings they make, checked as far as this process can: it imports no code of others."""
     sources = [*in_files(request.settings_file, request.isolated), *request.sources]
     foreign = rules.installed() or any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in sources)
@@ -142,10 +144,10 @@ def _take(done: Run, result: Report | Failure, from_folder: bool, request: Reque
     else:
         done.failures.append(result)
         kinds = {2: "usage error", 3: "failed", 4: "stopped"}
-        tell(f"{kinds.get(result.exit_code, 'failed')}: {safe_lines(_message(result))}\n")
+        tell(f"{kinds.get(result.exit_code, 'failed')}: {safe_lines(message(result))}\n")
 
 
-def _message(failure: Failure) -> str:
+def message(failure: Failure) -> str:
     named = failure.message.startswith(Target.parse(failure.target).where)
     return failure.message if named else f"{failure.target}: {failure.message}"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import UsageError
+from gradcheck_health.gate import parse_all
 
 PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "fail_on", "preset")
 NO_REASON = "ignored on the command line"
@@ -34,6 +35,13 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
         found.append(Source(f"{prefix}select", {"select": [name for name in names if name]}))
     if ignore := options.get("ignore"):
         found.append(Source(f"{prefix}ignore", {"ignore": dict(map(_ignored, ignore))}))
+    if options.get("baseline") is not None:
+        # --no-baseline is the empty name
+        origin = f"{prefix}baseline" if options["baseline"] else f"{prefix}no-baseline"
+        found.append(Source(origin, {"baseline": options["baseline"] or None}))
+    if fail_if := options.get("fail_if"):
+        parse_all(fail_if)
+        found.append(Source(f"{prefix}fail-if", {"rules": {"regressed-gradient": {"fail_if": list(fail_if)}}}))
     if args := options.get("args"):
         pairs = [_pair(f"{prefix}arg", text) for text in args]
         found.append(Source(f"{prefix}arg", {"args": {name: literal(value) for name, value in pairs}}))

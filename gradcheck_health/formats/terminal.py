@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from gradcheck_health.formats import _bars
+from gradcheck_health.formats import _bars, _change
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.report import Finding, Place, Report, Severity
 
@@ -144,6 +144,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
             "not seen", f"{_many(len(trace.gaps), 'region')}: {seen}" + (f"; and {more} more" if more > 0 else ""), width
         )
     yield from _accepted(report, width, verbose)
+    if report.change is not None:
+        yield from _change.lines(report.change, width, verbose=verbose, target=report.target)
     notes = sum(finding.severity is Severity.NOTE for finding in report.active if finding not in shown)
     if notes:
         yield from _line("notes", f"{notes}, not shown (-v, or report.findings, shows them)", width)
@@ -153,7 +155,9 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield f"{'repeat:':9}{repeat or _repeat(report)}"
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
-        if found:
+        if found and report.change is not None:
+            yield f"{'accept:':9}gradhealth baseline update {shlex.quote(escape(report.target or 'model.py:Net'))}"
+        elif found:
             yield f"{'accept:':9}ignore={{{_accept_key(found[-1])!a}: 'the reason'}}"
 
 

@@ -121,7 +121,8 @@ def _times(decades: float | None) -> str:
 
 def _because(aligned: Alignment, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What is different about the layers where it starts."""
-    found = [entry for entry in aligned.structure if entry.how == "replaced" and entry.name in names]
+    replaced = {entry.name: entry for entry in aligned.structure if entry.how == "replaced"}
+    found = [replaced[name] for name in names if name in replaced]
     if found:
         first = found[0]
         rest = f", and so are {len(found) - 1} more such places" if len(found) > 1 else ""

@@ -1,0 +1,97 @@
+"""`gradhealth baseline`: its commands, which take the settings that `gradhealth check` takes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from gradcheck_health.cli.check import check as check_command
+from gradcheck_health.cli.check import held_against
+from gradcheck_health.profile import FOLDER
+
+EPILOG = """\b
+Examples:
+  gradhealth baseline write model.py          one file for each model, to review and commit
+  gradhealth baseline check model.py          the gate: gradhealth check --baseline
+  gradhealth baseline update model.py --reason "wider head, see the pull request"
+  gradhealth baseline prune model.py          drop accepted findings that are gone
+  gradhealth baseline show                    what is accepted, and how the gradient flows
+
+A baseline holds accepted findings with their reasons, and the flow in decades with its spread over seeds. Nothing is written
+where the variable CI is set.
+"""
+_NOT_FOR_WRITING = ("outputs", "output_format", "exit_zero", "fail_on", "fail_if", "no_baseline", "changed_since", "quiet")
+REASON = click.Option(["--reason"], metavar="TEXT", help="Why findings that are new to the baseline are accepted.")
+FORCE = click.Option(["--force"], is_flag=True, help="Replace a baseline and its reasons.")
+
+
+@click.group(epilog=EPILOG)
+def baseline() -> None:
+    """Keep what a model is held against: accepted findings and the flow of its gradient."""
+
+
+def _settings() -> list[click.Parameter]:
+    return [parameter for parameter in check_command.params if parameter.name not in _NOT_FOR_WRITING]
+
+
+def _writer(action: str, text: str, *more: click.Parameter) -> None:
+    """A command that changes baselines."""
+
+    def call(**options: Any) -> int:
+        from gradcheck_health.baseline import NO_REASON
+        from gradcheck_health.commands import baseline as writing
+        from gradcheck_health.commands import check as checking
+        from gradcheck_health.commands import console
+        from gradcheck_health.commands.settings import sources
+
+        targets, options["baseline"] = held_against(options["targets"], options["baseline"], none=False)
+        request = checking.Request(
+            targets=targets,
+            sources=sources(options),
+            settings_file=options["settings_file"],
+            isolated=options["isolated"],
+            width=console.width(),
+        )
+        reason = (options.get("reason") or "").strip() or NO_REASON
+        order = writing.Order(action, request, reason, bool(options.get("force")))
+        status = console.Status(sys.stderr)
+        show = status.above(console.writer(sys.stdout, console.wants_color(sys.stdout, options["color"])))
+        tell = status.above(console.writer(sys.stderr, painted=False))
+        return writing.run(order, show, tell, status)
+
+    example = f"\b\nExample:\n  gradhealth baseline {action} model.py:Net"
+    baseline.add_command(click.Command(action, params=[*_settings(), *more], callback=call, help=text, epilog=example))
+
+
+_writer("write", "Measure models and write a baseline for each that has none.", REASON, FORCE)
+_writer("update", "Measure models anew: what is new is accepted, what is gone is dropped, reasons are kept.", REASON)
+_writer("prune", "Drop accepted findings that are gone; the flow stays as it was written.")
+
+
+def _gate(**options: Any) -> Any:
+    options["baseline"] = options["baseline"] if options["baseline"] is not None else FOLDER
+    return click.get_current_context().invoke(check_command, **options)
+
+
+baseline.add_command(
+    click.Command(
+        "check",
+        params=[parameter for parameter in check_command.params if parameter.name != "no_baseline"],
+        callback=lambda **options: _gate(no_baseline=False, **options),
+        help="Fail on what is worse than in the baseline: gradhealth check --baseline.",
+        epilog="\b\nExample:\n  gradhealth baseline check model.py:Net --fail-if flow:-1dec",
+    )
+)
+
+
+@baseline.command(epilog="\b\nExample:\n  gradhealth baseline show model.py:Net")
+@click.argument("names", nargs=-1, metavar="[FILE|FOLDER|TARGET]...")
+@click.option("--baseline", "place", default=FOLDER, metavar="FOLDER", help=f"Where baselines stand (default: {FOLDER}).")
+def show(names: tuple[str, ...], place: str) -> int:
+    """Print baselines for people."""
+    from gradcheck_health.commands import baseline as showing
+    from gradcheck_health.commands import console
+
+    return showing.show(names, place, console.writer(sys.stdout, painted=False), console.width())

@@ -1,0 +1,125 @@
+"""What changed against a baseline, as lines for a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gradcheck_health.change import Change, Entry, Restructured, Shift, Verdict
+from gradcheck_health.formats._text import escape, shorten, wrap
+
+if TYPE_CHECKING:
+    from gradcheck_health.baseline import Baseline
+
+_SHOWN = 4
+
+
+def lines(change: Change, width: int, *, verbose: bool = False, target: str | None = None) -> Iterator[str]:
+    """A few lines: how much was compared, what moved, what is another structure, what is gone.
+
+    Args:
+        verbose: every shift and every structural change.
+        target: what a person typed to name the model, for the command that prunes.
+    """
+    where = shorten(escape(change.against), 60) or "the other run"
+    seen = [shift for shift in change.shifts if shift.metric != "gain"] or change.shifts
+    moved = "; ".join(text for verdict in Verdict if (text := _counted(seen, verdict)))
+    yield from wrap(f"{where}: {_many(change.compared, 'layer')} compared, {moved or 'none moved'}", width, "baseline: ", 10)
+    yield from _shifts(change.shifts, width, None if verbose else _SHOWN)
+    for text in _structure(change.structure, None if verbose else _SHOWN):
+        yield from wrap(text, width, " " * 10)
+    for entry in change.gone:
+        yield from wrap(f"gone: {_entry(entry)}", width, " " * 10)
+    if change.gone and target is not None:
+        yield f"{'prune:':10}gradhealth baseline prune {shlex.quote(escape(target))}"
+    for note in change.notes:
+        yield from wrap(f"note: {escape(note)}", width, " " * 10)
+
+
+def baseline_lines(baseline: Baseline, width: int) -> Iterator[str]:
+    """A baseline for people: what it is of, what it accepts, how the gradient flows."""
+    profile = baseline.profile
+    yield f"{escape(baseline.path)}: {escape(baseline.target) or escape(baseline.model)}"
+    about = ", ".join(f"{escape(key)} {escape(value)}" for key, value in sorted(baseline.environment.items()))
+    over = "batches" if profile.fixed else "seeds"
+    yield from wrap(f"{escape(baseline.model)} on {escape(baseline.inputs)}; {about}", width, "    of         ")
+    yield from wrap(f"{len(profile.seeds)} {over}; fingerprint {baseline.fingerprint}", width, "    over       ")
+    for key, reason in sorted(baseline.accepted.items()):
+        yield from wrap(f"{escape(key)}: {escape(reason)}", width, "    accepted   ")
+    for name, share in sorted(profile.shares.items()):
+        yield f"    {'share':9}  {escape(name)} {share.value:.1%} +- {100 * share.spread:.2g} points"
+    longest = min(max((len(escape(level.name)) for level in profile.levels), default=0), 40)
+    for level in profile.levels:
+        value = "no gradient" if level.decades is None else f"{level.decades:+.2f} +- {level.spread or 0:.2f} decades"
+        yield f"    {'flow':9}  {shorten(escape(level.name), 40).ljust(longest)}  {value}"
+
+
+def _counted(shifts: Sequence[Shift], verdict: Verdict) -> str:
+    layers = sum(shift.metric in ("flow", "gain") and shift.verdict is verdict for shift in shifts)
+    others = [shift.metric for shift in shifts if shift.metric not in ("flow", "gain") and shift.verdict is verdict]
+    return ", ".join([*([f"{layers} {verdict}"] if layers else []), *(f"{metric} {verdict}" for metric in others)])
+
+
+def _shifts(shifts: Sequence[Shift], width: int, limit: int | None) -> Iterator[str]:
+    """The largest first; gains say where a change of flow starts, and are told where nothing else moved."""
+    flows = [shift for shift in shifts if shift.metric != "gain"] or list(shifts)
+    shown = sorted(flows, key=lambda shift: -_size(shift))
+    for shift in shown[:limit]:
+        yield from wrap(_shift(shift), width, " " * 10, 12)
+    if limit is not None and len(shown) > limit:
+        yield f"{'':10}and {len(shown) - limit} more (-v)"
+
+
+def _size(shift: Shift) -> float:
+    return float("inf") if shift.amount is None else abs(shift.amount) / shift.allowed
+
+
+def _shift(shift: Shift) -> str:
+    unit = shift.metric in ("flow", "gain")
+
+    def told(value: float | None) -> str:
+        return "no gradient" if value is None else f"{value:+.2f}" if unit else f"{value:.1%}"
+
+    name = f" at {shorten(escape(shift.name), 40)}" if shift.name else ""
+    allowed = f"{shift.allowed:.2g} decades" if unit else f"{100 * shift.allowed:.2g} points"
+    sign = "fails" if shift.fails else shift.verdict
+    return f"{sign}: {escape(shift.metric)}{name}: {told(shift.before)} -> {told(shift.now)} ({allowed} allowed)"
+
+
+def _structure(structure: Sequence[Restructured], limit: int | None) -> Iterator[str]:
+    """`3 parameters added, 1 renamed (same shape)`, then the first few of what says most."""
+    counts: dict[tuple[str, str], int] = {}
+    for entry in structure:
+        counts[entry.what, entry.how] = counts.get((entry.what, entry.how), 0) + 1
+    if counts:
+        yield "structure: " + ", ".join(
+            f"{_many(n, what)} {how}{' (same shape)' if how == 'renamed' else ''}" for (what, how), n in counts.items()
+        )
+    telling = [entry for entry in structure if limit is None or entry.how in ("replaced", "reshaped", "renamed", "frozen")]
+    shown = _covered(telling)
+    for entry in shown[:limit]:
+        yield f"  {entry.how}: {_restructured(entry)}"
+    if limit is not None and len(shown) > limit:
+        yield f"  and {len(shown) - limit} more (-v)"
+
+
+def _covered(structure: Iterable[Restructured]) -> list[Restructured]:
+    """Without the parameters of layers that were renamed."""
+    layers = {entry.name for entry in structure if entry.what == "layer" and entry.how == "renamed"}
+    return [e for e in structure if not (e.how == "renamed" and e.what == "parameter" and e.name.rpartition(".")[0] in layers)]
+
+
+def _restructured(entry: Restructured) -> str:
+    name, before, now = (shorten(escape(text), 40) for text in (entry.name, entry.before, entry.now))
+    if entry.how == "renamed":
+        return f"{before} -> {name}"
+    return f"{name}: {' -> '.join(text for text in (before, now) if text)}"
+
+
+def _entry(entry: Entry) -> str:
+    return f"{escape(entry.key)}: {escape(entry.text)}" if entry.text else escape(entry.key)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
