@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from gradcheck_health.baseline import Baseline, files
 from gradcheck_health.commands import check as checking
 from gradcheck_health.commands.targets import expand
 from gradcheck_health.errors import GradhealthError, UsageError
-from gradcheck_health.formats import Failure, _change
-from gradcheck_health.formats._text import safe_lines
+from gradcheck_health.formats import Failure
+from gradcheck_health.formats._text import escape, safe_lines, shorten, wrap
 from gradcheck_health.profile import FOLDER
 from gradcheck_health.report import Report
 
@@ -119,7 +119,7 @@ def show(names: Sequence[str], place: str, write: Callable[[str], None], width: 
     """Print baselines: named by file, by target, or all of a folder."""
     for name in names or [place]:
         for path in _found(name, place):
-            write("\n".join(_change.baseline_lines(files.read(path), width)) + "\n")
+            write("\n".join(_lines(files.read(path), width)) + "\n")
     return 0
 
 
@@ -135,3 +135,21 @@ def _found(name: str, place: str) -> list[Path]:
     if not name or name == place:
         raise UsageError(f"no folder {place}: write a baseline with `gradhealth baseline write model.py:Net`")
     return [files.path_for(place, name)]
+
+
+def _lines(baseline: Baseline, width: int) -> Iterator[str]:
+    """A baseline for people: what it is of, what it accepts, how the gradient flows."""
+    profile = baseline.profile
+    yield f"{escape(baseline.path)}: {escape(baseline.target) or escape(baseline.model)}"
+    about = ", ".join(f"{escape(key)} {escape(value)}" for key, value in sorted(baseline.environment.items()))
+    over = "batches" if profile.fixed else "seeds"
+    yield from wrap(f"{escape(baseline.model)} on {escape(baseline.inputs)}; {about}", width, "    of         ")
+    yield from wrap(f"{len(profile.seeds)} {over}; fingerprint {baseline.fingerprint}", width, "    over       ")
+    for key, reason in sorted(baseline.accepted.items()):
+        yield from wrap(f"{escape(key)}: {escape(reason)}", width, "    accepted   ")
+    for name, share in sorted(profile.shares.items()):
+        yield f"    {'share':9}  {escape(name)} {share.value:.1%} +- {100 * share.spread:.2g} points"
+    longest = min(max((len(escape(level.name)) for level in profile.levels), default=0), 40)
+    for level in profile.levels:
+        value = "no gradient" if level.decades is None else f"{level.decades:+.2f} +- {level.spread or 0:.2f} decades"
+        yield f"    {'flow':9}  {shorten(escape(level.name), 40).ljust(longest)}  {value}"

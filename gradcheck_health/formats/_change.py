@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from gradcheck_health.change import Change, Entry, Restructured, Shift, Verdict
 from gradcheck_health.formats._text import escape, shorten, wrap
-
-if TYPE_CHECKING:
-    from gradcheck_health.baseline import Baseline
 
 _SHOWN = 4
 
@@ -35,24 +31,6 @@ def lines(change: Change, width: int, *, verbose: bool = False, target: str | No
         yield f"{'prune:':10}gradhealth baseline prune {shlex.quote(escape(target))}"
     for note in change.notes:
         yield from wrap(f"note: {escape(note)}", width, " " * 10)
-
-
-def baseline_lines(baseline: Baseline, width: int) -> Iterator[str]:
-    """A baseline for people: what it is of, what it accepts, how the gradient flows."""
-    profile = baseline.profile
-    yield f"{escape(baseline.path)}: {escape(baseline.target) or escape(baseline.model)}"
-    about = ", ".join(f"{escape(key)} {escape(value)}" for key, value in sorted(baseline.environment.items()))
-    over = "batches" if profile.fixed else "seeds"
-    yield from wrap(f"{escape(baseline.model)} on {escape(baseline.inputs)}; {about}", width, "    of         ")
-    yield from wrap(f"{len(profile.seeds)} {over}; fingerprint {baseline.fingerprint}", width, "    over       ")
-    for key, reason in sorted(baseline.accepted.items()):
-        yield from wrap(f"{escape(key)}: {escape(reason)}", width, "    accepted   ")
-    for name, share in sorted(profile.shares.items()):
-        yield f"    {'share':9}  {escape(name)} {share.value:.1%} +- {100 * share.spread:.2g} points"
-    longest = min(max((len(escape(level.name)) for level in profile.levels), default=0), 40)
-    for level in profile.levels:
-        value = "no gradient" if level.decades is None else f"{level.decades:+.2f} +- {level.spread or 0:.2f} decades"
-        yield f"    {'flow':9}  {shorten(escape(level.name), 40).ljust(longest)}  {value}"
 
 
 def _counted(shifts: Sequence[Shift], verdict: Verdict) -> str:
