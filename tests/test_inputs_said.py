@@ -1,4 +1,4 @@
-"""What a person wrote down is read: lengths that are compared with positions, docstrings, annotations, differential equations."""
+"""What a person wrote down is read: lengths compared with positions, docstrings, annotations, differential equations."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_lengths_are_known_by_what_they_are_compared_with(model: type[nn.Module]
     inputs = synthesize(model(), batch_size=6)
     x, n = inputs.args
     assert not n.is_floating_point() and n.shape == (6,)
-    assert 1 <= n.min() and n.max() == x.shape[1]
+    assert n.min() >= 1 and n.max() == x.shape[1]
     out = model()(*inputs.args)
     assert torch.isfinite(out).all(), "no row is masked as a whole"
 
@@ -141,8 +141,8 @@ class Annotated(nn.Module):
 
     def forward(
         self,
-        x: "Float[Tensor, 'batch time feat']",  # noqa: F821, UP037
-        m: "Bool[Tensor, 'batch time']",  # noqa: F821, UP037
+        x: "Float[Tensor, 'batch time feat']",  # noqa: F722, F821, UP037
+        m: "Bool[Tensor, 'batch time']",  # noqa: F722, F821, UP037
         c: "Int[Tensor, 'batch']",  # noqa: F821, UP037
     ) -> torch.Tensor:
         return (self.fc(x) * m[..., None]).sum(-2) * c[:, None]

@@ -27,7 +27,7 @@ _ANNOTATION = re.compile(r"(?P<kind>[a-z]+)\d*\[(?:[^'\"\[\]]*,)?\s*['\"]?(?P<di
 
 def annotated(argument: Argument, guess: Leaf) -> Leaf | None:
     """The guess in the shape of a jaxtyping annotation, `Float[Tensor, "batch time feat"]`; None without one."""
-    match = _ANNOTATION.fullmatch(argument.annotation.replace("| none", "").strip())
+    match = _ANNOTATION.fullmatch(argument.annotation.replace("| none", "").strip(" '\""))
     if match is None or match["kind"] not in _KINDS or re.search(r"tensor|array", match["dims"]):
         return None
     found = _shaped(match["dims"].split(), guess, "its annotation")
