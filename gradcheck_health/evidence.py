@@ -6,6 +6,33 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Twins:
+    """Units of one weight that cannot be told apart."""
+
+    parameter: str
+    units: int
+    alike: int
+    """Units that hold the same values as another one and got the same gradient, which is not zero."""
+    silent: bool = False
+    """The whole gradient is zero: nothing can be said yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleSoftmax:
+    """Probabilities that are fed to a function that wants logits, in the head or in the loss."""
+
+    first: str
+    """softmax, sigmoid or log_softmax."""
+    second: str
+    """log_softmax (cross_entropy), softmax, sigmoid, binary_cross_entropy_with_logits ..."""
+    layer: str
+    """Path of the module that applied the first, and of the one that applied the second."""
+    outer: str
+    source: str | None = None
+    outer_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Where the graph loses parameters that the values still depend on (the `detailed` fact)."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.declared import UNDECLARED, Declared
-from gradcheck_health.evidence import Cut, Distribution, ForeignLeaf, Nonfinite
+from gradcheck_health.evidence import Cut, Distribution, DoubleSoftmax, ForeignLeaf, Nonfinite, Twins
 from gradcheck_health.profile import Profile
 
 SCHEMA = 1
@@ -171,6 +171,8 @@ class OutputTrace:
     why: str = ""
     """Why it was not probed: integer, no gradient, the model's own loss was taken instead."""
     stats: TensorStats | None = None
+    spread: float | None = None
+    """Variance over the samples as a share of the mean square; None without a batch axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,8 @@ class InputsTrace:
     origin: str
     made_up: bool
     batch: int | None
+    spread: float | None = None
+    """The largest spread of an argument, as for an output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +223,8 @@ class Trace:
     """How gradients, weights and outputs are spread, where a preset asks for it (the `distributions` fact)."""
     losses: tuple[float, ...] = ()
     """The objective before each of some steps of training on one batch (the `distributions` fact)."""
+    twins: tuple[Twins, ...] = ()
+    double_softmaxes: tuple[DoubleSoftmax, ...] = ()
     leaves: int = 0
     """Tensors at the bottom of the graph that require a gradient and are no parameters: inputs, most of the time."""
     foreign: tuple[ForeignLeaf, ...] = ()
@@ -241,7 +247,8 @@ class Trace:
     def only(self, **evidence: Any) -> Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
-        rows = dict.fromkeys(("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "foreign"), ())
+        seen = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "twins", "double_softmaxes", "foreign")
+        rows = dict.fromkeys(seen, ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

@@ -163,3 +163,34 @@ def test_a_gradient_reaches_what_no_optimizer_is_given(entry: Sick) -> None:
     loss(output, 0).backward()
     known = {id(parameter) for parameter in model.parameters()}
     assert any(id(leaf) not in known and leaf.grad is not None for leaf in leaves.seen)
+
+
+@pytest.mark.parametrize("entry", of_rule("identical-units"))
+def test_equal_units_stay_equal(entry: Sick) -> None:
+    model, *_ = trained(entry)
+    learnt = {name: p for name, p in model.named_parameters() if entry.placed((name,))}
+    assert learnt
+    for weight in learnt.values():
+        rows = [weight.detach(), weight.detach().movedim(-1, 0)]
+        assert any(torch.allclose(r, r[:1].expand_as(r), rtol=1e-3, atol=1e-5) or in_classes(r) for r in rows)
+
+
+def in_classes(rows: Tensor) -> bool:
+    """Every row has a twin: the gates of a recurrent layer are equal only among themselves."""
+    distance = torch.cdist(rows.flatten(1), rows.flatten(1)) + 1e9 * torch.eye(len(rows))
+    return bool((distance.amin(1) < 1e-4 * rows.norm()).all())
+
+
+@pytest.mark.parametrize("entry", of_rule("double-softmax"))
+def test_loss_cannot_come_near_zero(entry: Sick) -> None:
+    """One batch learnt by heart: without the second softmax the loss would fall as far as one likes."""
+    model, inputs = entry.build()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    value = math.inf
+    for _ in range(200):
+        optimizer.zero_grad()
+        output = call(model, inputs)
+        value = next(tensors(output))
+        value.backward()
+        optimizer.step()
+    assert float(value) > 0.3

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gradcheck_health.evidence import Nonfinite
+from gradcheck_health.batch import Inputs
+from gradcheck_health.evidence import DoubleSoftmax, Nonfinite
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.decades import spreads
 from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
@@ -20,8 +21,11 @@ from gradcheck_health.probe.names import layer_names, named_parameters, register
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
+from gradcheck_health.probe.spread import input_spread, spread
+from gradcheck_health.probe.squashes import double_softmaxes
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.probe.twins import twins
 from gradcheck_health.trace import CutPoint, InputsTrace, OutputTrace, TensorStats, Trace
 
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
@@ -48,7 +52,7 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         output = call(subject.model, subject.inputs, subject.seed)
         goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     found = list(leaves(output))
-    known = [(leaf, gather.add(leaf.tensor)) for leaf in found]
+    known = [(leaf, gather.add(leaf.tensor), spread(leaf.tensor, subject.inputs.batch)) for leaf in found]
     cuts = () if provenance is None else provenance.cuts(output)
     del output
     flow = _Flow(goal, watch, gather)
@@ -72,8 +76,8 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         ),
         activations=activation_traces(watch),
         flow=flow.points(stats),
-        outputs=tuple(_output(leaf, goal, _at(stats, index)) for leaf, index in known),
-        inputs=InputsTrace(subject.inputs.describe(), subject.inputs.origin, subject.inputs.made_up, subject.inputs.batch),
+        outputs=tuple(_output(leaf, goal, _at(stats, index), share) for leaf, index, share in known),
+        inputs=_inputs(subject.inputs),
         objective=goal.kind,
         seed=subject.seed,
         flow_by=flow.by,
@@ -85,6 +89,8 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         gaps=(*watch.gaps, *flow.gaps),
         cuts=cuts,
         nonfinite=() if provenance is None else tuple(provenance.nonfinite),
+        twins=twins(named),
+        double_softmaxes=flow.double_softmaxes,
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         backward_error=error,
     )
@@ -96,6 +102,7 @@ class _Flow:
     def __init__(self, goal: Objective, watch: Instrument, gather: Gather) -> None:
         self.by = "cut points"
         self.gaps: list[str] = []
+        self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
         self._watch, self._gather = watch, gather
         self._points: list[tuple[CutPoint, list[int], int | None]] = []
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
@@ -108,6 +115,8 @@ class _Flow:
                 )
             return
         self._audit(graph)
+        sources = {} if watch.provenance is None else watch.provenance.sources
+        self.double_softmaxes = double_softmaxes(graph, watch.operations, sources)
         if watch.provenance is not None:
             self._watch_backward(graph, watch.provenance)
         layer = ""
@@ -191,12 +200,16 @@ def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:
     return None if index is None else stats[index]
 
 
-def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None) -> OutputTrace:
+def _inputs(fed: Inputs) -> InputsTrace:
+    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_spread(fed))
+
+
+def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None, share: float | None) -> OutputTrace:
     probed = any(root is leaf.tensor for root in goal.roots) or goal.kind == "the given loss"
     taken = "auxiliary" if AUXILIARY.search(leaf.path) else "the model's own loss was taken instead"
     why = "" if probed else taken if leaf.differentiable else "carries no gradient"
     dtype = str(leaf.tensor.dtype).removeprefix("torch.")
-    return OutputTrace(leaf.path, tuple(leaf.tensor.shape), dtype, probed, why, stats)
+    return OutputTrace(leaf.path, tuple(leaf.tensor.shape), dtype, probed, why, stats, share)
 
 
 def _flow_note(watch: Instrument) -> str:

@@ -1,0 +1,99 @@
+"""Units that hold the same weights and get the same gradient: no optimizer can ever tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from gradcheck_health.evidence import Twins
+from gradcheck_health.probe.names import NamedParameter
+
+_ROW_LAYERS = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear", "MultiheadAttention")
+_CORNER = 3
+"""Entries along each axis that the first glance takes: of random weights no two units agree in them."""
+_CLASSES = 32
+_TOLERANCE = 1e-3
+"""Relative difference up to which two gradients are the same: kernels add up the rows of a matrix in different orders."""
+
+
+def twins(named: Sequence[NamedParameter]) -> tuple[Twins, ...]:
+    """The weights at least two of whose units are alike. A unit is a row of a Linear, a channel of a convolution."""
+    suspects = [
+        (entry, entry.tensor.grad, axis)
+        for entry in named
+        if entry.role == "weight" and not is_lazy(entry.tensor) and entry.tensor.grad is not None and _dense(entry.tensor)
+        for axis in _unit_axes(entry)
+    ]
+    with torch.no_grad():
+        repeated = [_repeats(entry.tensor.detach(), axis) for entry, _, axis in suspects]
+        counts = [count for part in _by_device(repeated) for count in torch.stack(part).tolist()]
+        found = [
+            _compare(entry, gradient, axis)
+            for (entry, gradient, axis), count in zip(suspects, counts, strict=True)
+            if 2 * count >= entry.tensor.shape[axis] and gradient is not None and _dense(gradient)
+        ]
+    return tuple(one for one in found if one.alike or one.silent)
+
+
+def _dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta and tensor.numel() > 0
+
+
+def _unit_axes(entry: NamedParameter) -> Iterator[int]:
+    """The axes along which the units of a weight lie; of a parameter whose use is not known the first and the last."""
+    shape = entry.tensor.shape
+    if "Transpose" in entry.kind:
+        axes: tuple[int, ...] = (1,)
+    elif any(name in entry.kind for name in _ROW_LAYERS):
+        axes = (0,)
+    else:
+        real = [axis for axis, size in enumerate(shape) if size > 1]
+        axes = (real[0], real[-1]) if len(real) > 1 else ()
+    yield from (axis for axis in axes if shape[axis] > 1)
+
+
+def _repeats(weight: torch.Tensor, axis: int) -> torch.Tensor:
+    """How many units agree with another one in a few entries; int64[]."""
+    corner = weight.movedim(axis, 0)
+    for later in range(1, corner.dim()):
+        corner = corner.narrow(later, 0, min(_CORNER, corner.shape[later]))
+    rows = corner.reshape(corner.shape[0], -1).double()
+    mixed = rows @ torch.linspace(1.0, 2.0, rows.shape[1], dtype=torch.float64, device=rows.device).sqrt()
+    same = (ordered := mixed.sort().values)[1:] == ordered[:-1]
+    never = same.new_zeros(1)
+    return (torch.cat((same, never)) | torch.cat((never, same))).sum()
+
+
+def _by_device(counts: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Neighbours on the same device together, so that each device is waited for once."""
+    part: list[torch.Tensor] = []
+    for count in counts:
+        if part and part[-1].device != count.device:
+            yield part
+            part = []
+        part.append(count)
+    if part:
+        yield part
+
+
+def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
+    rows, slopes = (t.detach().movedim(axis, 0).flatten(1).double() for t in (entry.tensor, gradient))
+    _, groups = torch.unique(rows, dim=0, return_inverse=True)
+    alike = sum(_classes(slopes[groups == group]) for group in range(min(int(groups.max()) + 1, _CLASSES)))
+    return Twins(entry.name, rows.shape[0], alike, silent=not bool(slopes.any()))
+
+
+def _classes(slopes: torch.Tensor) -> int:
+    """How many of these gradients are the same as another one, and not zero."""
+    alike = 0
+    for _ in range(_CLASSES):
+        if len(slopes) < 2:
+            break
+        near = torch.linalg.vector_norm(slopes - slopes[0], dim=1) <= _TOLERANCE * torch.linalg.vector_norm(slopes[0])
+        near[0] = True
+        if bool(slopes[0].any()) and int(near.sum()) > 1:
+            alike += int(near.sum())
+        slopes = slopes[~near]
+    return alike

@@ -1,0 +1,107 @@
+"""Units that are equal and stay equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.evidence import Twins
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SHARE = 0.5
+
+
+def identical_units(trace: Trace) -> Iterator[Finding | Need]:
+    """Units of a layer start equal and get equal gradients, so that no step can ever tell them apart.
+
+    What it does: finds weights at least half of whose units (rows of a Linear, channels of a convolution) hold exactly
+    the values of another unit and get the same gradient.
+
+    Why it is bad: the layer computes one feature many times over, for ever. The loss falls as far as a layer of one
+    unit can bring it.
+
+    How it is measured: equal rows whose gradients agree to 1e-3, on the first batch and on another one. Where the
+    gradient is still zero, behind a zero initialisation, the first of three optimizer steps that brings one decides.
+
+    When it is legitimate: equal rows that get different gradients are not reported: zero heads, LoRA, tied copies that
+    are routed apart, gains of normalisations, embeddings of unseen tokens.
+
+    How to fix: a random initialisation (Kaiming, Xavier, orthogonal) instead of zeros_, ones_ or constant_, at least in
+    all layers but one.
+
+    How to silence: ignore={"identical-units:mask_head.*": "the reason"}.
+    """
+    if not trace.twins:
+        return
+    if "after_steps" not in trace.facts:
+        yield Need("after_steps")
+        return
+    found = [entry for name in dict.fromkeys(one.parameter for one in trace.twins) if (entry := _alike(trace, name))]
+    if not found:
+        return
+    if "detailed" not in trace.facts:
+        yield Need("detailed")
+        return
+    yield _finding(trace, found)
+
+
+def _alike(trace: Trace, name: str) -> Twins | None:
+    """The evidence if the units are alike on two batches, and when their gradient first wakes up."""
+    found = None
+    first, *later = (trace, *trace.facts["after_steps"])
+    for step, one in enumerate((first, *later)):
+        entry = next((twin for twin in one.twins if twin.parameter == name and twin.alike >= _SHARE * twin.units), None)
+        silent = any(twin.parameter == name and twin.silent for twin in one.twins)
+        if silent:
+            continue
+        if entry is None:
+            return None
+        found = entry
+        if step:
+            break
+    return found
+
+
+def _finding(trace: Trace, found: list[Twins]) -> Finding:
+    seen = trace.closest
+    worst = max(found, key=lambda twin: twin.alike / twin.units)
+    places = []
+    for twin in found:
+        parameter = trace.parameters[twin.parameter]
+        note = f"{twin.alike} of {twin.units} alike"
+        places.append(Place(twin.parameter, parameter.kind, seen.parameters[twin.parameter].source, note))
+    value = trace.parameters[worst.parameter].value
+    flat = value.max > 0 and abs(value.max - value.rms) <= 1e-6 * value.max
+    constant = f"all their entries are {'' if value.max else 'zero'}{f'{value.max:.3g} in size' if flat else ''}"
+    because = constant if flat or not value.max else "their rows are copies of each other"
+    return Finding(
+        rule="identical-units",
+        severity=Severity.ERROR,
+        message=f"{worst.alike} of {worst.units} units of {worst.parameter} are equal and get equal gradients (0 allowed)",
+        places=tuple(places),
+        details=(
+            ("because", f"{because}, and so are the weights that read them: every step moves them alike"),
+            ("help", "initialise at random (kaiming_normal_, xavier_uniform_, orthogonal_), not with a constant"),
+        ),
+        got=float(worst.alike),
+        bound=0.0,
+    )
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
+
+
+def sick() -> nn.Module:
+    from torch import nn
+
+    model = healthy()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.1)
+    return model

@@ -1,0 +1,114 @@
+"""Sound models with several softmaxes and sigmoids, each in its right place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.zoo.entry import Built, sound
+
+
+class AttentionPooling(nn.Module):
+    """A softmax over the tokens, and logits for the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(12, 1)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        weights = self.score(x).softmax(1)
+        return F.cross_entropy(self.head((weights * x).sum(1)), y)
+
+
+@sound
+def attention_pooling_and_cross_entropy() -> Built:
+    return AttentionPooling(), (torch.randn(32, 7, 12), torch.arange(32) % 4)
+
+
+class LogProbabilities(nn.Module):
+    """log_softmax and nll_loss, and a Categorical of the same log-probabilities for the entropy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(10, 24), nn.Tanh(), nn.Linear(24, 5), nn.LogSoftmax(dim=-1))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        log_p = self.net(x)
+        return F.nll_loss(log_p, y) - 0.01 * torch.distributions.Categorical(logits=log_p).entropy().mean()
+
+
+@sound
+def log_softmax_and_nll() -> Built:
+    return LogProbabilities(), (torch.randn(40, 10), torch.arange(40) % 5)
+
+
+class Distilled(nn.Module):
+    """Three softmaxes side by side: labels, soft targets of a frozen teacher, and an entropy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Linear(10, 5)
+        self.teacher = nn.Linear(10, 5).requires_grad_(False)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        logits = self.student(x)
+        soft = F.kl_div(F.log_softmax(logits / 2, -1), F.softmax(self.teacher(x) / 2, -1), reduction="batchmean")
+        p = logits.softmax(-1)
+        return F.cross_entropy(logits, y) + soft + 0.01 * (p * p.clamp_min(1e-9).log()).sum(-1).mean()
+
+
+@sound
+def distillation_with_three_softmaxes() -> Built:
+    return Distilled(), (torch.randn(40, 10), torch.arange(40) % 5)
+
+
+class DualSoftmax(nn.Module):
+    """Matches two sets: softmax over rows, then over columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(8, 16), nn.Linear(8, 16)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        similarity = self.left(a) @ self.right(b).transpose(1, 2)
+        return similarity.softmax(1).softmax(2) * similarity.softmax(2)
+
+
+@sound
+def softmax_over_rows_and_columns() -> Built:
+    return DualSoftmax(), (torch.randn(16, 6, 8), torch.randn(16, 6, 8))
+
+
+class Bounded(nn.Module):
+    """Logits kept between -10 and 10 by a scaled sigmoid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(10, 4)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(20 * torch.sigmoid(self.net(x)) - 10, y)
+
+
+@sound
+def scaled_sigmoid_as_logits() -> Built:
+    return Bounded(), (torch.randn(40, 10), torch.arange(40) % 4)
+
+
+class Gated(nn.Module):
+    """A sigmoid gate, a softmax router and Gumbel noise on log-probabilities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value, self.gate, self.router = nn.Linear(8, 4), nn.Linear(8, 4), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        choice = F.gumbel_softmax(F.log_softmax(self.router(x), -1), tau=1.0)
+        return torch.sigmoid(self.gate(x)) * self.value(x) + choice
+
+
+@sound
+def gates_and_gumbel() -> Built:
+    return Gated(), torch.randn(64, 8)
