@@ -186,6 +186,8 @@ class InputsTrace:
     batch: int | None
     spread: float | None = None
     """The largest spread of an argument, as for an output."""
+    left_out: tuple[str, ...] = ()
+    """Optional tensor arguments that made-up inputs do not supply."""
 
 
 @dataclass(frozen=True, slots=True)

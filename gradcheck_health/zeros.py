@@ -26,6 +26,7 @@ class Why(enum.Enum):
     HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
     ALONE = "a softmax over a single entry is constant (attention over one key)"
     DEAD = "every unit on its way is dead"
+    LEFT_OUT = "an optional argument of forward was left out"
     UNDERFLOW = "zero in float32, not in float64"
     UNKNOWN = "zero for an unknown reason"
 
@@ -49,6 +50,7 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     if all(any(_awake(one, parameter.name) for one in steps) for parameter in suspects(trace, zeros=zeros)):
         return []
     wanted = ["detailed", "float64", "more_samples"] if zeros else ["detailed"]
+    wanted += ["supplied"] if trace.inputs.left_out else []
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
 
@@ -60,11 +62,14 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         if trace.objective == "the model's own loss" and min(awake) > 3:
             return Why.NOT_IN_LOSS
         return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
+    if any(_awake(one, name) for one in trace.facts.get("supplied", ())):
+        return Why.LEFT_OUT
     detailed = trace.facts.get("detailed", ())
     if parameter.gradient is None and cut_of(trace, parameter) is not None:
         return Why.CUT
     if parameter.gradient is None:
-        return _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
+        found = _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
+        return Why.LEFT_OUT if found is Why.NOT_RETURNED and left_out(trace) else found
     if "weight_hh" in name:
         return Why.HIDDEN_STATE
     if any(
@@ -78,7 +83,23 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         return Why.DEAD
     if any(_awake(one, name) for one in trace.facts.get("float64", ())):
         return Why.UNDERFLOW
-    return Why.UNKNOWN
+    return Why.LEFT_OUT if left_out(trace) else Why.UNKNOWN
+
+
+def left_out(trace: Trace) -> tuple[str, ...]:
+    """Optional arguments of which nobody knows what they would reach, because they could not be made up."""
+    return min((one.inputs.left_out for one in (trace, *trace.facts.get("supplied", ()))), key=len)
+
+
+def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
+    """The detail of a finding that names the arguments which would reach the parameters."""
+    names = trace.inputs.left_out
+    if reason not in (Why.LEFT_OUT, Why.BYPASSED) or not names:
+        return ()
+    return (
+        ("left out", f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''} (optional)"),
+        ("help", f"supply what reaches them: inputs={{{names[0]!r}: ...}}"),
+    )
 
 
 def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:

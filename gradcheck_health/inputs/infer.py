@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.inputs.accounts import accounts
 from gradcheck_health.inputs.facts import Facts
-from gradcheck_health.inputs.maximise import maximise
+from gradcheck_health.inputs.maximise import maximise, supply
 from gradcheck_health.inputs.message import inference_error
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.roles import first_plan
@@ -39,10 +40,33 @@ def infer(facts: Facts, seed: int, batch_size: int | None, start: Plan | None = 
         origin=origin(plan),
         made_up=True,
         left_out=reach.left_out,
+        fuller=fuller_of(facts, widen(reach.outcome.plan, reach.outcome), plan, reach.left_out, seed),
         provenance=accounts(plan, first, found.notes),
         trials=TRIALS - reach.trials,
     )
     return finished(facts, plan, seed, about)
+
+
+def fuller_of(
+    facts: Facts, small: Plan, whole: Plan, left_out: tuple[str, ...], seed: int
+) -> Callable[[], Inputs | None] | None:
+    """How the same inputs are completed with the optional arguments that they leave out.
+
+    Args:
+        small: the plan as it is tried.
+        whole: the plan with the batch of the probe.
+    """
+    if not left_out:
+        return None
+
+    def fuller() -> Inputs | None:
+        plan, left = supply(facts, small, left_out, seed)
+        if len(left) == len(left_out):
+            return None
+        about = Inputs(origin="made up, optional arguments supplied", made_up=True, left_out=left)
+        return finished(facts, plan.resize(B=whole.size("B")), seed, about)
+
+    return fuller
 
 
 def sized(facts: Facts, plan: Plan, outcome: Outcome, seed: int, batch_size: int | None, simple: bool) -> Plan:

@@ -14,6 +14,8 @@ from gradcheck_health.inputs.trial import Outcome
 
 EXTRA = 12
 """Trials that one optional argument may cost."""
+SUPPLY = 40
+"""Trials that all of them may cost, where something has no gradient without them."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,22 @@ def maximise(facts: Facts, outcome: Outcome, seed: int, trials: int) -> Reach:
             supplied.append(argument.name)
     left = tuple(a.name for a in optional if a.name not in supplied)
     return Reach(outcome, trials, tuple(supplied), left)
+
+
+def supply(facts: Facts, plan: Plan, names: tuple[str, ...], seed: int) -> tuple[Plan, tuple[str, ...]]:
+    """The plan with these optional arguments, as many as the model runs with, and the names of the others."""
+    trials, left = SUPPLY, []
+    for position, argument in enumerate(facts.signature.arguments):
+        if argument.name not in names:
+            continue
+        search = Search(facts, seed, min(EXTRA, trials))
+        found = search.find(plan.put((argument.name,), guess(argument, facts, position)))
+        trials -= found.trials
+        if found.best.ok and not found.best.mixed and _kept(plan, found.best.plan):
+            plan = found.best.plan
+        else:
+            left.append(argument.name)
+    return plan, tuple(left)
 
 
 def _kept(before: Plan, after: Plan) -> bool:

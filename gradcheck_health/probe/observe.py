@@ -201,7 +201,7 @@ def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:
 
 
 def _inputs(fed: Inputs) -> InputsTrace:
-    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_spread(fed))
+    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_spread(fed), fed.left_out)
 
 
 def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None, share: float | None) -> OutputTrace:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import ParameterTrace, Trace, idle_layer
-from gradcheck_health.zeros import Why, needs, suspects, why
+from gradcheck_health.zeros import Why, needs, supply, suspects, why
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,7 +66,7 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
             severity=Severity.ERROR if bad else Severity.NOTE,
             message=f"{len(members)} of {trainable} trainable parameters have no gradient ({verdict})",
             places=places,
-            details=(*_typo(trace, members[0]), ("help", _HELP[reason])) if reason in _HELP else (),
+            details=supply(trace, reason) or ((*_typo(trace, members[0]), ("help", _HELP[reason])) if reason in _HELP else ()),
             got=float(len(members)),
             bound=0.0,
         )

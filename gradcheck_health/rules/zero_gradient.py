@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import ParameterTrace, Trace
-from gradcheck_health.zeros import Why, needs, suspects, why
+from gradcheck_health.zeros import Why, needs, supply, suspects, why
 
 if TYPE_CHECKING:
     from torch import nn
 
-_SOUND = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS)
+_SOUND = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS, Why.LEFT_OUT)
 
 
 def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
@@ -56,7 +56,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
             severity=Severity.NOTE if sound else Severity.ERROR,
             message=f"{len(members)} of {weights} weights have a gradient of zeros ({reason.value if sound else '0 allowed'})",
             places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in _frontier(members)),
-            details=() if sound else tuple(_details(trace, reason, members)),
+            details=supply(trace, reason) if sound else tuple(_details(trace, reason, members)),
             got=float(len(members)),
             bound=0.0,
         )
