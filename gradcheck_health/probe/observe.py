@@ -66,13 +66,13 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
     unused = frozenset() if provenance is None or followed is None else frozenset(followed) - provenance.used
     gradients = [None if entry.tensor.grad is None else gather.add(entry.tensor.grad) for entry in named]
     values = [None if is_lazy(entry.tensor) else gather.add(entry.tensor) for entry in named]
-    spread = spreads([entry.tensor.grad for entry in named])
+    wide = spreads([entry.tensor.grad for entry in named])
     stats = gather.collect()
     return Trace(
         model=type(model).__name__,
         layers=layer_traces(model, watch, stats),
         parameters=parameter_traces(
-            named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], spread, unused
+            named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused
         ),
         activations=activation_traces(watch),
         flow=flow.points(stats),
