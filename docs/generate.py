@@ -138,7 +138,7 @@ def commands() -> list[str]:
 
 
 def settings_table() -> str:
-    from gradcheck_health.config_check import Settings
+    from gradcheck_health.config_schema import Settings
 
     meaning = attribute_docs(ROOT / "gradcheck_health" / "config.py", "Config")
     rows = []

@@ -13,6 +13,7 @@ from gradcheck_health.accept import accept
 from gradcheck_health.config import Config, load, override
 from gradcheck_health.errors import UsageError, did_you_mean, told
 from gradcheck_health.held import Held
+from gradcheck_health.overrides import names_of
 from gradcheck_health.report import Finding, Need, Report, Severity, UnhealthyGradientsError
 from gradcheck_health.trace import Trace
 
@@ -87,7 +88,7 @@ def check_gradients(
     """
     # torch takes two seconds to import: a wrong setting is told before that
     settings = override(
-        config if config is not None else load(),
+        config if config is not None else load(names=names_of(model, target)),
         select=select,
         ignore=ignore,
         expect=expect,

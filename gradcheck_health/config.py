@@ -15,9 +15,11 @@ from typing import Any, Literal
 from gradcheck_health import presets, rules
 from gradcheck_health.config_files import Source, in_files
 from gradcheck_health.errors import UsageError
+from gradcheck_health.overrides import expanded
 from gradcheck_health.report import Severity
 
 KnownRules = Mapping[str, Callable[..., Any]] | Literal["all"] | None
+LISTS = ("select", "extra_rules", "models", "overrides")
 MERGED = ("ignore", "expect", "rules", "args", "saved_inputs")
 
 
@@ -64,6 +66,10 @@ class Config:
     """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
     timeout: float = 300.0
     """Seconds that the command line waits for one model."""
+    models: tuple[str, ...] = ()
+    """What `gradhealth check` checks where no target is given, and pytest where it collects the file."""
+    overrides: tuple[Mapping[str, Any], ...] = ()
+    """Tables of settings for some models only, each with the patterns `models` that name them."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> where its value was set; what is not in here is a default."""
 
@@ -75,24 +81,28 @@ def load(
     isolated: bool = False,
     over: Sequence[Source] = (),
     known_rules: KnownRules = "all",
+    names: Sequence[str] = (),
 ) -> Config:
     """The settings that hold in the folder `start` (the working directory if None), with the sources `over` put over them.
 
     Args:
         file: read this file and look for no other.
         isolated: read no file.
-        known_rules: see `resolve`.
+        known_rules, names: see `resolve`.
 
     Raises:
         UsageError: every problem of every source at once.
     """
-    return resolve([*in_files(file, isolated, start), *over], known_rules=known_rules)
+    return resolve([*in_files(file, isolated, start), *over], known_rules=known_rules, names=names)
 
 
-def resolve(sources: Sequence[Source], *, known_rules: KnownRules = "all", base: Config | None = None) -> Config:
+def resolve(
+    sources: Sequence[Source], *, known_rules: KnownRules = "all", base: Config | None = None, names: Sequence[str] = ()
+) -> Config:
     """One `Config` out of sources; a later one goes over an earlier one, all go over `base`.
 
     Args:
+        names: what the model is called; the overrides of a source that are for it go over the rest of that source.
         known_rules: every rule by its name, to check rule names and options against; "all" loads them, `extra_rules` included;
             None checks neither.
 
@@ -114,7 +124,8 @@ def resolve(sources: Sequence[Source], *, known_rules: KnownRules = "all", base:
         head = "" if len(found) == 1 else f"{len(found)} problems in the settings:\n  "
         raise UsageError(head + "\n  ".join(found))
     for source in sources:
-        config = _over(config, source)
+        for part in expanded(source, names):
+            config = _over(config, _normal(part))
     return config
 
 
@@ -141,7 +152,7 @@ def _plain(key: str, value: Any) -> Any:
         return value.value
     if key in ("device", "dtype") and not isinstance(value, str):
         return str(value).removeprefix("torch.")
-    if isinstance(value, tuple | set | frozenset) and key in ("select", "extra_rules"):
+    if isinstance(value, tuple | set | frozenset) and key in LISTS:
         return list(value)
     if isinstance(value, Mapping) and key in MERGED:
         return {name: dict(item) if isinstance(item, Mapping) else item for name, item in value.items()}
@@ -175,11 +186,7 @@ def _over(config: Config, source: Source) -> Config:
             origins.update({f"{key}.{name}": source.where((key, name)) for name in value})
         else:
             changes[key] = (
-                Severity(value)
-                if key == "fail_on"
-                else tuple(value)
-                if key in ("select", "extra_rules") and value is not None
-                else value
+                Severity(value) if key == "fail_on" else tuple(value) if key in LISTS and value is not None else value
             )
             origins[key] = source.where((key,))
     return dataclasses.replace(config, **changes, origins=origins)

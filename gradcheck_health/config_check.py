@@ -1,6 +1,6 @@
 """What settings may say: every problem of a source at once, each with its place, what was got and what is allowed.
 
-This is the only file that imports pydantic, and it is imported only where there are settings to check.
+This file and `config_schema` are the only ones that import pydantic, and only where there are settings to check.
 """
 
 from __future__ import annotations
@@ -8,65 +8,14 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gradcheck_health.config_files import Source
+from gradcheck_health.config_schema import ONLY_OUTSIDE, WITH_REASON, Override, Settings
 from gradcheck_health.errors import did_you_mean
 from gradcheck_health.rules import options
-
-Word = Annotated[str, Field(min_length=1)]
-Dtype = Literal["float64", "float32", "bfloat16", "float16", "complex128", "complex64"]
-
-
-class SavedInputs(BaseModel):
-    """What was inferred for one target."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    model: Word
-    forward: Word
-    inputs: dict[Word, Any]
-
-
-class Settings(BaseModel):
-    """The table of settings; the description of a field is what an error says is allowed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    seed: int = Field(0, ge=0, lt=2**63, description="a whole number from 0")
-    rounds: int = Field(5, ge=1, le=1000, description="a whole number from 1 to 1000")
-    select: list[Word] | None = Field(
-        None, min_length=1, description='a list of rule names, at least one, such as ["vanishing-gradient"]'
-    )
-    ignore: dict[Word, Word] = Field({}, description='a table of "rule" or "rule:name-pattern" = "the reason"')
-    expect: dict[Word, Word] = Field({}, description='a table of "rule" or "rule:name-pattern" = "the reason"')
-    rules: dict[str, dict[str, Any]] = Field({}, description="a table of options for each rule, such as {min_ratio = 1e-3}")
-    extra_rules: list[Word | Callable[..., Any]] = Field([], description='a list such as ["package.module:function"]')
-    fail_on: Literal["error", "warning", "note"] = Field("error", description="'error', 'warning' or 'note'")
-    batch_size: int | None = Field(None, ge=1, description="a whole number from 1")
-    device: Word | None = Field(None, description="a device, such as 'cpu' or 'cuda:0'")
-    dtype: Dtype | None = Field(None, description="one of " + ", ".join(typing.get_args(Dtype)))
-    inputs: Any = None
-    loss: Word | Callable[..., Any] | None = Field(
-        None, description="a function, or its name: 'CrossEntropyLoss', 'package.module:function'"
-    )
-    targets: Any = None
-    causal: bool | None = Field(None, description="true or false")
-    batch_axis: int | Literal["auto", "none"] = Field("auto", description="a whole number, 'none' or 'auto'")
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="'sgd' or 'adam'")
-    saved_inputs: dict[Word, SavedInputs] = Field(
-        {},
-        description="what `gradhealth infer TARGET --save FILE` writes: a table of model, forward and inputs for each target",
-    )
-    args: dict[Word, Any] = Field({}, description="a table of constructor arguments, such as {depth = 3}")
-    preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = Field(
-        None, description="'autotrainer', 'deepchecker' or 'sagemaker'"
-    )
-    baseline: Word | None = Field(None, description="a folder, or a file that ends with .json, such as '.gradhealth'")
-    timeout: float = Field(300.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0")
-
 
 Problem = tuple[tuple[str | int, ...], str]
 """Where in the table, and what is wrong with it."""
@@ -78,32 +27,54 @@ def problems(source: Source, rules: Mapping[str, Callable[..., Any]] | None) -> 
     Args:
         rules: every rule by its name, or None where they are not known here; rule names and options are then not checked.
     """
-    found: list[Problem] = []
-    try:
-        Settings.model_validate(dict(source.table))
-    except ValidationError as error:
-        found += _told_once(error)
-    if rules is not None:
-        found += _rule_problems(source.table, rules)
+    found = [*_table_problems(Settings, source.table, rules)]
+    overrides = source.table.get("overrides")
+    for i, entry in enumerate(overrides if isinstance(overrides, list) else ()):
+        if isinstance(entry, dict):
+            found += [(("overrides", i, *place), text) for place, text in _override_problems(entry, rules)]
     found.sort(key=lambda problem: source.line(problem[0]))
     return [f"{source.where(place)}: {_dotted(place)}: {text}" for place, text in found]
 
 
-def _told_once(error: ValidationError) -> Iterator[Problem]:
+def _table_problems(
+    model: type[Settings], table: Mapping[str, Any], rules: Mapping[str, Callable[..., Any]] | None
+) -> Iterator[Problem]:
+    try:
+        model.model_validate(dict(table))
+    except ValidationError as error:
+        yield from _told_once(error, model)
+    if rules is not None:
+        yield from _rule_problems(table, rules)
+
+
+def _override_problems(table: Mapping[str, Any], rules: Mapping[str, Callable[..., Any]] | None) -> Iterator[Problem]:
+    plain = {str(key).replace("-", "_"): value for key, value in table.items()}
+    yield from _table_problems(Override, plain, rules)
+    for name in ONLY_OUTSIDE:
+        if name in plain:
+            yield (name,), "holds for a whole run: put it beside the overrides, not into one"
+    silent = [name for name in WITH_REASON if name in plain]
+    if silent and not plain.get("reason"):
+        yield (silent[0],), 'changes what is reported for these models: add reason = "why"'
+
+
+def _told_once(error: ValidationError, model: type[Settings]) -> Iterator[Problem]:
     """One line for a value, however many alternatives of its type refused it."""
     seen = set()
     for entry in error.errors(include_url=False, include_context=False):
         name, *rest = entry["loc"] or ("",)
-        field = Settings.model_fields.get(str(name))
+        field = model.model_fields.get(str(name))
         # below a union pydantic adds the alternative to the path: only what is in the table is a place
         place = (str(name), *_inside(rest, entry))
         if place in seen:
             continue
         seen.add(place)
         if field is None:
-            yield place, f"no such setting{did_you_mean(str(name), Settings.model_fields)}"
+            yield place, f"no such setting{did_you_mean(str(name), model.model_fields)}"
         elif name in ("ignore", "expect") and len(place) == 2:
             yield place, f"got {_shown(entry['input'])}; allowed: the reason why it is accepted, as text that is not empty"
+        elif entry["type"] == "missing":
+            yield (), f"no {name}; allowed: {field.description}"
         else:
             yield place, f"got {_shown(entry['input'])}; allowed: {field.description}"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradcheck_health.batch import Provenance
 from gradcheck_health.config import Config, load, override
+from gradcheck_health.overrides import names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def infer_inputs(
 
     Arguments and errors as in `check_gradients`.
     """
-    settings = override(config if config is not None else load(), seed=seed, batch_size=batch_size, device=device, dtype=dtype)
+    found = config if config is not None else load(names=names_of(model, target))
+    settings = override(found, seed=seed, batch_size=batch_size, device=device, dtype=dtype)
     import dataclasses
 
     from gradcheck_health.examine import examined

@@ -95,7 +95,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
     from gradcheck_health.loading import load
 
     make_importable(Path.cwd())  # where a person's own rules stand
-    config = config_of(request["sources"])
+    config = config_of(request["sources"], request["target"])
     loaded = load(request["target"], config.args)
     send("targets", targets=[one.target for one in loaded])
     for one in loaded:
@@ -103,14 +103,16 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             continue
         send("start", target=one.target)
         try:
-            send(request["job"], target=one.target, value=JOBS[request["job"]](one, config))
+            own = config_of(request["sources"], one.target) if config.overrides else config
+            send(request["job"], target=one.target, value=JOBS[request["job"]](one, own))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
             send("failure", target=one.target, **failure(error))
 
 
-def config_of(sources: list[dict[str, Any]]) -> Config:
-    """The settings, checked against every rule, also those that only this process may import."""
-    return resolve([Source(s["origin"], s["table"], {tuple(path): line for path, line in s["lines"]}) for s in sources])
+def config_of(sources: list[dict[str, Any]], target: str) -> Config:
+    """The settings for a target, checked against every rule, also those that only this process may import."""
+    given = [Source(s["origin"], s["table"], {tuple(path): line for path, line in s["lines"]}) for s in sources]
+    return resolve(given, names=[target])
 
 
 def failure(error: BaseException) -> dict[str, Any]:

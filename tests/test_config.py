@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradcheck_health import rules, strict_yaml
+from gradcheck_health import config_schema, rules, strict_yaml
 from gradcheck_health.config import Config, load, override, resolve
 from gradcheck_health.config_files import Source, nearest
 from gradcheck_health.errors import UsageError
@@ -412,3 +414,107 @@ def _as_read(value: object) -> object:
     if isinstance(value, dict):
         return {key: _as_read(item) for key, item in value.items()}
     return [_as_read(item) for item in value] if isinstance(value, list) else value
+
+
+# ---- overrides
+
+OVERRIDDEN = """
+seed: 1
+models: [nets/a.py:Net, nets/b.py]
+overrides:
+  - models: ["nets/*.py:Teacher"]
+    seed: 2
+    ignore: {missing-gradient: frozen on purpose}
+  - models: [b.py, "pkg.nets:*"]
+    batch-size: 7
+    rules: {shrinking-gradient: {steps: 9}}
+    reason: it is trained for nine steps
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "seed", "batch_size", "ignore"),
+    [
+        ("nets/a.py:Net", 1, None, {}),
+        ("nets/a.py:Teacher", 2, None, {"missing-gradient": "frozen on purpose"}),
+        ("nets/a.py::Teacher", 2, None, {"missing-gradient": "frozen on purpose"}),
+        ("other/a.py:Teacher", 1, None, {}),
+        ("nets/b.py", 1, 7, {}),
+        ("deep/er/b.py:Net", 1, 7, {}),
+        ("nets/b.py:Teacher", 2, 7, {"missing-gradient": "frozen on purpose"}),
+        ("pkg.nets:build", 1, 7, {}),
+        ("pkg.netz:build", 1, None, {}),
+    ],
+)
+def test_override_holds_for_the_models_that_it_names(
+    tmp_path: Path, name: str, seed: int, batch_size: int | None, ignore: dict[str, str]
+) -> None:
+    config = load_yaml(tmp_path, OVERRIDDEN, names=[name])
+    assert (config.seed, config.batch_size, config.ignore) == (seed, batch_size, ignore)
+    assert config.rules == ({} if batch_size is None else {"shrinking-gradient": {"steps": 9}})
+    assert config.models == ("nets/a.py:Net", "nets/b.py")
+
+
+def test_override_is_seen_from_its_file_and_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    load_yaml(tmp_path, OVERRIDDEN)
+    monkeypatch.chdir(tmp_path / "sub")
+    for name in ("../nets/a.py:Teacher", f"{tmp_path}/nets/a.py:Teacher"):
+        config = load(known_rules=RULES, names=[name])
+        assert config.seed == 2
+        assert config.origins["seed"].endswith("gradhealth.yaml:6")
+        assert config.origins["ignore.missing-gradient"].endswith("gradhealth.yaml:7")
+
+
+def test_options_go_over_an_override(tmp_path: Path) -> None:
+    config = load_yaml(tmp_path, OVERRIDDEN, names=["nets/a.py:Teacher"], over=[Source("--seed", {"seed": 5})])
+    assert config.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("seed: 2", "gradhealth.yaml:3: overrides[0]: no models; allowed: a list of patterns"),
+        ("{models: [a], sed: 2}", "overrides[0].sed: no such setting (did you mean 'seed'?)"),
+        ("{models: [a], seed: x}", "overrides[0].seed: got 'x' (text); allowed: a whole number from 0"),
+        ("{models: a}", "overrides[0].models: got 'a' (text); allowed: a list of patterns"),
+        ("{models: []}", "overrides[0].models: got [] (a list); allowed: a list of patterns"),
+        ("{models: [a], timeout: 3}", "overrides[0].timeout: holds for a whole run"),
+        ("{models: [a], fail-on: note}", 'overrides[0].fail_on: changes what is reported for these models: add reason = "why"'),
+        ("{models: [a], ignore: {missing-gradiant: x}}", "did you mean 'missing-gradient'?"),
+        ("3", "overrides[0]: got 3 (a number); allowed: a list of tables"),
+    ],
+)
+def test_wrong_override_is_told(tmp_path: Path, entry: str, words: str) -> None:
+    assert words in refusal(tmp_path, f"overrides:\n\n  - {entry}\n")
+
+
+# ---- the schema for editors
+
+
+def test_shipped_schema_is_that_of_the_settings() -> None:
+    found = json.loads(config_schema.PATH.read_text())
+    assert found == config_schema.schema(), "run python -m gradcheck_health.config_schema"
+    jsonschema.Draft202012Validator.check_schema(found)
+
+
+@pytest.mark.parametrize(
+    "text", [OVERRIDDEN, "fail-on: note\nextra_rules: [a:b]\n", "inputs: {x: 'f32[B,3]'}\nseed: 3\n", "dtype: null\n"]
+)
+def test_schema_takes_good_settings(text: str) -> None:
+    jsonschema.Draft202012Validator(config_schema.schema()).validate(strict_yaml.read(text).value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sed: 3\n",
+        "seed: x\n",
+        "overrides: [{seed: 3}]\n",
+        "overrides: [{models: [a], timeout: 3}]\n",
+        "ignore: {a: ''}\n",
+        "fail_on: fatal\n",
+    ],
+)
+def test_schema_refuses_bad_settings(text: str) -> None:
+    assert not jsonschema.Draft202012Validator(config_schema.schema()).is_valid(strict_yaml.read(text).value)

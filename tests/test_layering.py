@@ -27,6 +27,8 @@ PART_OF = {
     "held": "check",
     "infer": "check",
     "config_check": "config",
+    "config_schema": "config",
+    "overrides": "config",
     "config_files": "config",
     "strict_yaml": "config",
     "importing": "loading",

@@ -53,7 +53,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, everything_i
         pytester.makepyfile(MODELS + text)
         start = pytester.runpytest_subprocess if subprocess else pytester.runpytest_inprocess
         # "default": in this process the filters of the outer run hold, too
-        return start(*named, "-p", "no:cacheprovider", "--strict-markers", "-W", "default", *options)
+        cache = () if "cacheprovider" in options else ("-p", "no:cacheprovider")
+        return start(*named, *cache, "--strict-markers", "-W", "default", *options)
 
     return call
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gradcheck_health import formats, isolation, presets, rules
 from gradcheck_health.commands import github
-from gradcheck_health.commands.targets import expand
+from gradcheck_health.commands.targets import declared, expand
 from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source, in_files
 from gradcheck_health.errors import UsageError
@@ -88,7 +88,7 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
     done = Run()
     try:
         sources, config = settings(request)
-        wanted = expand(request.targets)
+        wanted = expand(request.targets or declared(sources))
     except UsageError as error:
         if not streaming:  # who reads a document gets one, whatever happens
             failures = [Failure(" ".join(request.targets), str(error), error.exit_code)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gradcheck_health.config_files import Source
 from gradcheck_health.errors import UsageError
 from gradcheck_health.importing import MAX_BYTES, check_file
 from gradcheck_health.loading import FACTORIES, Target
@@ -35,6 +37,27 @@ def expand(targets: Sequence[str]) -> list[tuple[str, bool]]:
                 check_file(folder)
             found[str(target)] = False
     return list(found.items())
+
+
+def declared(sources: Sequence[Source]) -> list[str]:
+    """The targets that the settings name under `models`, as seen from the working directory."""
+    for source in reversed(sources):
+        if isinstance(models := source.table.get("models"), list):
+            return [seen_from(Path(source.origin).parent, model) for model in models]
+    return []
+
+
+def seen_from(folder: Path, text: str) -> str:
+    """A target that was written down in a file of the folder, as a person would type it here.
+
+    Raises:
+        UsageError: see `Target.parse`.
+    """
+    target = Target.parse(text)
+    path = folder / target.where
+    if not (target.is_file or path.exists()):
+        return str(target)  # the name of a module
+    return str(Target(os.path.relpath(path), target.name))
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck_health.pytest_plugin.outcome import conclude
 from gradcheck_health.pytest_plugin.settings import settings_or_fail
+from gradcheck_health.pytest_plugin.subtests import by_rule
 
 if TYPE_CHECKING:
     from gradcheck_health.report import Report
@@ -21,35 +22,22 @@ def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
     Takes what `check_gradients` takes. Warnings of the report are issued as `GradientHealthWarning`.
     """
-    config = settings_or_fail(request)
+    settings_for = settings_or_fail(request)
+    show_rules = by_rule(request)
 
     def check(model: Any, inputs: Any = None, **settings: Any) -> Report:
         __tracebackhide__ = True
         from gradcheck_health.check import check_gradients
         from gradcheck_health.errors import GradhealthError
-        from gradcheck_health.formats import terminal
 
         try:
-            report = check_gradients(model, inputs, config=config, **settings)
+            report = check_gradients(model, inputs, config=settings_for(model), **settings)
         except GradhealthError as error:
             # its message says what and where; our frames would only bury it
             raise error.with_traceback(None) from error.__cause__
-        if not report.ok:
-            again = f"pytest {shlex.quote(request.node.nodeid)} --gradhealth-seed {report.seed}"
-            pytest.fail(terminal.render(report, repeat=again), pytrace=False)
-        _warn(report)
+        show_rules(report)
+        # the caller of the fixture: the lambda, `conclude`, `check`, the test
+        conclude(report, request.node, lambda warning: warnings.warn(warning, stacklevel=4))
         return report
 
     return check
-
-
-def _warn(report: Report) -> None:
-    __tracebackhide__ = True
-    from gradcheck_health.errors import GradientHealthWarning
-    from gradcheck_health.formats import terminal
-    from gradcheck_health.report import Severity
-
-    for finding in report.active:
-        if finding.severity is Severity.WARNING:
-            # the caller of the fixture: this function, `check`, the test
-            warnings.warn(GradientHealthWarning(f"{terminal.one_line(finding)} in {report.model}"), stacklevel=3)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,22 +15,22 @@ if TYPE_CHECKING:
     from gradcheck_health.config_files import Source
 
 
-def settings_or_fail(request: pytest.FixtureRequest) -> Config:
-    """The settings of a test; what is wrong with them fails it in one clean message."""
+def settings_or_fail(request: pytest.FixtureRequest) -> Callable[[Any], Config]:
+    """The settings for a model that this test checks; what is wrong with them fails it at once, in one clean message."""
+    from gradcheck_health.config import resolve
     from gradcheck_health.errors import UsageError
+    from gradcheck_health.overrides import names_of
 
+    nodeid = request.node.nodeid
     try:
-        return _settings(request)
+        sources = [*from_file(request.config, request.path), *from_options(request.config), *_from_markers(request.node)]
+        config = resolve(sources, names=[nodeid])
     except UsageError as error:
         text = str(error)
+    else:
+        return lambda model: resolve(sources, names=[nodeid, *names_of(model)]) if config.overrides else config
     # outside of the handler, so that the report does not show one error as the cause of the other
     pytest.fail(f"gradhealth: {text}", pytrace=False)
-
-
-def _settings(request: pytest.FixtureRequest) -> Config:
-    from gradcheck_health.config import resolve
-
-    return resolve([*from_file(request.config, request.path), *from_options(request.config), *_from_markers(request.node)])
 
 
 def from_file(config: pytest.Config, near: Path) -> list[Source]:

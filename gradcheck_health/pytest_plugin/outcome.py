@@ -1,0 +1,66 @@
+"""What becomes of a report in a test: it fails in one message, or warns, and the summary and JUnit hear of it."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from gradcheck_health.report import Report
+
+REPORTS = pytest.StashKey[list["Report"]]()
+"""The reports that a test made, in order."""
+
+
+def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None]) -> None:
+    """Record the report, warn about its warnings, and fail the test where it is not ok.
+
+    Args:
+        warn: issues a warning at the line of the person who is responsible.
+    """
+    __tracebackhide__ = True
+    from gradcheck_health.formats import terminal
+
+    node.stash.setdefault(REPORTS, []).append(report)
+    node.user_properties.extend(_properties(report))
+    if not report.ok:
+        again = f"pytest {shlex.quote(node.nodeid)} --gradhealth-seed {report.seed}"
+        pytest.fail(terminal.render(report, repeat=again), pytrace=False)
+    for warning in _warnings(report):
+        warn(warning)
+
+
+def _warnings(report: Report) -> list[Warning]:
+    from gradcheck_health.errors import GradientHealthWarning
+    from gradcheck_health.formats import terminal
+    from gradcheck_health.report import Severity
+
+    found = [finding for finding in report.active if finding.severity is Severity.WARNING]
+    return [GradientHealthWarning(f"{terminal.one_line(finding)} in {report.model}") for finding in found]
+
+
+def _properties(report: Report) -> list[tuple[str, object]]:
+    """Flat values, because they travel between processes and into the XML of JUnit."""
+    from gradcheck_health.formats._places import subject
+    from gradcheck_health.formats._text import printable
+    from gradcheck_health.report import Severity
+
+    rules = dict.fromkeys(finding.rule for finding in report.active if finding.severity is not Severity.NOTE)
+    return [
+        ("gradhealth.model", printable(subject(report))),
+        ("gradhealth.ok", report.ok),
+        ("gradhealth.errors", report.count(Severity.ERROR)),
+        ("gradhealth.warnings", report.count(Severity.WARNING)),
+        ("gradhealth.accepted", len(report.findings) - len(report.active)),
+        ("gradhealth.rules", printable(", ".join(rules))),
+        ("gradhealth.seed", report.seed),
+    ]
+
+
+def at(path: str, line: int) -> Callable[[Warning], None]:
+    """Issues warnings at a line of a file."""
+    return lambda warning: warnings.warn_explicit(warning, None, path, line)

@@ -1,0 +1,117 @@
+"""At the end of a run: a line for each model that was checked, and the files that `--gradhealth-report` names.
+
+Results come as properties of pytest's own reports, and whole reports as JSON beside them, so that the tests may run in other
+processes; only the process that shows the results writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradcheck_health.pytest_plugin.outcome import REPORTS
+
+COLLECTED = pytest.StashKey["_Collected"]()
+CARRIED = "gradhealth_reports"
+"""The attribute of a test's report that carries ours."""
+ACCEPT = "--gradhealth-update"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gradhealth", "gradient health (gradcheck_health)")
+    group.addoption(
+        "--gradhealth-report",
+        action="append",
+        metavar="FILE",
+        default=[],
+        help="write the reports of all tests to a file; its suffix is the format; repeatable",
+    )
+    group.addoption("--gradhealth-subtests", action="store_true", help="show each rule as a subtest of its own")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[COLLECTED] = collected = _Collected()
+        config.pluginmanager.register(collected, f"{__name__}.collected")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call" and REPORTS in item.stash and item.config.getoption("gradhealth_report"):
+        setattr(report, CARRIED, [one.to_json() for one in item.stash[REPORTS]])
+    return report
+
+
+@dataclass
+class _Collected:
+    """What the tests said."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """(node id, properties), one for each model."""
+    reports: list[str] = field(default_factory=list)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" or hasattr(report, "context"):  # a subtest repeats the properties of its test
+            return
+        self.lines += [(report.nodeid, model) for model in _models(report.user_properties)]
+        self.reports += getattr(report, CARRIED, [])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    collected = session.config.stash.get(COLLECTED, None)
+    files = session.config.getoption("gradhealth_report")
+    if collected is None or not files:
+        return
+    from gradcheck_health import formats
+    from gradcheck_health.report import Report
+
+    reports = [Report.from_json(one) for one in collected.reports]
+    for file in map(Path, files):
+        text = formats.render_run(formats.find(file), reports, [], int(not all(one.ok for one in reports)))
+        file.write_text(text, encoding="utf-8")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    collected = config.stash.get(COLLECTED, None)
+    if collected is None or not collected.lines:
+        return
+    terminalreporter.section("gradient health")
+    sick = [line for line in collected.lines if not line[1]["ok"]]
+    shown = sick if config.get_verbosity() < 0 else collected.lines
+    for text in map(_line, shown):
+        terminalreporter.write_line(text, red=text.startswith("sick"), green=text.startswith("healthy"))
+    for file in config.getoption("gradhealth_report"):
+        terminalreporter.write_line(f"report: {file}")
+    if sick and hasattr(config.option, ACCEPT[2:].replace("-", "_")):
+        terminalreporter.write_line(f"accept: pytest {ACCEPT}")
+
+
+def _models(properties: list[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The properties of each model; `model` is the first of each."""
+    found: list[dict[str, Any]] = []
+    for name, value in properties:
+        head, _, key = name.partition(".")
+        if head == "gradhealth" and key == "model":
+            found.append({key: value})
+        elif head == "gradhealth" and found:
+            found[-1][key] = value
+    yield from found
+
+
+def _line(entry: tuple[str, dict[str, Any]]) -> str:
+    from gradcheck_health.formats._text import escape, many, shorten
+
+    nodeid, model = entry
+    verdict = "healthy" if model["ok"] else "sick   "
+    counts = [many(model[what], noun) for what, noun in (("errors", "error"), ("warnings", "warning")) if model[what]]
+    counts += [f"{model['accepted']} accepted"] if model["accepted"] else []
+    rules = f": {model['rules']}" if model["rules"] else ""
+    said = f" ({', '.join(counts)}{rules})" if counts else ""
+    return f"{verdict} {shorten(escape(model['model']), 40)}{shorten(escape(said), 90)}  {escape(nodeid)}"
