@@ -171,7 +171,7 @@ class OutputTrace:
     why: str = ""
     """Why it was not probed: integer, no gradient, the model's own loss was taken instead."""
     stats: TensorStats | None = None
-    spread: float | None = None
+    variation: float | None = None
     """Variance over the samples as a share of the mean square; None without a batch axis."""
 
 
@@ -184,8 +184,8 @@ class InputsTrace:
     origin: str
     made_up: bool
     batch: int | None
-    spread: float | None = None
-    """The largest spread of an argument, as for an output."""
+    variation: float | None = None
+    """The largest variation of an argument, as for an output."""
     left_out: tuple[str, ...] = ()
     """Optional tensor arguments that made-up inputs do not supply."""
 

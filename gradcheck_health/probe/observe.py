@@ -21,11 +21,11 @@ from gradcheck_health.probe.names import layer_names, named_parameters, register
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
-from gradcheck_health.probe.spread import input_spread, spread
 from gradcheck_health.probe.squashes import double_softmaxes
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.twins import twins
+from gradcheck_health.probe.variation import input_variation, variation
 from gradcheck_health.trace import CutPoint, InputsTrace, OutputTrace, TensorStats, Trace
 
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
@@ -52,7 +52,7 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         output = call(subject.model, subject.inputs, subject.seed)
         goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     found = list(leaves(output))
-    known = [(leaf, gather.add(leaf.tensor), spread(leaf.tensor, subject.inputs.batch)) for leaf in found]
+    known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
     cuts = () if provenance is None else provenance.cuts(output)
     del output
     flow = _Flow(goal, watch, gather)
@@ -201,7 +201,7 @@ def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:
 
 
 def _inputs(fed: Inputs) -> InputsTrace:
-    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_spread(fed), fed.left_out)
+    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_variation(fed), fed.left_out)
 
 
 def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None, share: float | None) -> OutputTrace:

@@ -14,7 +14,7 @@ _ENTRIES = 4096
 """Entries a sample that are looked at, evenly strided."""
 
 
-def spread(tensor: torch.Tensor, batch: int | None) -> float | None:
+def variation(tensor: torch.Tensor, batch: int | None) -> float | None:
     """Variance over the samples as a share of the mean square, 0 to 1; None without a batch axis of two or more.
 
     0 means that every sample gives the same values. A tensor of zeros has no share, and counts as 0.
@@ -31,13 +31,13 @@ def spread(tensor: torch.Tensor, batch: int | None) -> float | None:
     return share if math.isfinite(share) else None
 
 
-def input_spread(inputs: Inputs) -> float | None:
-    """The largest spread among the arguments; whole numbers count as 1 if any sample differs."""
+def input_variation(inputs: Inputs) -> float | None:
+    """The largest variation among the arguments; whole numbers count as 1 if any sample differs."""
     found = []
     for leaf in leaves((inputs.args, dict(inputs.kwargs))):
         tensor = leaf.tensor
         if tensor.is_floating_point() or tensor.is_complex():
-            found.append(spread(tensor, inputs.batch))
+            found.append(variation(tensor, inputs.batch))
         elif inputs.batch is not None and tensor.dim() and tensor.shape[0] == inputs.batch and tensor.layout == torch.strided:
             found.append(float(bool((tensor != tensor[:1]).any())))
     return max((share for share in found if share is not None), default=None)
