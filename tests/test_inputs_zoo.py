@@ -7,14 +7,15 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from benchmarks.inputs.measure import examine
 from benchmarks.inputs.subjects import COLLECTIONS
+from benchmarks.inputs.tasks import examine
 
 pytestmark = pytest.mark.zoo
 
 TIMM = ("cait_xxs24_224", "convnext_atto", "deit_tiny_patch16_224", "efficientformerv2_s0", "gcvit_xxtiny", "ghostnet_050",
         "halonet26t", "dla34", "resnet26d", "tiny_vit_5m_224")  # fmt: skip
-TRANSFORMERS = ("albert", "bart", "bert", "deit", "distilbert", "gpt2", "llama", "t5", "vit", "wav2vec2")
+TRANSFORMERS = ("albert", "bart", "bert", "deit", "distilbert", "gpt2", "llama", "t5", "vit", "wav2vec2",
+                "audio-spectrogram-transformer", "glm4v_vision", "exaone4_5")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TIMM)

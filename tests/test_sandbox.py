@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -33,7 +34,14 @@ def freeze(value: Any, seen: dict[int, Any]) -> Any:
         data = value.detach() if not lazy else torch.empty(0)
         raw = data.contiguous().view(torch.uint8).numpy().tobytes() if data.numel() and data.dim() else data.tolist()
         grad = freeze(value.grad, seen) if value.is_leaf else None
-        return (id(value), type(value), data.data_ptr(), str(raw), value.requires_grad, grad)
+        return (
+            id(value),
+            type(value),
+            data.data_ptr(),
+            hashlib.sha256(raw).hexdigest() if isinstance(raw, bytes) else str(raw),
+            value.requires_grad,
+            grad,
+        )
     if isinstance(value, torch.Generator):
         return value.get_state().tolist()
     if isinstance(value, nn.Module):

@@ -1,186 +1,104 @@
 """Measure on how many models inputs can be made up: each model in its own process, with a budget of CPU seconds.
 
-python -m benchmarks.inputs.measure torch_nn timm --output results.jsonl
-python -m benchmarks.inputs.measure timm --only convnext
+python -m benchmarks.inputs.measure inputs torch_nn timm --output results.jsonl
+python -m benchmarks.inputs.measure inputs timm --only convnext
+python -m benchmarks.inputs.measure inputs torch_nn timm --sample 20 --without solver --output results.jsonl
+python -m benchmarks.inputs.measure verdict user_models --output verdicts.jsonl
+
+One line of JSON a model; what `--output` holds already is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
-import resource
-import select
-import signal
-import time
-import traceback
-from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.inputs.subjects import COLLECTIONS
-from gradcheck_health.inputs import search, synthesize, trial
-from gradcheck_health.inputs.reach import outputs, trainable
+from benchmarks.inputs.child import in_child
+from benchmarks.inputs.subjects import COLLECTIONS, Subject
+from benchmarks.inputs.tasks import BUDGET, examine, judge, repeat
+from benchmarks.inputs.without import SWITCHES
 
-BUDGET = 10
-"""CPU seconds for making up inputs."""
-LARGEST = 100_000_000
-"""Parameters; larger models are left out of the measurement."""
-SETUP = 50
-"""CPU seconds for building the model and checking the result besides."""
-
-
-def examine(build: Callable[[], Any], batch: int | None = None) -> dict[str, Any]:
-    """Build, validate the known-good input, make up inputs, run forward and backward on them."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    result: dict[str, Any] = {"outcome": "not built"}
-    try:
-        model, known = build()
-    except BaseException as error:  # noqa: BLE001 - third-party constructors
-        return {**result, "error": _line(error)}
-    result["parameters"] = sum(p.numel() for p in model.parameters() if not torch.nn.parameter.is_lazy(p))
-    if result["parameters"] > LARGEST:
-        return {**result, "outcome": "too large to measure"}
-    if known is not None:
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                model(*known[0], **known[1])
-            result["known"] = _signature(known[0], known[1])
-        except Exception as error:  # noqa: BLE001
-            return {**result, "outcome": "known input fails", "error": _line(error)}
-    start = time.process_time()
-    with _counted() as calls:
-        try:
-            inputs = synthesize(model, batch_size=batch)
-        except Exception as error:  # noqa: BLE001 - the outcome that is measured
-            crash = "" if "could not make up" in str(error) else traceback.format_exc()[-1500:]
-            result |= {"cpu": time.process_time() - start, "trials": calls[0], "crash": crash}
-            return {**result, "outcome": "failed", "error": str(error)[:1200]}
-    result |= {
-        "cpu": time.process_time() - start,
-        "trials": calls[0],
-        "inputs": inputs.describe(),
-        "left_out": list(inputs.left_out),
-    }
-    try:
-        made = _forward_backward(model, inputs, result)
-    except Exception as error:  # noqa: BLE001
-        return {**result, "outcome": "does not run", "error": _line(error)}
-    result["outcome"] = "ran" if result["cpu"] <= BUDGET else "too slow"
-    if "known" in result:
-        result["agrees"] = made == result["known"]
-    return result
-
-
-def _forward_backward(model: torch.nn.Module, inputs: Any, result: dict[str, Any]) -> list[Any]:
-    made = _signature(inputs.args, dict(inputs.kwargs))
-    with contextlib.redirect_stdout(io.StringIO()):
-        out = model(*inputs.args, **inputs.kwargs)
-    loss = sum((t.abs() if t.is_complex() else t).float().mean() for t in outputs(out) if t.requires_grad)
-    if isinstance(loss, torch.Tensor):
-        loss.backward()
-    wanted = trainable(model)
-    got = {name for name, p in model.named_parameters() if name in wanted and p.grad is not None}
-    result["reached"] = len(got) / len(wanted) if wanted else 1.0
-    return made
-
-
-def _signature(args: Any, kwargs: Any) -> list[Any]:
-    return sorted((t.dim(), str(t.dtype)) for t in outputs((list(args), kwargs)))
-
-
-@contextlib.contextmanager
-def _counted() -> Iterator[list[int]]:
-    """Counts the trials of the block in the only entry of the list."""
-    calls = [0]
-    original = trial.Bench.run
-
-    def run(self: Any, plan: Any) -> Any:
-        calls[0] += 1
-        return original(self, plan)
-
-    trial.Bench.run = run  # type: ignore[method-assign]
-    try:
-        yield calls
-    finally:
-        trial.Bench.run = original  # type: ignore[method-assign]
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def in_child(build: Callable[[], Any], batch: int | None) -> dict[str, Any]:
-    """Run `examine` in a forked process with CPU and memory limits."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        torch.set_num_threads(1)
-        resource.setrlimit(resource.RLIMIT_CPU, (BUDGET + SETUP, BUDGET + SETUP + 1))
-        resource.setrlimit(resource.RLIMIT_AS, (7 << 30, 7 << 30))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        result = examine(build, batch)
-        os.write(writer, json.dumps(result, default=str).encode())
-        os._exit(0)
-    os.close(writer)
-    data = b""
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        if select.select([reader], [], [], 1.0)[0]:
-            chunk = os.read(reader, 1 << 16)
-            if not chunk:
-                break
-            data += chunk
-    else:
-        os.kill(child, signal.SIGKILL)
-    os.close(reader)
-    _, status = os.waitpid(child, 0)
-    return json.loads(data) if data else {"outcome": "killed", "error": f"status {status}"}
+SETUP = 80
+"""CPU seconds for building a model and checking the result, besides the budget."""
+VERDICT, REPEATS = 240, 900
+"""CPU seconds for one check, and for twenty."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("collections", nargs="+", choices=sorted(COLLECTIONS))
-    parser.add_argument("--output")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--bare", action="store_true", help="search only, whatever the model declares")
-    parser.add_argument("--batch", type=int, help="samples of the final check, instead of the number that the cost allows")
-    options = parser.parse_args()
-    if options.bare:
-        _only_search()
-    for collection in options.collections:
-        counts: dict[str, int] = {}
-        for name, build in COLLECTIONS[collection]():
-            if options.only and options.only not in name:
+    """Measure what was asked for and append it to the output."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # some constructors ask the network although nothing is to be downloaded
+    options = _options()
+    done = _done(options.output)
+    judge(lambda: (torch.nn.Linear(2, 2), None))  # imports everything once, before the first process is forked
+    for collection in options.collections or sorted(COLLECTIONS):
+        subjects = [s for s in COLLECTIONS[collection]() if options.only in s[0]]
+        for position, (name, build) in _numbered(_evenly(subjects, options.sample)):
+            label = name if position == 1 else f"{name} #{position}"
+            about = {"collection": collection, "name": label, "task": options.task, "without": options.without}
+            if (options.task, collection, label, options.without) in done:
                 continue
-            result = {"collection": collection, "name": name, **in_child(build, options.batch)}
-            counts[result["outcome"]] = counts.get(result["outcome"], 0) + 1
+            task, cpu = _task(options, build)
+            result = {**about, **in_child(task, cpu), "load": round(os.getloadavg()[0], 1)}
             if options.output:
                 with open(options.output, "a") as file:
                     file.write(json.dumps(result) + "\n")
-            if result["outcome"] != "ran" or result.get("agrees") is False or options.only or result.get("reached", 1) < 1:
-                print(
-                    name,
-                    {key: value for key, value in result.items() if key not in ("name", "collection", "crash")},
-                    flush=True,
-                )
-                if result.get("crash"):
-                    print(result["crash"][-700:])
-        print(collection, counts, flush=True)
+            if options.only or _striking(result):
+                print({key: value for key, value in result.items() if key not in ("task", "without", "known")}, flush=True)
 
 
-def _only_search() -> None:
-    from gradcheck_health import inputs
-    from gradcheck_health.inputs import strategies
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=("inputs", "verdict", "repeat"))
+    parser.add_argument("collections", nargs="*", choices=[*sorted(COLLECTIONS), []], help="all where none is named")
+    parser.add_argument("--output")
+    parser.add_argument("--only", default="", help="models with this in their name")
+    parser.add_argument("--sample", type=int, help="so many models of each collection, evenly drawn")
+    parser.add_argument("--without", choices=sorted(SWITCHES))
+    parser.add_argument("--given", action="store_true", help="hand over the shapes of the known-good input")
+    parser.add_argument("--batch", type=int, default=4, help="samples of the final check of inputs")
+    return parser.parse_args()
 
-    inputs.STRATEGIES = (strategies.from_search,)
+
+def _task(options: argparse.Namespace, build: Any) -> tuple[Any, int]:
+    if options.task == "inputs":
+        return partial(examine, build, options.batch, options.without, options.given), BUDGET + SETUP
+    return (partial(judge, build), VERDICT) if options.task == "verdict" else (partial(repeat, build), REPEATS)
+
+
+def _evenly(subjects: list[Subject], count: int | None) -> list[Subject]:
+    if count is None or count >= len(subjects):
+        return subjects
+    return [subjects[i * len(subjects) // count] for i in range(count)]
+
+
+def _numbered(subjects: list[Subject]) -> list[tuple[int, Subject]]:
+    """Each with how often its name came up to then: a result is known by name."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for subject in subjects:
+        seen[subject[0]] = seen.get(subject[0], 0) + 1
+        numbered.append((seen[subject[0]], subject))
+    return numbered
+
+
+def _done(output: str | None) -> set[tuple[Any, ...]]:
+    if output is None or not Path(output).exists():
+        return set()
+    results = [json.loads(text) for text in Path(output).read_text().splitlines()]
+    return {(r["task"], r["collection"], r["name"], r["without"]) for r in results}
+
+
+def _striking(result: dict[str, Any]) -> bool:
+    """Worth a line on the screen."""
+    odd = result["outcome"] not in ("ran", "judged") or result.get("agrees") is False or result.get("reached", 1) < 1
+    return odd or bool(result.get("findings")) or result.get("left_as_it_was") is False or result.get("answers", 1) > 1
 
 
 if __name__ == "__main__":
-    assert search.TRIALS
     main()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.inputs.tiny import built
+
 Built = tuple[nn.Module, Any]
-"""A model, and known-good inputs: a tuple of positional or a dict of keyword arguments; None where none is known."""
+"""A model, and a known-good input: positional arguments and keyword arguments; None where none is known."""
 Subject = tuple[str, Callable[[], Built]]
 
 
@@ -101,58 +104,9 @@ def transformers() -> Iterator[Subject]:
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
     library.logging.set_verbosity_error()
+    built(library.BertConfig)  # imports what every architecture needs, before the first process is forked
     for config_class in sorted(MODEL_MAPPING.keys(), key=lambda c: c.__name__):
-
-        def build(config_class: Any = config_class) -> Built:
-            config = _tiny(config_class)
-            with torch.device("meta"):
-                count = sum(p.numel() for p in library.AutoModel.from_config(config).parameters())
-            if count > 5_000_000:
-                raise ValueError(f"still {count} parameters with a tiny configuration")
-            model = library.AutoModel.from_config(_tiny(config_class))
-            return model, _canonical(model)
-
-        yield config_class.model_type, build
-
-
-_TINY = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 37,
-    "vocab_size": 99, "max_position_embeddings": 64, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "d_model": 32,
-    "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 37,
-    "decoder_ffn_dim": 37, "d_ff": 37, "d_kv": 8, "num_layers": 2, "num_heads": 4, "dim": 32, "n_layers": 2, "n_heads": 4,
-    "hidden_dim": 64, "embedding_size": 32, "num_decoder_layers": 2, "image_size": 32, "patch_size": 8, "head_dim": 8,
-    "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "moe_intermediate_size": 16, "state_size": 8,
-}  # fmt: skip
-_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0,
-            "image_token_id": 90, "image_token_index": 90, "audio_token_id": 91, "audio_token_index": 91, "video_token_id": 92}  # fmt: skip
-
-
-def _tiny(config_class: Any) -> Any:
-    default = config_class()
-    known = {key: value for key, value in _TINY.items() if isinstance(getattr(default, key, None), int)}
-    special = {key: value for key, value in _SPECIAL.items() if isinstance(getattr(default, key, None), int)}
-    config = config_class(**known, **special)
-    for key in ("text_config", "vision_config", "audio_config", "encoder", "decoder"):
-        part = getattr(default, key, None)
-        if part is not None and hasattr(part, "to_dict"):
-            setattr(config, key, _tiny(type(part)))
-    return config
-
-
-def _canonical(model: nn.Module) -> Any:
-    config = model.config
-    ids = torch.arange(3, 13).reshape(2, 5)
-    if model.main_input_name == "input_ids":
-        used = {"input_ids": ids}
-        if config.is_encoder_decoder:
-            used["decoder_input_ids"] = ids
-        return (), used
-    if model.main_input_name == "pixel_values":
-        size = config.image_size if isinstance(getattr(config, "image_size", None), int) else 64
-        return (), {"pixel_values": torch.randn(2, getattr(config, "num_channels", 3), size, size)}
-    if model.main_input_name == "input_values":
-        return (), {"input_values": torch.randn(2, 4000)}
-    return None
+        yield config_class.model_type, partial(built, config_class)
 
 
 def torchvision() -> Iterator[Subject]:

@@ -1,6 +1,6 @@
-"""Turn results of `measure` into the table of docs/inputs.md, between its two markers.
+"""Turn results of `measure` into the tables of docs/inputs.md, between their markers.
 
-python -m benchmarks.inputs.table results.jsonl docs/inputs.md
+python -m benchmarks.inputs.table docs/inputs.md results.jsonl verdicts.jsonl ...
 """
 
 from __future__ import annotations
@@ -8,66 +8,178 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-_COUNTED = ("ran", "too slow", "failed", "does not run", "killed")
+from benchmarks.inputs.without import SWITCHES
+
+Result = dict[str, Any]
+COUNTED = ("ran", "too slow", "failed", "does not run", "killed")
 
 
-def table(results: Iterable[dict[str, Any]]) -> str:
-    """Markdown: one row a collection, then every model that did not run, and why."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        groups.setdefault(result["collection"], []).append(result)
-    lines = [
-        "| collection | models | ran | first guess right | median CPU s | all parameters reached | ranks and dtypes as known |",
-        "|---|---|---|---|---|---|---|",
+def tables(results: list[Result]) -> dict[str, str]:
+    """Markdown by the name of the part of the page that it fills."""
+    made = [r for r in results if r["task"] == "inputs" and not r.get("given")]
+    whole = [r for r in made if r["without"] is None]
+    return {
+        "inputs": _inputs(whole),
+        "misses": _misses(whole),
+        "ablations": _ablations(made),
+        "verdicts": _verdicts([r for r in results if r["task"] == "verdict"]),
+    }
+
+
+def _inputs(results: list[Result]) -> str:
+    head = ("collection", "models", "ran", "first guess right", "CPU s median", "p95", "reached", "as the known input")
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name, group in _groups(results).items():
+        lines.append(_line(_row(name, [r for r in group if r["outcome"] in COUNTED])))
+    counted = [r for r in results if r["outcome"] in COUNTED]
+    lines.append(_line(_row("**all**", counted)))
+    return "\n".join([*lines, "", f"Not counted: {'; '.join(_left_out(name, g) for name, g in _groups(results).items())}."])
+
+
+def _row(name: str, group: list[Result]) -> list[str]:
+    ran = [r for r in group if r["outcome"] == "ran"]
+    known = [r for r in ran if "agrees" in r]
+    cpu = sorted(r["cpu"] for r in group if "cpu" in r)
+    return [
+        name,
+        str(len(group)),
+        _share(len(ran), len(group)),
+        _share(sum(r["trials"] <= 2 for r in ran), len(ran)),
+        f"{statistics.median(cpu):.2f}" if cpu else "-",
+        f"{cpu[min(len(cpu) - 1, int(0.95 * len(cpu)))]:.1f}" if cpu else "-",
+        f"{statistics.fmean(r['reached'] for r in ran):.1%}" if ran else "-",
+        _share(sum(r["agrees"] for r in known), len(known)) if known else "-",
     ]
-    for name, group in groups.items():
-        lines.append(_row(name, [result for result in group if result["outcome"] in _COUNTED]))
-    lines += ["", "Not counted: " + "; ".join(_left_out(name, group) for name, group in groups.items()) + ".", ""]
-    bad = [result for group in groups.values() for result in group if result["outcome"] in _COUNTED[1:]]
-    lines += ["| model | outcome | why |", "|---|---|---|"] if bad else ["No model failed."]
-    lines += [f"| {r['collection']}: {r['name']} | {r['outcome']} | {_why(r)} |" for r in bad]
-    return "\n".join(lines)
 
 
-def _row(name: str, group: list[dict[str, Any]]) -> str:
-    ran = [result for result in group if result["outcome"] == "ran"]
-    first = sum(result["trials"] <= 2 for result in ran)
-    known = [result for result in ran if "agrees" in result]
-    whole = sum(result["reached"] > 0.999 for result in ran)
-    median = statistics.median(result["cpu"] for result in ran) if ran else 0.0
-    agrees = f"{sum(result['agrees'] for result in known)} of {len(known)}" if known else "-"
-    return f"| {name} | {len(group)} | {len(ran)} | {first} | {median:.2f} | {whole} | {agrees} |"
+def _share(part: int, whole: int) -> str:
+    return f"{part} ({part / whole:.1%})" if whole else "0"
 
 
-def _left_out(name: str, group: list[dict[str, Any]]) -> str:
-    reasons: dict[str, int] = {}
-    for result in group:
-        if result["outcome"] not in _COUNTED:
-            reasons[result["outcome"]] = reasons.get(result["outcome"], 0) + 1
+def _left_out(name: str, group: list[Result]) -> str:
+    reasons = Counter(r["outcome"] for r in group if r["outcome"] not in COUNTED)
     return f"{name}: " + (", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none")
 
 
-def _why(result: dict[str, Any]) -> str:
-    if result["outcome"] == "too slow":
-        return f"{result['cpu']:.0f} CPU s, {result['trials']} trials"
-    text = str(result.get("error", ""))
-    place = next(
-        (line.strip() for line in text.splitlines() if line.strip().startswith("failed at")),
-        text.splitlines()[0] if text else "",
-    )
-    return place[:160].replace("|", "\\|")
+def _misses(results: list[Result]) -> str:
+    lines = [_line(("model", "what", "why")), _line(["---"] * 3)]
+    for r in results:
+        what = _miss(r)
+        if what:
+            lines.append(_line((f"{r['collection']}: {r['name']}", *what)))
+    return "\n".join(lines) if len(lines) > 2 else "None."
+
+
+def _miss(r: Result) -> tuple[str, str] | None:
+    if r["outcome"] not in COUNTED:
+        return None
+    if r["outcome"] == "too slow":
+        return "too slow", f"{r['cpu']:.0f} CPU s, {r['trials']} trials"
+    if r["outcome"] != "ran":
+        return r["outcome"], _why(str(r.get("error", "")))
+    if r.get("agrees") is False:
+        return "other ranks or kinds", f"made up: {r['inputs'][:110]}; known: {_known(r['known'])}"
+    if r["reached"] < 0.98:
+        return f"reaches {r['reached']:.0%}", "not reached: " + ", ".join(r["unreached"][:3])
+    return None
+
+
+def _known(arguments: dict[str, list[Any]]) -> str:
+    parts = [f"{name}={'+'.join(f'{kind}{rank}d' for rank, kind in tensors)}" for name, tensors in arguments.items()]
+    return ", ".join(parts)[:110]
+
+
+def _why(text: str) -> str:
+    place = next((line.strip() for line in text.splitlines() if line.strip().startswith("failed at")), None)
+    return (place or (text.splitlines() or [""])[0])[:150]
+
+
+def _ablations(results: list[Result]) -> str:
+    """Over the models that were measured without every one of the ideas."""
+    by_switch = {
+        switch: {(r["collection"], r["name"]): r for r in results if r["without"] == switch} for switch in (None, *SWITCHES)
+    }
+    taken = [switch for switch, found in by_switch.items() if switch is None or found]
+    keys = set.intersection(*(set(by_switch[switch]) for switch in taken))
+    keys = {key for key in keys if by_switch[None][key]["outcome"] in COUNTED}
+    head = ("without", "what is gone", "ran", "reached", "as the known input", "trials", "CPU s")
+    lines = [f"{len(keys)} models.", "", _line(head), _line(["---"] * len(head))]
+    for switch in taken:
+        group = [by_switch[switch][key] for key in sorted(keys)]
+        ran = [r for r in group if r["outcome"] == "ran"]
+        known = [r for r in group if "known" in r]
+        lines.append(
+            _line((
+                switch or "(nothing)",
+                SWITCHES[switch][0] if switch else "",
+                _share(len(ran), len(group)),
+                # a model that does not run reaches nothing
+                f"{sum(r.get('reached', 0.0) for r in group) / max(len(group), 1):.1%}",
+                _share(sum(r.get("agrees", False) for r in known), len(known)),
+                str(sum(r.get("trials", 0) for r in group)),
+                f"{sum(r.get('cpu', 0.0) for r in group):.0f}",
+            ))
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _verdicts(results: list[Result]) -> str:
+    head = ("collection", "models", "no finding", "notes only", "warnings", "errors", "no verdict", "left as it was")
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name, group in _groups(results).items():
+        group = [r for r in group if r["outcome"] not in ("not built", "too large to measure")]
+        worst = Counter(_worst(r) for r in group)
+        same = [r["left_as_it_was"] for r in group if "left_as_it_was" in r]
+        counts = [str(worst[kind]) for kind in ("none", "note", "warning", "error", "no verdict")]
+        lines.append(_line((name, str(len(group)), *counts, f"{sum(same)} of {len(same)}")))
+    found = [_line(("model", "rule", "message")), _line(["---"] * 3)]
+    for r in results:
+        for f in r.get("findings", ()):
+            if f["severity"] != "note":
+                found.append(_line((f"{r['collection']}: {r['name']}", f"{f['rule']} ({f['severity']})", f["message"][:160])))
+        if _worst(r) == "no verdict" and r["outcome"] not in ("not built", "too large to measure"):
+            found.append(_line((f"{r['collection']}: {r['name']}", r["outcome"], _why(r["error"]))))
+    return "\n".join([*lines, "", *found])
+
+
+def _worst(r: Result) -> str:
+    if r["outcome"] != "judged":
+        return "no verdict"
+    severities = {f["severity"] for f in r["findings"]}
+    return next((kind for kind in ("error", "warning", "note") if kind in severities), "none")
+
+
+def _groups(results: Iterable[Result]) -> dict[str, list[Result]]:
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result["collection"], []).append(result)
+    return groups
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def fill(page: str, parts: dict[str, str]) -> str:
+    """The page with what stands between `<!-- measured: NAME -->` and `<!-- end of NAME -->` replaced."""
+    for name, text in parts.items():
+        begin, end = f"<!-- measured: {name} -->", f"<!-- end of {name} -->"
+        if begin in page:
+            before, rest = page.split(begin)
+            page = f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}"
+    return page
 
 
 def main() -> None:
-    source, page = Path(sys.argv[1]), Path(sys.argv[2])
-    results = [json.loads(line) for line in source.read_text().splitlines()]
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{rest.split(END)[1]}")
+    """Fill the page that is named first with the results of the files that are named after it."""
+    page, *sources = map(Path, sys.argv[1:])
+    results = [json.loads(text) for source in sources for text in source.read_text().splitlines()]
+    page.write_text(fill(page.read_text(), tables(results)))
 
 
 if __name__ == "__main__":

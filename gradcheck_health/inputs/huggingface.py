@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gradcheck_health.inputs.facts import Facts
-from gradcheck_health.inputs.plan import Leaf, Node, Plan
+from gradcheck_health.inputs.plan import SIZES, Leaf, Node, Plan
 
 _WHY = "config"
 
@@ -20,17 +20,19 @@ def plan(facts: Facts) -> Plan | None:
         return None
     names = [argument.name for argument in facts.signature.arguments]
     wanted = [main] if main in names else []
+    gridded = next((name for name in names if name in _GRIDS), None)
     if (
         "input_ids" in names
         and "pixel_values" in names
         and _part(config, "vision_config") is not None
         and _part(config, "text_config") is not None
     ):
-        wanted = ["input_ids", "pixel_values"]
+        wanted = ["input_ids", "pixel_values", *([gridded] if gridded else [])]
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
         wanted.append("decoder_input_ids")
     wanted += [a.name for a in facts.signature.arguments if a.required and a.name not in wanted]
-    known = {name: node for name in wanted if (node := _node(name, config)) is not None}
+    nodes = {name: (_gridded(name, config) if gridded else None) or _node(name, config) for name in wanted}
+    known = {name: node for name, node in nodes.items() if node is not None}
     if not known or len(known) < len([name for name in wanted if name in (main, "decoder_input_ids")]):
         return None
     from gradcheck_health.inputs.roles import guess
@@ -63,6 +65,8 @@ def _node(name: str, config: Any) -> Leaf | None:
         return Leaf(
             ("B", channels, side, side) if isinstance(side, int) else ("B", channels, "H", "W"), why=f"{_WHY}.image_size"
         )
+    if name == "input_values" and (bins := _number(config, "num_mel_bins")) and (frames := _number(config, "max_length")):
+        return Leaf(("B", frames, bins), why=f"{_WHY}.num_mel_bins")
     if name == "input_values":
         return Leaf(("B", "A"), why="role: waveform")
     if name == "input_features":
@@ -73,6 +77,27 @@ def _node(name: str, config: Any) -> Leaf | None:
             if frames
             else Leaf(("B", 64, bins), why=f"{_WHY}.num_mel_bins")
         )
+    return None
+
+
+_GRIDS = ("image_grid_thw", "grid_thw")
+"""Arguments that say for every image how many patches it has in time, height and width."""
+_IMAGES = SIZES["B"]
+
+
+def _gridded(name: str, config: Any) -> Leaf | None:
+    """Images as rows of flattened patches, one row of the grid an image; a side is a multiple of what makes one token."""
+    vision = _part(config, "vision_config") or config
+    patch, merged = _number(vision, "patch_size"), _number(vision, "spatial_merge_size") or 1
+    if patch is None:
+        return None
+    side = 4 * merged
+    if name in _GRIDS:
+        return Leaf((_IMAGES, 3), "int", "grid", high=side, why=f"{_WHY}.spatial_merge_size")
+    if name in ("pixel_values", "hidden_states"):
+        channels = _number(vision, "num_channels") or _number(vision, "in_channels") or _number(vision, "in_chans") or 3
+        features = channels * (_number(vision, "temporal_patch_size") or 1) * patch * patch
+        return Leaf((_IMAGES * side * side, features), why=f"{_WHY}.patch_size")
     return None
 
 

@@ -123,6 +123,13 @@ def ones(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator) ->
     return torch.ones(shape)
 
 
+def grid(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator) -> torch.Tensor:
+    """Patches of images in time, height and width: every row is (1, high, high)."""
+    drawn = torch.full(shape, high)
+    drawn[..., 0] = 1
+    return drawn
+
+
 def boxes(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator) -> torch.Tensor:
     """Boxes x1 < x2, y1 < y2 inside a square of side high (1 where nothing is known)."""
     corners = torch.rand((*shape[:-1], 2, 2), generator=rng)
@@ -140,7 +147,7 @@ FILLS: dict[str, Fill] = {
     f.__name__: f
     for f in (
         normal, uniform, distinct, log_distinct, signs, full, mask, padding, causal, adjacency, lengths,
-        offsets, boundaries, segments, positions, zeros, ones, boxes, rotation,
+        offsets, boundaries, segments, positions, zeros, ones, grid, boxes, rotation,
     )
 }  # fmt: skip
 
