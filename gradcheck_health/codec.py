@@ -14,10 +14,13 @@ from typing import Any
 
 def encode(value: Any) -> Any:
     """Dicts, lists, strings and finite numbers only; NaN and infinities become the strings "nan", "inf" and "-inf"."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
     if isinstance(value, enum.Enum):
         return value.value
-    if dataclasses.is_dataclass(value):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if dataclasses.is_dataclass(kind):
+        return {name: encode(getattr(value, name)) for name in _fields(kind)}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -25,6 +28,14 @@ def encode(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     return value
+
+
+_PLAIN = frozenset((str, int, bool, type(None)))
+
+
+@cache
+def _fields(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 @cache

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gradcheck_health"
 IMPORT_NAME = {"pyyaml": "yaml", "rich-click": "rich_click"}
-COME_WITH_TORCH = {"networkx", "jinja2", "filelock"}
+COME_WITH_TORCH = {"networkx", "jinja2", "markupsafe", "filelock"}
 OPTIONAL = {"numpy", "torchvision", "timm", "transformers"}
 
 

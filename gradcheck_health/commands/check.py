@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from gradcheck_health import formats, isolation, presets, rules
 from gradcheck_health.commands import github
 from gradcheck_health.commands.targets import declared, expand
+from gradcheck_health.commands.writing import write
 from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source, in_files
 from gradcheck_health.errors import UsageError
@@ -114,7 +113,7 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
     else:
         show(formats.render_run(form, done.reports, done.failures, code))
     _tell_forge(request, done, code, show, tell)
-    written = [_write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
+    written = [write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
     return code if all(written) or interrupted else max(code, 2)
 
 
@@ -171,26 +170,3 @@ def _summary(done: Run, show: Write, tell: Write) -> None:
         sick = sum(not report.ok for report in done.reports)
         failed = f", {len(done.failures)} not checked" if done.failures else ""
         show(f"\n{len(done.reports)} checked: {len(done.reports) - sick} healthy, {sick} unhealthy{failed}\n")
-
-
-def _write(path: Path, text: str, tell: Write) -> bool:
-    """Replace the file in one step, so that a reader never meets half of it."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
-            temporary = file.name
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        tell(f"error: {path} cannot be written: {error.strerror or error}\n")
-        return False
-    return True
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

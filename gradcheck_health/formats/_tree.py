@@ -40,11 +40,8 @@ class Node:
     findings: tuple[Finding, ...]
     """Those with a place at this very module or at one of its own parameters."""
     children: tuple[Node, ...]
-
-    @property
-    def sick(self) -> bool:
-        """A finding is here or further in."""
-        return bool(self.findings) or any(child.sick for child in self.children)
+    sick: bool
+    """A finding is here or further in."""
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -197,6 +194,7 @@ def _node(name: str, trace: Trace, inside: Mapping[str, Sequence[str]], known: _
     first = {child.name: _first_call(child, trace) for child in children}
     children.sort(key=lambda child: first[child.name])
     arrived = layer.output_gradient
+    findings = tuple(dict.fromkeys(known.findings.get(name, ())))
     return Node(
         name=name,
         kind=layer.kind,
@@ -207,8 +205,9 @@ def _node(name: str, trace: Trace, inside: Mapping[str, Sequence[str]], known: _
         gain=known.keeps.get(name),
         dead=known.dead.get(name),
         saturated=known.saturated.get(name),
-        findings=tuple(dict.fromkeys(known.findings.get(name, ()))),
+        findings=findings,
         children=tuple(children),
+        sick=bool(findings) or any(child.sick for child in children),
     )
 
 
@@ -218,9 +217,10 @@ def _first_call(node: Node, trace: Trace) -> float:
 
 
 def _listing(nodes: Sequence[Node], detail: _Detail, indent: int) -> Iterator[Row]:
+    looks = [(node.kind, node.called, node.sick) for node in nodes] if detail.fold else []
     i = 0
     while i < len(nodes):
-        period, times = _repetition(nodes, i) if detail.fold else (1, 1)
+        period, times = _repetition(looks, i) if detail.fold else (1, 1)
         if times < REPEATS:
             yield from _single(nodes[i], detail, indent)
             i += 1
@@ -253,23 +253,17 @@ def _fold(nodes: Sequence[Node], period: int, indent: int) -> Row:
     return Row(indent, f"{_tail(nodes[0].name)} .. {_tail(nodes[-1].name)}", what, tuple(nodes))
 
 
-def _repetition(nodes: Sequence[Node], start: int) -> tuple[int, int]:
+def _repetition(looks: Sequence[tuple[str, bool, bool]], start: int) -> tuple[int, int]:
     """The pattern from `start` on that covers most: its length, and how often it comes in a row."""
     best = (1, 1)
     for period in range(1, PERIOD + 1):
+        pattern = looks[start : start + period]
         times = 1
-        while _alike(nodes, start, start + times * period, period):
+        while looks[start + times * period : start + (times + 1) * period] == pattern:
             times += 1
         if times > 1 and times * period > best[0] * best[1]:
             best = (period, times)
     return best
-
-
-def _alike(nodes: Sequence[Node], start: int, other: int, period: int) -> bool:
-    if other + period > len(nodes):
-        return False
-    pairs = zip(nodes[start : start + period], nodes[other : other + period], strict=True)
-    return all((a.kind, a.called, a.sick) == (b.kind, b.called, b.sick) for a, b in pairs)
 
 
 def _cropped(listed: list[Row], budget: int) -> list[Row]:

@@ -20,14 +20,17 @@ def render(report: Report) -> str:
 
 def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> str:
     """A run of the command line: every report, every target that has none, and the exit code."""
-    return _dump(
-        {
-            "schema": SCHEMA,
-            "exit_code": exit_code,
-            "reports": [report.to_dict() for report in reports],
-            "failures": [encode(failure) for failure in failures],
-        }
-    )
+    return _dump(document(reports, failures, exit_code))
+
+
+def document(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "schema": SCHEMA,
+        "exit_code": exit_code,
+        "reports": [report.to_dict() for report in reports],
+        "failures": [encode(failure) for failure in failures],
+    }
 
 
 def _dump(value: dict[str, Any]) -> str:

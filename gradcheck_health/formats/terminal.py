@@ -152,13 +152,13 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
     failing = [finding for finding in shown if finding in report.failures] or list(shown)
     if failing:
         # lines to copy: never broken
-        yield f"{'repeat:':9}{repeat or _repeat(report)}"
+        yield f"{'repeat:':9}{repeat or repeat_command(report)}"
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
         if found and report.change is not None:
             yield f"{'accept:':9}gradhealth baseline update {shlex.quote(escape(report.target or 'model.py:Net'))}"
         elif found:
-            yield f"{'accept:':9}ignore={{{_accept_key(found[-1])!a}: 'the reason'}}"
+            yield f"{'accept:':9}ignore={{{accept_key(found[-1])!a}: 'the reason'}}"
 
 
 def _line(label: str, text: str, width: int) -> list[str]:
@@ -177,13 +177,13 @@ def _accepted(report: Report, width: int, verbose: bool) -> Iterator[str]:
         yield from _line("unused", f"ignore entry {escape(entry)!r} matched nothing: remove it", width)
 
 
-def _repeat(report: Report) -> str:
+def repeat_command(report: Report) -> str:
     if report.target is None:
         return f"check_gradients(model, seed={report.seed})"
     return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}"
 
 
-def _accept_key(finding: Finding) -> str:
+def accept_key(finding: Finding) -> str:
     """The narrowest ignore key that still covers the whole finding."""
     # the characters that a pattern gives a meaning to stand for themselves in brackets
     names = [re.sub(r"[*?[]", r"[\g<0>]", name) for name in finding.names]

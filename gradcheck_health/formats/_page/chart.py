@@ -178,17 +178,15 @@ def _thinned(values: Sequence[float | None]) -> list[int]:
     return sorted(kept)
 
 
-def _path(values: Sequence[float | None], scale: Axis, *, gaps: bool = False) -> str:
-    """An SVG path through what can be drawn.
-
-    Args:
-        gaps: lift the pen over what cannot.
-    """
+def _path(values: Sequence[float | None], scale: Axis) -> str:
+    """An SVG path: it runs over what was not measured, and breaks where a value is zero or not finite."""
     parts, pen = [], False
     for i in _thinned(values):
         value = values[i]
-        if not _drawable(value) or value is None:
-            pen = pen and not gaps
+        if value is None:
+            continue
+        if not _drawable(value):
+            pen = False
             continue
         parts.append(f"{'L' if pen else 'M'}{places(_x(i, len(values)))} {_y(value, scale)}")
         pen = True
@@ -205,7 +203,7 @@ def _curve(values: Sequence[float | None], scale: Axis) -> Curve:
             dots += f"M{places(_x(i, n))} {_y(value, scale)}h0" if n <= MAX_DOTS else ""
         elif value is not None:
             lost += f"M{places(_x(i, n))} {places(BOTTOM)}h0"
-    return Curve(_path(values, scale, gaps=True), dots, lost)
+    return Curve(_path(values, scale), dots, lost)
 
 
 def _band(rows: Sequence[Sequence[float]], scale: Axis) -> str:

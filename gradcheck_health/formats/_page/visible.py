@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 def visible(value: Any) -> Any:
@@ -13,6 +13,11 @@ def visible(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in value)
+
+
+def breakable(name: str) -> Markup:
+    """A dotted name that may be broken behind its dots."""
+    return Markup(".<wbr>").join(escape(part) for part in visible(name).split("."))
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -1,0 +1,43 @@
+"""`gradhealth report`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  gradhealth report report.html                       what `gradhealth check -v` printed
+  gradhealth report report.html -o report.json        the run inside the page
+  gradhealth report linux.json mac.json -o both.html  several runs in one page
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option(
+    "-o",
+    "outputs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a report; its format is the suffix. Repeatable.",
+)
+def report(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
+    """Show reports that were written before (JSON or HTML), or write them in another format. Nothing is run."""
+    from gradcheck_health import formats
+    from gradcheck_health.commands import console
+    from gradcheck_health.commands.report import read, shown
+    from gradcheck_health.commands.writing import write
+
+    forms = [(path, formats.find(path)) for path in outputs]
+    reports, failures, code = read(files)
+    if not forms:
+        show = console.writer(sys.stdout, console.wants_color(sys.stdout))
+        show(shown(reports, failures, console.width(), console.has_blocks(sys.stdout)))
+        return 0
+    tell = console.writer(sys.stderr, painted=False)
+    written = [write(path, formats.render_run(form, reports, failures, code), tell) for path, form in forms]
+    return 0 if all(written) else 2

@@ -1,0 +1,105 @@
+"""The model as blocks in forward order, with the gradient as a stream that runs through them from the last to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gradcheck_health.formats._bars import Axis, axis
+from gradcheck_health.formats._page.visible import places
+from gradcheck_health.formats._tree import Row, rows, tree
+from gradcheck_health.report import Finding, Report
+
+MAX_BLOCKS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One row of the picture."""
+
+    depth: int
+    label: str
+    name: str
+    kind: str
+    stream: str
+    """The stream while it passes the block, from above (towards the input) to below; 100 wide, 10 high."""
+    gradient: float | None
+    """At the block's output, the head is 1."""
+    gain: float | None
+    dead: float | None
+    saturated: float | None
+    state: str
+    """called, unused, silent (called, but no gradient is known at its output) or open (its parts follow)."""
+    severity: str
+    findings: tuple[int, ...]
+    """Their numbers on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    rows: tuple[Block, ...]
+    low: float
+    """The gradient at which the stream is a hair."""
+    high: float
+
+    def has(self, name: str) -> bool:
+        """Some block has a share of dead or saturated units, or findings."""
+        return any(getattr(row, name) for row in self.rows)
+
+
+def blocks(report: Report) -> Blocks | None:
+    """None for a trace without layers."""
+    listed = rows(tree(report), MAX_BLOCKS)
+    if not listed:
+        return None
+    numbers = {id(finding): i for i, finding in enumerate(report.active, 1)}
+    scale = axis([value for row in listed if row.gradients for value in row.gradients])
+    above = next((row.gradients[0] for row in listed if row.gradients and not row.open), 0.0)
+    found = []
+    for row in listed:
+        here = above if row.open or row.gradients is None else _last(row)
+        found.append(_block(row, above, here, scale, numbers))
+        above = here
+    return Blocks(tuple(found), 10.0**scale.low, 10.0**scale.high)
+
+
+def _last(row: Row) -> float:
+    """At the output of what the row stands for."""
+    known = [node.gradient for node in row.nodes if node.gradient is not None and node.gradient == node.gradient]
+    return known[-1] if known else 0.0
+
+
+def _block(row: Row, above: float, here: float, scale: Axis, numbers: Mapping[int, int]) -> Block:
+    node = row.nodes[0]
+    called = any(one.called for one in row.nodes)
+    known = row.gradients is not None
+    state = "unused" if not called else "open" if row.open else "called" if known else "silent"
+    return Block(
+        depth=min(row.depth, 6),
+        label=row.label or node.name,
+        name=node.name if not row.folded else f"{node.name} to {row.nodes[-1].name}",
+        kind=row.kind,
+        stream=_stream(scale, above, here) if called else "",
+        gradient=_last(row) if known else None,
+        gain=row.gain,
+        dead=row.worst("dead"),
+        saturated=row.worst("saturated"),
+        state=state,
+        severity="" if row.severity is None else row.severity.value,
+        findings=_numbers(row.findings, numbers),
+    )
+
+
+def _numbers(findings: Sequence[Finding], numbers: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(sorted({numbers[id(finding)] for finding in findings if id(finding) in numbers}))
+
+
+def _stream(scale: Axis, above: float, below: float) -> str:
+    top, bottom = _half(scale, above), _half(scale, below)
+    corners = ((50 - top, 0), (50 + top, 0), (50 + bottom, 10), (50 - bottom, 10))
+    return "M" + "L".join(f"{places(x)} {y}" for x, y in corners) + "Z"
+
+
+def _half(scale: Axis, value: float) -> float:
+    """Half of the width; nothing at all is left of an exact zero."""
+    return 0.0 if not value > 0 else 1.5 + 47 * scale.position(value)

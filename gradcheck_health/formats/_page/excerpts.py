@@ -1,0 +1,67 @@
+"""Lines of source around a place, with carets under what the finding is about; read while the page is written."""
+
+from __future__ import annotations
+
+import re
+import tokenize
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from gradcheck_health.report import Place
+
+AROUND = 2
+MAX_BYTES = 2**20
+MAX_COLUMNS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    number: int
+    text: str
+    carets: str = ""
+    """Spaces and carets that stand below the line; "" below the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    source: str
+    lines: tuple[Line, ...]
+
+
+def excerpt(place: Place) -> Excerpt | None:
+    """None where there is no such line any more. Only Python files are read: a report names whatever its author likes."""
+    where, _, line = (place.source or "").rpartition(":")
+    if not where.endswith(".py") or not line.isascii() or not line.isdigit():
+        return None
+    number, lines = int(line[:9]), _read(where)
+    if not 1 <= number <= len(lines):
+        return None
+    around = range(max(1, number - AROUND), min(len(lines), number + AROUND) + 1)
+    shown = tuple(
+        Line(i, lines[i - 1][:MAX_COLUMNS], _carets(lines[i - 1][:MAX_COLUMNS], place) if i == number else "") for i in around
+    )
+    return Excerpt(place.source or "", shown)
+
+
+@lru_cache(maxsize=64)
+def _read(file: str) -> tuple[str, ...]:
+    path = Path(file)
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return ()
+        with tokenize.open(path) as opened:
+            return tuple(line.expandtabs(4) for line in opened.read().split("\n"))
+    except (OSError, SyntaxError, ValueError):
+        return ()
+
+
+def _carets(line: str, place: Place) -> str:
+    """Below the class that is built, or the attribute it is bound to, or the function that is called; else below all code."""
+    words = [place.kind, place.name.rpartition(".")[2], place.name.rpartition(".")[0].rpartition(".")[2], *place.note.split()]
+    for word in words:
+        if word and not word.isdigit() and (found := re.search(rf"(?:\b[\w.]+\.)?\b{re.escape(word)}\b", line)):
+            return " " * found.start() + "^" * (found.end() - found.start())
+    code = line.split("#")[0].rstrip()
+    start = len(code) - len(code.lstrip())
+    return " " * start + "^" * max(1, len(code) - start)

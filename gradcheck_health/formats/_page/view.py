@@ -1,0 +1,129 @@
+"""What the template shows of one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradcheck_health.formats import terminal
+from gradcheck_health.formats._page.blocks import Blocks, blocks
+from gradcheck_health.formats._page.chart import Chart, chart
+from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
+from gradcheck_health.formats._page.parameters import Parameters, parameters, reasons
+from gradcheck_health.formats._page.visible import count, percent
+from gradcheck_health.report import Finding, Place, Report
+
+MAX_PLACES = 12
+MAX_EXCERPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceView:
+    place: Place
+    row: int | None
+    """The first row of the parameter table that belongs to it; only rows with an active finding have an anchor."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    number: int
+    """On the page; 0 for one that a person accepted."""
+    finding: Finding
+    places: tuple[PlaceView, ...]
+    more: int
+    """Places that are not shown."""
+    excerpts: tuple[Excerpt, ...]
+    accept: str
+    """The key of an `ignore` entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    index: int
+    report: Report
+    findings: tuple[FindingView, ...]
+    accepted: tuple[FindingView, ...]
+    chart: Chart | None
+    blocks: Blocks | None
+    parameters: Parameters
+    reasons: tuple[tuple[str, int, tuple[str, ...]], ...]
+    coverage: tuple[tuple[str, str], ...]
+    repeat: str
+
+    @property
+    def title(self) -> str:
+        return self.report.target or self.report.model
+
+    @property
+    def worst(self) -> str:
+        """error, warning, note or healthy."""
+        return self.findings[0].finding.severity.value if self.findings else "healthy"
+
+
+def view(report: Report, index: int) -> View:
+    """Of the report that stands `index`-th on the page."""
+    rows = {name: i for i, name in enumerate(report.trace.parameters)}
+    owners: dict[str, int] = {}
+    for i, p in enumerate(report.trace.parameters.values()):
+        owners.setdefault(p.layer, i)
+    active = [_finding(i, finding, rows, owners) for i, finding in enumerate(report.active, 1)]
+    accepted = [_finding(0, finding, rows, owners) for finding in report.findings if finding.suppressed is not None]
+    return View(
+        index=index,
+        report=report,
+        findings=tuple(active),
+        accepted=tuple(accepted),
+        chart=chart(report),
+        blocks=blocks(report),
+        parameters=parameters(report),
+        reasons=tuple(reasons(report)),
+        coverage=tuple(_coverage(report)),
+        repeat=terminal.repeat_command(report),
+    )
+
+
+def _finding(number: int, finding: Finding, rows: dict[str, int], owners: dict[str, int]) -> FindingView:
+    shown = finding.places[:MAX_PLACES]
+    by_source: dict[str, Place] = {}
+    for place in shown:
+        by_source.setdefault(place.source or "", place)
+    return FindingView(
+        number,
+        finding,
+        tuple(PlaceView(place, rows.get(place.name, owners.get(place.name)) if number else None) for place in shown),
+        len(finding.places) - len(shown),
+        tuple(found for place in by_source.values() if (found := excerpt(place)) is not None)[:MAX_EXCERPTS],
+        terminal.accept_key(finding),
+    )
+
+
+def _coverage(report: Report) -> Iterator[tuple[str, str]]:
+    trace = report.trace
+    hint = "; pass inputs= for real ones" if trace.inputs.made_up else ""
+    yield "inputs", f"{trace.inputs.description} ({trace.inputs.origin}{hint})"
+    yield "objective", trace.objective + ("" if trace.loss is None else f", {trace.loss:.4g}")
+    yield "mode", "training" if trace.training else "eval"
+    yield "seed and rounds", f"seed {report.seed}, {count(report.rounds, 'round')}"
+    trainable = [p for p in trace.parameters.values() if p.trainable]
+    reached = [p for p in trainable if p.gradient is not None]
+    numbers = sum(p.value.numel for p in trainable)
+    share = sum(p.value.numel for p in reached) / numbers if numbers else None
+    yield (
+        "reached",
+        f"{len(reached)} of {count(len(trainable), 'trainable parameter')}, {percent(share)} of {count(numbers, 'number')}",
+    )
+    if frozen := len(trace.parameters) - len(trainable):
+        yield "frozen", count(frozen, "parameter")
+    called = sum(layer.calls > 0 for layer in trace.layers.values())
+    yield "modules", f"{called} of {len(trace.layers)} called"
+    yield "flow", f"{count(len(trace.flow), 'point')}, {trace.flow_by}" + (f"; {trace.flow_note}" if trace.flow_note else "")
+    for output in trace.outputs:
+        shape = ", ".join(map(str, output.shape))
+        told = "in the objective" if output.probed else f"not in the objective: {output.why}"
+        yield f"output {output.path}".rstrip(), f"{output.dtype}[{shape}], {told}"
+    for name, taken in trace.facts.items():
+        yield f"fact {name}", count(len(taken), "further look") if taken else "could not be measured"
+    for gap in trace.gaps:
+        yield "not seen", gap
+    for entry in report.unmatched:
+        yield "unused ignore", f"{entry} matched nothing: remove it"
