@@ -53,19 +53,26 @@ def _accept(finding: Finding, ignore: Mapping[str, str], used: set[str]) -> Find
         if not entry.partition(":")[2]:
             used.add(entry)
             return dataclasses.replace(finding, suppressed=ignore[entry])
-    kept: list[Place] = []
-    reasons: dict[str, None] = {}
+    reasons = {}
     for place in finding.places:
         matching = [entry for entry in entries if fnmatchcase(place.name, entry.partition(":")[2])]
         if matching:
             used.add(matching[0])
-            reasons[ignore[matching[0]]] = None
-        else:
-            kept.append(place)
+            reasons[place.name] = ignore[matching[0]]
+    return part(finding, reasons)
+
+
+def part(finding: Finding, reasons: Mapping[str, str]) -> Finding:
+    """The finding without the places that were accepted; accepted as a whole where no place is left.
+
+    Args:
+        reasons: the name of a place -> why it was accepted.
+    """
+    kept = tuple(place for place in finding.places if place.name not in reasons)
     if not reasons:
         return finding
+    why = "; ".join(dict.fromkeys(reasons.values()))
     if not kept:
-        return dataclasses.replace(finding, suppressed="; ".join(reasons))
-    gone = len(finding.places) - len(kept)
-    note = ("accepted", f"{gone} of {len(finding.places)} places: {'; '.join(reasons)}")
-    return dataclasses.replace(finding, places=tuple(kept), details=(*finding.details, note))
+        return dataclasses.replace(finding, suppressed=why)
+    note = ("accepted", f"{len(finding.places) - len(kept)} of {len(finding.places)} places: {why}")
+    return dataclasses.replace(finding, places=kept, details=(*finding.details, note))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck_health import presets
+from gradcheck_health import inline, presets
 from gradcheck_health import rules as rule_files
 from gradcheck_health.accept import accept
 from gradcheck_health.config import Config, load, override
@@ -130,6 +130,7 @@ def check_gradients(
             trace = dataclasses.replace(trace, facts={**trace.facts, **taken}, gaps=(*trace.gaps, *gaps))
         else:
             findings, needs = _ask(chosen, settings, trace)
+        findings, stale = _in_the_code(findings, subject.model, chosen, settings)
     ignore = settings.ignore if held is None else held.ignore(settings)
     accepted, unmatched = accept(findings, ignore, tuple(chosen), settings.expect)
     accepted = sorted(_root_causes(accepted), key=lambda finding: finding.severity.rank)
@@ -143,7 +144,7 @@ def check_gradients(
         seed=settings.seed,
         rounds=1 + len(trace.facts.get("reseeded", ())),
         fail_on=settings.fail_on,
-        unmatched=unmatched,
+        unmatched=(*unmatched, *stale),
         limits=rule_files.flow_limits(chosen, settings.rules, trace),
         environment=environment,
         change=None if held is None else held.change(trace, environment, target, accepted, gone),
@@ -188,6 +189,19 @@ def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trac
             else:
                 raise UsageError(f"the rule {name} yielded a {type(answer).__name__}; allowed: Finding or Need")
     return findings, list(needs)
+
+
+def _in_the_code(
+    findings: list[Finding], model: Any, chosen: Mapping[str, Callable[..., Any]], settings: Config
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """The findings with the lines of their places, accepted where a comment says so, and the comments that match nothing."""
+    from gradcheck_health.probe import located, marked_code
+
+    code = [inline.Code(*file) for file in marked_code(model, inline.MARK)]
+    # also the rules that this run does not select
+    known = {*presets.every(), *rule_files.load(settings.extra_rules)} if code else ()
+    comments = inline.comments(code, known)
+    return inline.silence(located(findings, model), comments, chosen)
 
 
 _HIDES = {

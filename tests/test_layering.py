@@ -23,6 +23,7 @@ RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 # Files that are part of a unit.
 PART_OF = {
     "accept": "check",
+    "inline": "check",
     "examine": "check",
     "held": "check",
     "infer": "check",

@@ -8,11 +8,12 @@ from functools import cache
 
 from gradcheck_health.errors import ModelError
 from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.own_code import located, marked_code
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
-__all__ = ["Subject", "fact_names", "probe", "sandbox", "take"]
+__all__ = ["Subject", "fact_names", "located", "marked_code", "probe", "sandbox", "take"]
 
 
 @cache
