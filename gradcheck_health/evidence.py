@@ -102,3 +102,41 @@ class ForeignLeaf:
     """The line of forward that first takes it."""
     behind: tuple[str, ...] = ()
     """Parameters without a gradient that its values are computed from: it was made out of a layer's output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """An output moves with entries of the input that it should not know (the facts `mixing` and `future`)."""
+
+    output: str
+    """Path of the output leaf."""
+    kept: str
+    """What was left as it was: the first sample, the steps up to 7 of 16."""
+    share: float
+    """How far the output of what was kept moves when all the rest changes, over how far it moves when it changes itself."""
+    smooth: float
+    """The same under a small perturbation; 0: the output jumps or not (routing), far above `share`: rounding."""
+    layer: str = ""
+    """Where the kept part moves first."""
+    kind: str = ""
+    op: str = ""
+    source: str | None = None
+    layout: bool = False
+    """A layer that takes the batch along axis 1 is there, and what was fed may well be meant that way."""
+    statistics: bool = False
+    """A batch norm without running statistics is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeProfile:
+    """How a loss on the last step alone reaches back through the steps (the fact `time_profile`)."""
+
+    layer: str
+    kind: str
+    source: str | None
+    norms: tuple[float, ...]
+    """|dL/dx_t| over the batch, the first step first."""
+    width: int
+    """Units of the state; 0 where they are not known."""
+    stretched: int = 0
+    """So many steps the input had before it was repeated to have enough; 0 if it was not."""

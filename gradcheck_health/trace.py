@@ -16,7 +16,16 @@ from typing import Any
 
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.declared import UNDECLARED, Declared
-from gradcheck_health.evidence import Cut, Distribution, DoubleSoftmax, ForeignLeaf, Nonfinite, Twins
+from gradcheck_health.evidence import (
+    Cut,
+    Distribution,
+    DoubleSoftmax,
+    ForeignLeaf,
+    Influence,
+    Nonfinite,
+    TimeProfile,
+    Twins,
+)
 from gradcheck_health.profile import Profile
 
 SCHEMA = 1
@@ -215,6 +224,8 @@ class Trace:
     training: bool = True
     declared: Declared = UNDECLARED
     """What a person said about the model."""
+    causal: str = ""
+    """What shows that the model is causal; "" if nothing does."""
     half: bool = False
     """The parameters, or autocast, are half precision."""
     gaps: tuple[str, ...] = ()
@@ -231,6 +242,12 @@ class Trace:
     """Tensors at the bottom of the graph that require a gradient and are no parameters: inputs, most of the time."""
     foreign: tuple[ForeignLeaf, ...] = ()
     """Which of them should have been parameters (the `foreign_leaves` fact)."""
+    influences: tuple[Influence, ...] = ()
+    """Of what an output should not know (the facts `mixing` and `future`)."""
+    times: tuple[TimeProfile, ...] = ()
+    """Of recurrences (the fact `time_profile`)."""
+    repeats: tuple[int, ...] = ()
+    """How many times weights outside of torch's recurrent layers are used, where they are used again and again."""
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
     facts: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
@@ -249,8 +266,8 @@ class Trace:
     def only(self, **evidence: Any) -> Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
-        seen = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "twins", "double_softmaxes", "foreign")
-        rows = dict.fromkeys(seen, ())
+        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "influences", "times")
+        rows = dict.fromkeys((*measured, "twins", "double_softmaxes", "foreign"), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

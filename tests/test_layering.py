@@ -43,6 +43,7 @@ PART_OF = {
     "flow": "rules",
     "gate": "rules",
     "odds": "rules",
+    "recurrence": "rules",
     "zeros": "rules",
 }
 # A leaf knows no other leaf, apart from these: settings name the options of rules, a baseline is compared as a rule does it,

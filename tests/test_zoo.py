@@ -70,7 +70,7 @@ def said(report: Report) -> list[str]:
 def is_quiet(entry: Sound) -> None:
     model, inputs = entry.build()
     before = state(model)
-    report = check_gradients(model, inputs, seed=0)
+    report = check_gradients(model, inputs, seed=0, **entry.settings)
     assert said(report) == []
     assert changed(before, state(model)) == []
 
@@ -78,7 +78,7 @@ def is_quiet(entry: Sound) -> None:
 def is_found(entry: Sick) -> None:
     model, inputs = entry.build()
     before = state(model)
-    report = check_gradients(model, inputs, seed=0)
+    report = check_gradients(model, inputs, seed=0, **entry.settings)
     expected = [finding for finding in report.findings if finding.rule in (entry.rule, *entry.synonyms)]
     assert any(finding.severity is not Severity.NOTE for finding in expected), said(report)
     assert any(entry.placed(finding.names) for finding in expected), said(report)

@@ -194,3 +194,37 @@ def test_loss_cannot_come_near_zero(entry: Sick) -> None:
         value.backward()
         optimizer.step()
     assert float(value) > 0.3
+
+
+def other_than(inputs: Any, axis: int, start: int, stop: int) -> Any:
+    """The same inputs with the entries from `start` to `stop` along an axis replaced by others of the same tensor."""
+    if isinstance(inputs, tuple):
+        return tuple(other_than(value, axis, start, stop) for value in inputs)
+    changed = inputs.clone()
+    changed.narrow(axis, start, stop - start).copy_(inputs.flip(axis).roll(1, 0).narrow(axis, start, stop - start))
+    return changed
+
+
+def in_eval(entry: Sick, inputs: Any) -> Tensor:
+    model, _ = entry.build()
+    with torch.no_grad():
+        return next(tensors(call(model.eval(), inputs)))
+
+
+@pytest.mark.parametrize("entry", of_rule("mixed-samples"))
+def test_first_or_last_sample_moves_with_the_others(entry: Sick) -> None:
+    _, inputs = entry.build()
+    samples = len(inputs)
+    y = in_eval(entry, inputs)
+    first, last = (in_eval(entry, other_than(inputs, 0, *span)) for span in ((1, samples), (0, samples - 1)))
+    assert not torch.allclose(y[0], first[0], rtol=1e-4) or not torch.allclose(y[-1], last[-1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("entry", of_rule("future-leak"))
+def test_earlier_steps_move_with_later_ones(entry: Sick) -> None:
+    _, inputs = entry.build()
+    axis = 2 if inputs.dim() == 3 and inputs.shape[1] == 1 else 1
+    steps = inputs.shape[axis]
+    y, changed = in_eval(entry, inputs), in_eval(entry, other_than(inputs, axis, steps - 3, steps))
+    half = [one.narrow(axis, 0, steps - 3) for one in (y, changed)]
+    assert not torch.allclose(*half, rtol=1e-4)

@@ -158,3 +158,20 @@ def _leaf_counts(graph: Graph, points: list[int]) -> dict[int, int]:
             below |= some[j]
         some[i] = frozenset(list(below)[:2])
     return {i: len(some[i]) for i in points}
+
+
+def uses(graph: Graph) -> dict[int, int]:
+    """id of a leaf tensor -> how many operations take it; one that is only prepared (transposed) before counts there."""
+    takers: list[list[int]] = [[] for _ in graph.nodes]
+    for i, nexts in enumerate(graph.edges):
+        for j in nexts:
+            takers[j].append(i)
+    found = {}
+    for leaf, position in graph.leaves.items():
+        for _ in range(4):
+            above = takers[position]
+            if len(above) != 1 or len(graph.edges[above[0]]) != 1:
+                break
+            position = above[0]
+        found[leaf] = len(takers[position])
+    return found

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.probe import activations
 from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Rows, Units
+from gradcheck_health.probe.causality import Attention
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.statistics import Gather
@@ -65,6 +66,7 @@ class Instrument(TorchFunctionMode):
         """By layer, function, producer, number of units and call site."""
         self.rows: dict[tuple[str, str], Rows] = {}
         """By (layer, producer) of a softmax."""
+        self.attention = Attention()
         self.gaps: dict[str, None] = {}
         self.batch_norm_values: int | None = None
         """Fewest values per channel that a batch norm in training mode saw."""
@@ -176,6 +178,7 @@ class Instrument(TorchFunctionMode):
         watched = (function is not None or relu or func in SOFTMAX) and isinstance(given, torch.Tensor)
         maker = given.grad_fn if watched else None
         before = given.detach().clone() if self.before and watched and func not in SOFTMAX else None
+        self.attention.saw(func, args, kwargs, self.layer)
         out = func(*args, **kwargs)
         if self.provenance is not None:
             self.provenance.saw(func, args, kwargs, out, self.layer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ from torch.nn.parameter import is_lazy
 from gradcheck_health.batch import Inputs
 from gradcheck_health.evidence import DoubleSoftmax, Nonfinite
 from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.causality import says
 from gradcheck_health.probe.decades import spreads
 from gradcheck_health.probe.instrument import BATCH_NORM_VALUES, Instrument
 from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
-from gradcheck_health.probe.names import layer_names, named_parameters, registered, unwrap
+from gradcheck_health.probe.names import NamedParameter, layer_names, named_parameters, registered, unwrap
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
@@ -28,6 +29,8 @@ from gradcheck_health.probe.twins import twins
 from gradcheck_health.probe.variation import input_variation, variation
 from gradcheck_health.trace import CutPoint, InputsTrace, OutputTrace, TensorStats, Trace
 
+OFTEN = 5
+"""From so many uses on a weight may be that of a recurrence."""
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
 
 
@@ -85,6 +88,8 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         loss=goal.value,
         training=model.training,
         declared=subject.declared,
+        causal=says(model) or watch.attention.shows(),
+        repeats=_repeats(named, flow.uses),
         half=_half(model),
         gaps=(*watch.gaps, *flow.gaps),
         cuts=cuts,
@@ -103,6 +108,7 @@ class _Flow:
         self.by = "cut points"
         self.gaps: list[str] = []
         self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
+        self.uses: dict[int, int] = {}
         self._watch, self._gather = watch, gather
         self._points: list[tuple[CutPoint, list[int], int | None]] = []
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
@@ -117,6 +123,7 @@ class _Flow:
         self._audit(graph)
         sources = {} if watch.provenance is None else watch.provenance.sources
         self.double_softmaxes = double_softmaxes(graph, watch.operations, sources)
+        self.uses = graphs.uses(graph)
         if watch.provenance is not None:
             self._watch_backward(graph, watch.provenance)
         layer = ""
@@ -220,6 +227,12 @@ def _flow_note(watch: Instrument) -> str:
         f"a batch norm in training mode saw {values} values a channel: with fewer than {BATCH_NORM_VALUES} its gradient says "
         "nothing about the model (give a larger batch, or model.eval())"
     )
+
+
+def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int]) -> tuple[int, ...]:
+    """How often weights are used that are used again and again; torch's own recurrent layers are known as such."""
+    weights = [entry for entry in named if entry.kind not in ("RNN", "LSTM", "GRU") and entry.role == "weight"]
+    return tuple(sorted({count for entry in weights if (count := uses.get(id(entry.tensor), 0)) >= OFTEN}))
 
 
 def _half(model: nn.Module) -> bool:

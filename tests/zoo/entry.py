@@ -20,6 +20,8 @@ class Sound:
 
     name: str
     make: Callable[[], Built]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What its author declares: `causal=True`."""
 
     def build(self, seed: int = 0) -> Built:
         torch.manual_seed(seed)
@@ -39,6 +41,8 @@ class Sick:
     """Further rules that may report an error, and why they are right to."""
     synonyms: Mapping[str, str] = field(default_factory=dict)
     """Rules that may stand for `rule`, and why the fault is theirs as much."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What its author declares: `causal=True`."""
 
     def build(self, seed: int = 0) -> Built:
         torch.manual_seed(seed)
@@ -54,13 +58,18 @@ def sound(make: Callable[[], Built]) -> Sound:
     return Sound(make.__name__.replace("_", "-"), make)
 
 
+def sound_if(**settings: Any) -> Callable[[Callable[[], Built]], Sound]:
+    """The same for a model whose author declares something."""
+    return lambda make: Sound(make.__name__.replace("_", "-"), make, settings)
+
+
 def sick(
-    rule: str, *at: str, also: Mapping[str, str] | None = None, synonyms: Mapping[str, str] | None = None
+    rule: str, *at: str, also: Mapping[str, str] | None = None, synonyms: Mapping[str, str] | None = None, **settings: Any
 ) -> Callable[[Callable[[], Built]], Sick]:
-    """Marks a function as an entry of the zoo of sick models: the rule that must fire, and where."""
+    """Marks a function as an entry of the zoo of sick models: the rule that must fire, where, and what is declared."""
 
     def mark(make: Callable[[], Built]) -> Sick:
-        return Sick(make.__name__.replace("_", "-"), make, rule, at, also or {}, synonyms or {})
+        return Sick(make.__name__.replace("_", "-"), make, rule, at, also or {}, synonyms or {}, settings)
 
     return mark
 

@@ -6,15 +6,30 @@ from tests.zoo import (
     sick_choices,
     sick_cuts,
     sick_flow,
+    sick_future,
     sick_habits,
     sick_inside,
     sick_nonfinite,
     sick_paths,
+    sick_samples,
+    sick_time,
     sick_units,
     sick_unregistered,
 )
 from tests.zoo.entry import sick_models
 
-SICK = sick_models(sick_flow, sick_nonfinite, sick_paths, sick_cuts, sick_choices, sick_habits, sick_units, sick_unregistered)
+SICK = sick_models(
+    sick_choices,
+    sick_cuts,
+    sick_flow,
+    sick_future,
+    sick_habits,
+    sick_nonfinite,
+    sick_paths,
+    sick_samples,
+    sick_time,
+    sick_units,
+    sick_unregistered,
+)
 SICK_INSIDE = sick_models(sick_inside)
 """These need torchvision, timm or transformers."""

@@ -94,7 +94,7 @@ class Floats(Two):
         return self.head(torch.tensor([float(value) for value in mean]) + x[:, :1])
 
 
-@sick("cut-gradient", "encoder", "")
+@sick("cut-gradient", "encoder", "", also={"mixed-samples": "a mean over the batch goes into every sample"})
 def python_floats() -> Built:
     return Floats(), batch()
 

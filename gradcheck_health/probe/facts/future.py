@@ -1,0 +1,138 @@
+"""Does the output at a time step move when later steps of the input change? Forward passes in eval mode on two samples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.errors import ModelError
+from gradcheck_health.evidence import Influence
+from gradcheck_health.probe.objective import leaves
+from gradcheck_health.probe.pairs import afresh, changed, distance, nudged, origin, share
+from gradcheck_health.probe.samples import axis_of, chosen
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+SUSPICIOUS = 1e-3
+LEAST = 4
+"""Steps that a sequence must have."""
+
+
+def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with `influences`, of later steps on earlier outputs; `gaps` says why nothing could be judged.
+
+    The time axis is one whose size an input and an output share; of several the first along which nothing leaks.
+    """
+    base = _small(subject)
+    try:
+        seen = afresh(subject, base)
+        times = _times(base, seen, subject.declared.batch_axis)
+        found: list[tuple[Influence, _Time]] = []
+        for time in times:
+            worst = _worst(subject, base, seen, time)
+            if worst is not None and worst.share <= SUSPICIOUS:
+                return (trace.only(),)
+            if worst is not None:
+                found.append((worst, time))
+        if not found:
+            return (trace.only(gaps=("no axis of an output follows the time steps of an input",)),)
+        influence, time = found[0]
+        return (trace.only(influences=(_explained(subject, base, seen, influence, time),)),)
+    except (ModelError, RuntimeError) as error:
+        return (trace.only(gaps=(f"it does not run on two samples ({type(error.__cause__ or error).__name__})",)),)
+
+
+def _small(subject: Subject) -> Inputs:
+    batch = subject.inputs.batch
+    return subject.inputs if batch is None or batch < 3 else chosen(subject.inputs, [0, 1], subject.declared.batch_axis)
+
+
+@dataclass(frozen=True)
+class _Time:
+    """An axis that may be the time: its size, and whether it is the first or the last one of that size."""
+
+    size: int
+    last: bool = False
+
+    @property
+    def cut(self) -> int:
+        return self.size // 2
+
+    def axis(self, tensor: torch.Tensor) -> int | None:
+        """A batch of two is never as long as a sequence."""
+        fits = [axis for axis, length in enumerate(tensor.shape) if length == self.size]
+        return None if not fits else fits[-1 if self.last else 0]
+
+
+def _times(base: Inputs, seen: dict[str, torch.Tensor], declared: int | None) -> list[_Time]:
+    """Axes, apart from the batch, whose sizes inputs share with outputs; first axes first."""
+    given: dict[_Time, None] = {}
+    for leaf in leaves((base.args, dict(base.kwargs))):
+        skip = axis_of(leaf.tensor, base.batch or 0, declared)
+        sizes = [size for axis, size in enumerate(leaf.tensor.shape) if axis != skip and size >= LEAST]
+        given.update({_Time(size, last=size in sizes[:i]): None for i, size in enumerate(sizes)})
+    returned = {size for y in seen.values() for size in y.shape}
+    return [time for time in given if time.size in returned]
+
+
+def _later(base: Inputs, time: _Time) -> Inputs:
+    """Everything after the middle is another: that of the other sample, or turned round."""
+
+    def change(tensor: torch.Tensor) -> torch.Tensor:
+        axis = time.axis(tensor)
+        if axis is None:
+            return tensor
+        samples = axis_of(tensor, base.batch or 0)
+        other = tensor.flip(axis) if samples is None or samples == axis else tensor.roll(1, samples)
+        if samples is None and tensor.is_floating_point():
+            other = -other
+        return torch.cat([tensor.narrow(axis, 0, time.cut), other.narrow(axis, time.cut, time.size - time.cut)], axis)
+
+    return changed(base, change)
+
+
+def _worst(subject: Subject, base: Inputs, seen: dict[str, torch.Tensor], time: _Time) -> Influence | None:
+    """Of the output leaves with that axis the one that moves most before the cut; None where none can be judged."""
+    moved = afresh(subject, _later(base, time))
+    found = []
+    for path, y in seen.items():
+        if time.axis(y) is None or path not in moved or moved[path].shape != y.shape:
+            continue
+        earlier, later = _movements(y, moved[path], time)
+        if not math.isnan(earlier) and later > 0.0:
+            found.append(Influence(path, f"the steps up to {time.cut} of {time.size}", share(earlier, later), 0.0))
+    return max(found, key=lambda influence: influence.share, default=None)
+
+
+def _movements(y: torch.Tensor, other: torch.Tensor, time: _Time) -> tuple[float, float]:
+    """The largest movement of a step before the cut, and of one behind it."""
+    axis = time.axis(y) or 0
+    steps = [distance(y.select(axis, t), other.select(axis, t)) for t in range(time.size)]
+    return max(steps[: time.cut]), max(steps[time.cut :])
+
+
+def _explained(subject: Subject, base: Inputs, seen: dict[str, torch.Tensor], worst: Influence, time: _Time) -> Influence:
+    def later(tensor: torch.Tensor) -> torch.Tensor | None:
+        axis = time.axis(tensor)
+        if axis is None:
+            return None
+        weight = (torch.arange(time.size, device=tensor.device) >= time.cut).double()
+        return weight.view([-1 if i == axis else 1 for i in range(tensor.dim())])
+
+    near = _movements(seen[worst.output], nudged(subject, base, later)[worst.output], time)
+    smooth = share(*near) if near[1] > 0.0 else worst.share
+    where = origin(subject, base, _later(base, time), partial(_earlier, time))
+    kind = type(where.module).__name__ if where.module is not None else ""
+    return Influence(worst.output, worst.kept, worst.share, smooth, where.layer, kind, where.op, where.source)
+
+
+def _earlier(time: _Time, tensor: torch.Tensor) -> torch.Tensor | None:
+    """The steps before the cut; scores of every step against every other have two such axes, and tell nothing."""
+    axis = time.axis(tensor)
+    if axis is None or sum(length == time.size for length in tensor.shape) != 1:
+        return None
+    return tensor.narrow(axis, 0, time.cut)

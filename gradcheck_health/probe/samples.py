@@ -1,0 +1,54 @@
+"""Where the samples of a batch lie, and other batches out of the same samples."""
+
+from __future__ import annotations
+
+import torch
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.probe.objective import leaves
+from gradcheck_health.probe.pairs import changed
+
+
+def axis_of(tensor: torch.Tensor, batch: int, declared: int | None = None) -> int | None:
+    """The axis along which a tensor holds `batch` samples: the declared one, the first, or the second (hidden states)."""
+    candidates = (*(() if declared is None else (declared,)), 0, 1)
+    fits = (axis for axis in candidates if -tensor.dim() <= axis < tensor.dim() and tensor.shape[axis] == batch)
+    return next(fits, None)
+
+
+def chosen(inputs: Inputs, rows: list[int], declared: int | None = None) -> Inputs:
+    """A batch of these rows, in this order; what has no batch axis is handed on as it is."""
+    batch = inputs.batch or 0
+
+    def pick(tensor: torch.Tensor) -> torch.Tensor:
+        axis = axis_of(tensor, batch, declared)
+        return tensor if axis is None else tensor.index_select(axis, torch.tensor(rows, device=tensor.device))
+
+    picked = changed(inputs, pick)
+    return Inputs(picked.args, picked.kwargs, inputs.origin, inputs.made_up, len(rows))
+
+
+def unclear(inputs: Inputs, least: int, declared: int | None) -> str:
+    """Why it is not known what a sample is; "" where it is."""
+    if inputs.batch is None:
+        return "no batch axis is known"
+    if inputs.batch < 2:
+        return "there is one sample only"
+    tensors = [leaf.tensor for leaf in leaves((inputs.args, dict(inputs.kwargs)))]
+    if not any(axis_of(tensor, inputs.batch, declared) is not None for tensor in tensors):
+        return "no input has the batch axis"
+    for tensor in tensors:
+        if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool or tensor.numel() == 0:
+            continue
+        low, high = (int(value) for value in tensor.aminmax())
+        if axis_of(tensor, inputs.batch, declared) is None:
+            if low >= 0 and least <= high <= inputs.batch and tensor.dim():
+                return "an input of indices may point at rows of another (a graph, or offsets)"
+        elif tensor.dim() == 1 and low == 0 and len(tensors) > 1 and 0 < high < inputs.batch - 1 and _sorted(tensor):
+            return "an input of sorted numbers may say which rows belong together"
+    return ""
+
+
+def _sorted(tensor: torch.Tensor) -> bool:
+    steps = tensor[1:] - tensor[:-1]
+    return bool(((steps == 0) | (steps == 1)).all())

@@ -1,0 +1,123 @@
+"""A causal model sees the future."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.evidence import Influence
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_JUMP = 0.03
+"""See mixed-samples."""
+
+
+def future_leak(trace: Trace, *, max_influence: float = 0.01) -> Iterator[Finding | Need]:
+    """The output of a causal model at a time step moves when later steps of its input change.
+
+    What it does: runs a model that is meant to be causal in eval mode, forward only, on two samples; then changes the
+    second half of the sequence. The outputs of the first half must come out as before.
+
+    Why it is bad: the model learns to copy the answer. The training loss is marvellous, and generation fails. The usual
+    causes are a mask that is forgotten in one layer, off by one or applied after the softmax, a convolution padded
+    on both sides, a normalisation or mean over time, and a bidirectional layer.
+
+    How it is measured: the largest movement of an earlier step over the largest of a later one, above max_influence
+    (default 0.01), and smoothly: routing with a capacity jumps, and is a note. A model counts as causal with
+    causal=True, by its configuration (a Hugging Face decoder), or when all of its attention looks at earlier steps
+    only, or some layers of a stack do while their neighbours do not.
+
+    When it is legitimate: an encoder, a tagger and a masked language model may see everything: say causal=False if
+    one is taken for a decoder.
+
+    How to fix: mask the scores before the softmax (is_causal=True, triu(diagonal=1)), pad convolutions on the left
+    only, normalise over features, and feed the decoder its inputs shifted by a step.
+
+    How to silence: causal=False, or ignore={"future-leak": "the reason"}.
+    """
+    if trace.declared.causal is False or not (trace.declared.causal or trace.causal):
+        return
+    if "future" not in trace.facts:
+        yield Need("future")
+        return
+    for seen in trace.facts["future"]:
+        for influence in seen.influences:
+            yield _finding(trace, influence, max_influence)
+        if seen.gaps and trace.declared.causal:
+            yield Finding("future-leak", Severity.NOTE, f"not judged: {seen.gaps[0]}", (Place("", trace.model),))
+
+
+def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
+    jumps = influence.smooth < _JUMP * influence.share
+    place = influence.layer or "the model itself"
+    reason = "the output jumps (routing, sorting, a capacity): a small change of the future does not move it"
+    if not jumps:
+        reason = f"{influence.op or 'an operation that was not seen'} in {place} is the first whose earlier steps move"
+    return Finding(
+        rule="future-leak",
+        severity=Severity.NOTE if jumps or influence.share <= allowed else Severity.ERROR,
+        message=(
+            f"the output{f' {influence.output}' if influence.output else ''} of {influence.kept} moves {influence.share:.2g} x "
+            f"as far as that of later ones, which alone were changed (at most {allowed:.2g} allowed)"
+        ),
+        places=(Place(influence.layer, influence.kind, influence.source, influence.op),),
+        details=(
+            ("because", reason),
+            ("confirmed", f"in eval mode; {influence.smooth:.2g} x under a small perturbation"),
+            ("causal", "declared" if trace.declared.causal else trace.causal),
+            (
+                "help",
+                "mask before the softmax, pad on the left only, normalise over features; causal=False if it may look ahead",
+            ),
+        ),
+        got=influence.share,
+        bound=allowed,
+    )
+
+
+def healthy() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Decoder(nn.Module):
+        """Each token attends to itself and to earlier ones."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(40, 16), nn.Linear(16, 40)
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            h = self.embed(tokens)
+            steps = tokens.shape[1]
+            mask = torch.ones(steps, steps, dtype=torch.bool).triu(diagonal=1)
+            logits: torch.Tensor = self.head(h + self.attention(h, h, h, attn_mask=mask)[0])
+            return logits
+
+    return Decoder()
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Decoder(nn.Module):
+        """The triangle begins a step too late: each token sees the next one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(40, 16), nn.Linear(16, 40)
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            h = self.embed(tokens)
+            steps = tokens.shape[1]
+            mask = torch.ones(steps, steps, dtype=torch.bool).triu(diagonal=2)
+            logits: torch.Tensor = self.head(h + self.attention(h, h, h, attn_mask=mask)[0])
+            return logits
+
+    return Decoder()

@@ -1,0 +1,143 @@
+"""What counts as mixing, against closed forms; when nothing can be judged, and what a declaration changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gradcheck_health import Finding, Report, Severity, check_gradients
+
+RULE = "mixed-samples"
+
+
+def report(model: nn.Module, inputs: Any, **settings: Any) -> Report:
+    return check_gradients(model, inputs, select=[RULE], seed=0, **settings)
+
+
+def only(model: nn.Module, inputs: Any, **settings: Any) -> Finding:
+    (finding,) = report(model, inputs, **settings).findings
+    return finding
+
+
+class Leaky(nn.Module):
+    """y_i = A x_i + c * mean over the other samples of A x_j."""
+
+    def __init__(self, c: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.layer = c, nn.Linear(400, 400, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.layer(x)
+        return h + self.c * (h.sum(0, keepdim=True) - h) / (len(x) - 1)
+
+
+@pytest.mark.parametrize("c", [0.1, 0.3, 1.0])
+def test_share_is_the_one_of_the_closed_form(c: float) -> None:
+    """Independent draws d: |c (d1 + d2) / 2| over |d0 + c d1 / 2|, because the last sample is kept while the first changes."""
+    torch.manual_seed(1)
+    finding = only(Leaky(c), torch.randn(8, 400))
+    assert finding.severity is Severity.ERROR
+    assert finding.got == pytest.approx(c / 2**0.5 / (1 + c**2 / 4) ** 0.5, rel=0.1)
+
+
+def test_weak_coupling_is_a_note_and_none_is_nothing() -> None:
+    assert only(Leaky(0.02), torch.randn(8, 400)).severity is Severity.NOTE
+    assert report(Leaky(0.0), torch.randn(8, 400)).findings == ()
+
+
+def test_bound_of_a_person_is_the_bound() -> None:
+    found = only(Leaky(0.02), torch.randn(8, 400), rules={RULE: {"max_influence": 0.001}})
+    assert (found.severity, found.bound) == (Severity.ERROR, 0.001)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 5, 17])
+def test_any_batch_from_two_on(batch: int) -> None:
+    assert only(Leaky(1.0), torch.randn(batch, 400)).severity is Severity.ERROR
+    assert report(Leaky(0.0), torch.randn(batch, 400)).findings == ()
+
+
+class Shift(nn.Module):
+    """Each sample is handed to a neighbour: `by` > 0 reaches the last sample, < 0 the first."""
+
+    def __init__(self, by: int) -> None:
+        super().__init__()
+        self.by, self.layer = by, nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.layer(x)
+        shifted = torch.zeros_like(h)
+        if self.by > 0:
+            shifted[1:] = h[:-1]
+        else:
+            shifted[:-1] = h[1:]
+        return h + shifted
+
+
+@pytest.mark.parametrize(("by", "kept"), [(1, "last"), (-1, "first")])
+def test_mixing_that_reaches_one_end_only(by: int, kept: str) -> None:
+    assert f"the {kept} sample" in only(Shift(by), torch.randn(8, 8)).message
+
+
+class Square(nn.Module):
+    """(a, b, e) -> (a, b, e) through attention with the axes as torch's default has them."""
+
+    def __init__(self, pool: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.pool, self.attention = pool, nn.MultiheadAttention(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x + self.attention(x, x, x)[0]
+        return h.mean(1) if self.pool else h
+
+
+def test_axis_that_survives_tells_the_layout() -> None:
+    """(a, b, e) -> (a, b, e) may be meant either way; where b is averaged away, a is what is left for the samples."""
+    x = torch.randn(9, 12, 16)
+    assert only(Square(pool=False), x).severity is Severity.NOTE
+    assert only(Square(pool=True), x).severity is Severity.ERROR
+    assert only(Square(pool=False), x, batch_axis=0).severity is Severity.ERROR
+    assert report(Square(pool=False), x, batch_axis=1).findings == ()
+
+
+def test_declared_as_one_graph_is_not_looked_at() -> None:
+    found = report(Leaky(1.0), torch.randn(8, 400), batch_axis=None)
+    assert found.findings == ()
+    assert "mixing" not in found.trace.facts
+
+
+class Fixed(nn.Module):
+    """Runs on eight rows and on no other number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.view(8, 4))
+
+
+def test_model_that_cannot_run_on_three_samples_is_not_judged() -> None:
+    assert report(Fixed(), torch.randn(8, 4)).findings == ()
+    finding = only(Fixed(), torch.randn(8, 4), batch_axis=0)
+    assert (finding.severity, finding.message.partition(":")[0]) == (Severity.NOTE, "not judged")
+
+
+def test_place_names_the_layer_the_operation_and_the_line() -> None:
+    finding = only(nn.Sequential(nn.Linear(400, 400), Leaky(1.0), nn.ReLU()), torch.randn(8, 400))
+    assert finding.names == ("1",)
+    assert finding.places[0].source is not None
+    assert "test_mixed_samples.py:" in finding.places[0].source
+
+
+def test_modes_and_values_come_back() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), Shift(1), nn.Dropout(0.5))
+    model[1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    report(model, torch.randn(8, 8))
+    assert [module.training for module in model] == [True, False, True, True]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

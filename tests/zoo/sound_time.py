@@ -1,0 +1,129 @@
+"""Sound recurrences, and weights that are used again and again without being one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tests.zoo.entry import Built, sound
+
+
+class Minimal(nn.Module):
+    """h + a f(h, x), written out: the state is kept."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.enter, self.recur, self.head = nn.Linear(8, width), nn.Linear(width, width), nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(x.shape[0], self.recur.in_features)
+        for step in x.unbind(1):
+            h = h + 0.2 * torch.tanh(self.enter(step) + self.recur(h))
+        return self.head(h)
+
+
+@sound
+def residual_recurrence() -> Built:
+    return Minimal(), torch.randn(16, 50, 8)
+
+
+class Truncated(nn.Module):
+    """The state is detached every ten steps: truncated backpropagation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.LSTMCell(8, 24), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, c = torch.zeros(x.shape[0], 24), torch.zeros(x.shape[0], 24)
+        for t in range(x.shape[1]):
+            if t and t % 10 == 0:
+                h, c = h.detach(), c.detach()
+            h, c = self.cell(x[:, t], (h, c))
+        return self.head(h)
+
+
+@sound
+def truncated_backpropagation() -> Built:
+    return Truncated(), torch.randn(16, 35, 8)
+
+
+class Shared(nn.Module):
+    """One block eight times (ALBERT), on as many tokens."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 64), nn.Linear(64, width)
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(8):
+            x = x + self.down(torch.relu(self.up(self.norm(x))))
+        return self.head(x)
+
+
+@sound
+def one_block_eight_times() -> Built:
+    return Shared(), torch.randn(16, 8, 32)
+
+
+class Identity(nn.Module):
+    """IRNN: ReLU with the identity as recurrent matrix."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.RNN(4, width, nonlinearity="relu", batch_first=True), nn.Linear(width, 2)
+        nn.init.eye_(self.rnn.weight_hh_l0)
+        nn.init.normal_(self.rnn.weight_ih_l0, std=0.1)
+        nn.init.zeros_(self.rnn.bias_ih_l0)
+        nn.init.zeros_(self.rnn.bias_hh_l0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@sound
+def identity_recurrence() -> Built:
+    return Identity(), torch.randn(16, 40, 4)
+
+
+@sound
+def long_sequence_through_a_default_lstm() -> Built:
+    """0.6 a step: 200 steps back nothing is left, and every text classifier of the kind trains."""
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.lstm = nn.Embedding(60, 16), nn.LSTM(16, 32, batch_first=True)
+            self.head = nn.Linear(32, 2)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return self.head(self.lstm(self.embed(tokens))[0][:, -1])
+
+    return Reader(), torch.randint(60, (8, 200))
+
+
+class Oscillators(nn.Module):
+    """A rotation a step (unitary): nothing is lost, nothing grows."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.angles, self.enter, self.head = (
+            nn.Parameter(torch.rand(width) * math.pi),
+            nn.Linear(5, width),
+            nn.Linear(2 * width, 2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        turn = torch.polar(torch.full_like(self.angles, 0.99), self.angles)
+        h = torch.zeros(x.shape[0], len(self.angles), dtype=torch.complex64)
+        for step in x.unbind(1):
+            h = turn * h + self.enter(step)
+        return self.head(torch.view_as_real(h).flatten(1))
+
+
+@sound
+def rotations_through_time() -> Built:
+    return Oscillators(), torch.randn(16, 60, 5)
