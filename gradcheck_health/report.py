@@ -6,6 +6,7 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gradcheck_health.change import Change
@@ -121,6 +122,22 @@ class Report:
         """A line a finding; `formats.terminal.render` gives the whole text."""
         head = f"{self.model}: {'healthy' if self.ok else 'unhealthy'}, {len(self.active)} findings"
         return "\n".join([head, *(f"{finding.severity}: {finding.rule}: {finding.message}" for finding in self.active)])
+
+    def plot(self, path: str | Path | None = None, *, width: float = 8.0, height: float = 4.5) -> Any:
+        """The flow against depth as a `matplotlib.figure.Figure`, written to `path` (.png, .svg) if there is one.
+
+        Raises:
+            UsageError: matplotlib is not installed (the extra `plot`), the suffix is unknown, or no flow was measured.
+        """
+        from gradcheck_health.formats._plot import plot
+
+        return plot(self, path, width=width, height=height)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from gradcheck_health.formats.html import fragment
+
+        return fragment(self)
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.active)

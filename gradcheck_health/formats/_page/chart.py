@@ -13,11 +13,12 @@ from gradcheck_health.report import Report
 from gradcheck_health.trace import CutPoint, Trace
 
 LEFT, RIGHT = 90.0, 970.0
-TOP, BOTTOM = 40.0, 960.0
+TOP, BOTTOM = 50.0, 960.0
 MAX_POINTS = 600
 """More are drawn as the smallest and largest of neighbours, so that no peak is lost."""
 MAX_TICKS = 9
 MAX_DOTS = 80
+MAX_MARKS, MAX_LABELS = 300, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Mark:
     width: str
     middle: str
     label: str
-    """Number of the finding on the page."""
+    """Number of the finding on the page; "" where there are too many marks to number each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +86,11 @@ def chart(report: Report) -> Chart | None:
     points, by = flow_points(trace)
     if len(points) < 2:
         return None
-    others = [[point.gradient for point in found] for one in trace.facts.get("reseeded", ()) if (found := _same(one, points))]
+    others = other_seeds(trace, points)
     limits = {name: bound for name, bound in report.limits.items() if bound > 0 and math.isfinite(bound)}
-    ghost = _ghost(trace, points)
+    before = ghost(trace, points)
     spread = [value for row in others for value in row]
-    scale = axis([*(p.gradient for p in points), *limits.values(), *spread, *(value for value in ghost if value)])
+    scale = axis([*(p.gradient for p in points), *limits.values(), *spread, *(value for value in before if value)])
     forward = axis([p.output for p in points if p.output is not None])
     return Chart(
         points=points,
@@ -100,7 +101,7 @@ def chart(report: Report) -> Chart | None:
         limits=tuple(Tick(_y(bound, scale), f"{name}: {number(bound)}") for name, bound in limits.items()),
         band=_band([[p.gradient for p in points], *others], scale) if others else "",
         seeds=len(others) + 1,
-        ghost=_path(ghost, scale),
+        ghost=_path(before, scale),
         outputs=_curve([p.output for p in points], forward),
         output_ticks=_ticks(forward),
         marks=_marks(report, points),
@@ -134,13 +135,14 @@ def _leaves(trace: Trace) -> Iterator[CutPoint]:
             yield CutPoint(name, layer.kind, norm(layer.output_gradient), output)
 
 
-def _same(trace: Trace, points: Sequence[Point]) -> tuple[Point, ...]:
-    """The same points under another seed; none where the model took another way."""
-    found, _ = flow_points(trace)
-    return found if [p.layer for p in found] == [p.layer for p in points] else ()
+def other_seeds(trace: Trace, points: Sequence[Point]) -> list[list[float]]:
+    """The gradients at the same points under the other seeds, without those under which the model took another way."""
+    layers = [point.layer for point in points]
+    ways = [flow_points(one)[0] for one in trace.facts.get("reseeded", ())]
+    return [[point.gradient for point in way] for way in ways if [point.layer for point in way] == layers]
 
 
-def _ghost(trace: Trace, points: Sequence[Point]) -> list[float | None]:
+def ghost(trace: Trace, points: Sequence[Point]) -> list[float | None]:
     """The baseline's gradient at the last point of every layer that it knows."""
     if trace.reference is None or trace.reference.note:
         return []
@@ -226,7 +228,7 @@ def _ticks(scale: Axis) -> tuple[Tick, ...]:
 
 
 def _marks(report: Report, points: Sequence[Point]) -> tuple[Mark, ...]:
-    """For each finding the stretches whose operation it names, or that lie in the layers that it names; at most a dozen."""
+    """For each finding the stretches whose operation it names, or that lie in the layers that it names."""
     n = len(points)
     found = []
     for number_, finding in enumerate(report.active, 1):
@@ -238,10 +240,12 @@ def _marks(report: Report, points: Sequence[Point]) -> tuple[Mark, ...]:
                 runs[-1].append(i)
             else:
                 runs.append([i])
-        for run in runs[:12]:
+        every = math.ceil(len(runs) / MAX_LABELS)
+        for k, run in enumerate(runs[:MAX_MARKS]):
             left, right = _x(max(0, run[0] - 1), n), _x(run[-1], n)
             width = max(right - left, 4.0)
-            found.append(Mark(places(left), places(width), places((left + width / 2) / 10), str(number_)))
+            label = str(number_) if k % every == 0 else ""
+            found.append(Mark(places(left), places(width), places((left + width / 2) / 10), label))
     return tuple(found)
 
 
@@ -255,6 +259,7 @@ def _summary(points: Sequence[Point]) -> str:
     first, last = points[0], points[-1]
     ends = f"from {last.layer or last.op} back to {first.layer or first.op}"
     if not _drawable(first.gradient):
-        return f"no finite gradient arrives at the first point ({ends})"
+        what = "nothing is left of the gradient" if first.gradient == 0 else "the gradient is not finite"
+        return f"on its way {ends} {what}"
     verb = "shrinks to" if first.gradient < 1 else "grows to"
     return f"on its way {ends} the norm of the gradient {verb} {number(first.gradient)} of what it was"

@@ -26,7 +26,7 @@ class ParameterRow:
     value: float
     """rms"""
     gradient: float | None
-    """rms"""
+    """rms; NaN where an entry is not finite."""
     largest: float | None
     zeros: float | None
     """Share of exact zeros in the sample."""
@@ -47,7 +47,7 @@ class Group:
 
     @property
     def range(self) -> tuple[float, float] | None:
-        known = [row.gradient for row in self.rows if row.gradient is not None]
+        known = [row.gradient for row in self.rows if row.gradient is not None and math.isfinite(row.gradient)]
         return (min(known), max(known)) if known else None
 
     @property
@@ -115,8 +115,8 @@ def _row(i: int, p: ParameterTrace, named: Mapping[str, Sequence[int]], low: int
         shape=" x ".join(map(str, p.shape)) or "scalar",
         numel=p.value.numel,
         value=p.value.rms,
-        gradient=None if gradient is None else gradient.rms,
-        largest=None if gradient is None else gradient.max,
+        gradient=None if gradient is None else gradient.rms if gradient.finite else math.nan,
+        largest=None if gradient is None else gradient.max if gradient.finite else math.nan,
         zeros=p.zeros / sampled if sampled else None,
         state=_state(p),
         findings=tuple(sorted({*named.get(p.name, ()), *named.get(p.layer or p.name, ())})),

@@ -3,7 +3,7 @@
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const tables = all("table.params").map((table) => ({
     table,
-    tools: table.closest("section").querySelector(".tools"),
+    tools: table.closest(".part").querySelector(".tools"),
     bodies: all("tbody.rows", table).map((body) => ({
       body,
       head: body.previousElementSibling?.classList.contains("group") ? body.previousElementSibling : null,
