@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gradcheck_health"
 IMPORT_NAME = {"pyyaml": "yaml", "rich-click": "rich_click"}
 COME_WITH_TORCH = {"networkx", "jinja2", "markupsafe", "filelock"}
-OPTIONAL = {"numpy", "torchvision", "timm", "transformers"}
+OPTIONAL = {"numpy", "torchvision", "timm", "transformers", "matplotlib", "safetensors"}
 
 
 def ci_script() -> str:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 
 from gradcheck_health import cli
+from gradcheck_health.errors import UsageError
 from gradcheck_health.formats import Failure, html
 from gradcheck_health.formats import json as json_format
 from gradcheck_health.formats._page.chart import chart
@@ -289,3 +291,52 @@ def test_what_is_no_report_is_told_with_the_file(run: Any, tmp_path: Path, text:
     code, out, err = run("report", "a.json")
     assert (code, out) == (2, "") and words in err and "a.json" in err
     assert "Traceback" not in err
+
+
+# ---- notebooks and papers
+
+
+def test_a_notebook_shows_the_verdict_and_the_flow_without_script() -> None:
+    made = report(finding(message="<b>bold</b>"), trace=chain({"a": 1e-5, "b": 1.0}).trace)
+    page = Elements(made._repr_html_())
+    assert {"script", "style", "b"} & {tag for tag, _ in page.tags} == {"b"}
+    assert "<b>bold</b>" in page.text and "shrinks to 1e-05" in page.text
+    assert len([a for a in page.all("path") if a.get("stroke-width") == "2"]) == 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_plot_is_written_and_holds_the_flow(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    base, other = chain({"a": 1e-2, "$b$": 0.0, "c": 1.0}).trace, chain({"a": 1e-4, "$b$": 1e-1, "c": 1.0}).trace
+    levels = (Level("a", "Linear", -1.0), Level("c", "Linear", 0.0))
+    whole = dataclasses.replace(base, facts={"reseeded": (other,)}, reference=Profile(levels, {}))
+    figure = report(trace=whole, limits={"vanishing-gradient": 1e-3}).plot(tmp_path / f"flow.{suffix}")
+    above, _ = figure.axes
+    lines = {line.get_label(): line.get_ydata() for line in above.lines}
+    assert lines["gradient"][0] == 1e-2 and math.isnan(lines["gradient"][1]) and lines["gradient"][2] == 1.0
+    assert list(lines["baseline"]) == [0.1, 1.0]
+    assert list(lines["limit of vanishing-gradient"]) == [1e-3, 1e-3]
+    assert len(lines["zero or not finite"]) == 1
+    start = (tmp_path / f"flow.{suffix}").read_bytes()[:8]
+    assert start == {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml ve"}[suffix]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_a_plot_of_hostile_names(name: str) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    made = report(trace=chain({f"a{name}": 1e-2, "b": 1.0}).trace, model=name, target=name, limits={name: 1e-3})
+    made.plot().canvas.draw()
+
+
+def test_what_cannot_be_plotted_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    with pytest.raises(UsageError, match=r"no flow to plot: 0 points"):
+        report(trace=trace(flow=())).plot()
+    with pytest.raises(UsageError, match=r"'\.docx'; known are .*\.svg"):
+        report().plot(tmp_path / "flow.docx")
+
+
+def test_without_matplotlib_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UsageError, match=r"pip install 'gradcheck-health\[plot\]'"):
+        report().plot()

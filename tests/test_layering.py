@@ -47,8 +47,9 @@ PART_OF = {
     "zeros": "rules",
 }
 # A leaf knows no other leaf, apart from these: settings name the options of rules, a baseline is compared as a rule does it,
-# inputs are tried in the probe's sandbox, and a document may carry the description of a rule.
-SIBLINGS = {"config": {"rules"}, "baseline": {"rules"}, "inputs": {"probe"}, "formats": {"rules"}}
+# inputs are tried in the probe's sandbox, a document may carry the description of a rule, and a report can draw itself
+# (`report.plot()` and what a notebook shows: imported on call).
+SIBLINGS = {"report": {"formats"}, "config": {"rules"}, "baseline": {"rules"}, "inputs": {"probe"}, "formats": {"rules"}}
 # The only file that knows a library, so that a front end can be changed without the others.
 KEEPERS = {
     "click": {"cli"},
