@@ -17,6 +17,9 @@ HIGH = 2.0
 """Decades above the head from which on a growing gradient is worse, and a falling one is mended."""
 LOW = -1.0
 """Decades below the head from which on a growing gradient is better."""
+CONTAINERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+ENOUGH = 3
+"""Seeds under which a gradient has to arrive at a layer, where it arrives under some only."""
 OTHER_WEIGHTS = 2.0
 """How much wider the tolerance is between two sets of weights whose spread over initialisations nobody measured."""
 
@@ -26,13 +29,15 @@ def profile_of(trace: Trace) -> Profile:
     looks = (trace, *trace.facts.get("reseeded", ()))
     rows = [_decades(look) for look in looks]
     names = _order(trace)
-    gains = [_gains(row, names) for row in rows]
+    called = [name for name in names if trace.layers[name].calls]
+    gains = [_gains(row, called) for row in rows]
     kinds = {name: layer.kind for name, layer in trace.layers.items()} | {p.name: p.kind for p in trace.parameters.values()}
     levels = []
     for name in (*names, *(name for name in rows[0] if name not in trace.layers)):
         decades, spread = _over_seeds([row.get(name) for row in rows])
         _, gain_spread = _over_seeds([gain[name] for gain in gains]) if name in gains[0] else (None, None)
-        levels.append(Level(name, kinds[name], decades, spread, gain_spread))
+        idle = sum(row.get(name) is None for row in rows)
+        levels.append(Level(name, kinds[name], decades, spread, gain_spread, 0 < idle < len(rows)))
     weights = [_weights(look) for look in looks]
     return Profile(
         levels=tuple(levels),
@@ -72,9 +77,9 @@ def compare(before: Profile, now: Profile, bounds: Sequence[Bound]) -> tuple[lis
 
 
 def _order(trace: Trace) -> list[str]:
-    """Called layers that hand out a tensor, each behind the layers inside it: the order in which their outputs are made.
+    """Every layer, each behind the layers inside it: the order in which outputs are made; what was not called comes last.
 
-    The model itself and a `Sequential` hand out what their last layer does.
+    The model itself and containers are left out: they hand out what their last layer does, or nothing.
     """
     called = sorted((layer for layer in trace.layers.values() if layer.calls), key=lambda layer: layer.order)
     done: list[str] = []
@@ -84,8 +89,8 @@ def _order(trace: Trace) -> list[str]:
             done.append(around.pop())
         around.append(layer.name)
     done += reversed(around)
-    left_out = {name for name in done if trace.layers[name].output is None or trace.layers[name].kind == "Sequential"}
-    return [name for name in done if name and name not in left_out]
+    done += (layer.name for layer in trace.layers.values() if not layer.calls)
+    return [name for name in done if name and trace.layers[name].kind not in CONTAINERS]
 
 
 def _decades(trace: Trace) -> dict[str, float | None]:
@@ -97,7 +102,7 @@ def _decades(trace: Trace) -> dict[str, float | None]:
         gradient = trace.layers[name].output_gradient
         found[name] = None if gradient is None else _relative(gradient.norm, head)
     for parameter in trace.parameters.values():
-        if parameter.trainable and parameter.layer not in found and parameter.name not in found:
+        if parameter.trainable and found.get(parameter.layer) is None and parameter.name not in found:
             gradient = parameter.gradient
             found[parameter.name] = None if gradient is None else _relative(gradient.norm, head)
     return found
@@ -125,12 +130,12 @@ def _gains(row: Mapping[str, float | None], names: Sequence[str]) -> dict[str, f
 
 
 def _over_seeds(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation; no deviation where only some seeds have a value."""
+    """Mean and standard deviation of those that have a value; no deviation where those are too few."""
     known = [value for value in values if value is not None]
     if not known:
         return None, 0.0
     spread = statistics.stdev(known) if len(known) > 1 else 0.0
-    return statistics.fmean(known), spread if len(known) == len(values) else None
+    return statistics.fmean(known), spread if len(known) == len(values) or len(known) >= ENOUGH else None
 
 
 def _shares(looks: Sequence[Trace]) -> dict[str, Share]:
@@ -168,6 +173,8 @@ def _flow_shifts(
     for level in now.levels:
         origin = old.get(pairs.get(level.name, ""))
         if origin is None or origin.spread is None or level.spread is None:
+            continue
+        if (origin.sometimes or level.sometimes) and None in (origin.decades, level.decades):
             continue
         allowed = _tolerance("flow", wider, origin.spread, level.spread)
         verdict = _flow_verdict(origin.decades, level.decades, exploded)

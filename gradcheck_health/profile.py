@@ -20,9 +20,11 @@ class Level:
     decades: float | None
     """log10 of the norm of the gradient of its output over that at the head; None: no gradient arrives, or only zeros."""
     spread: float | None = 0.0
-    """Standard deviation over the seeds, in decades; None: under some of them nothing arrives."""
+    """Standard deviation over the seeds, in decades; None: it arrives under too few of them to tell."""
     gain_spread: float | None = 0.0
     """The same of the difference to the next level towards the output."""
+    sometimes: bool = False
+    """Under some seeds nothing arrives (an expert that gets no sample): then nothing is no news."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,7 @@ def _level(level: Level) -> dict[str, Any]:
         "gain_spread": _rounded(level.gain_spread),
         "kind": level.kind,
         "name": level.name,
+        **({"sometimes": True} if level.sometimes else {}),
         "spread": _rounded(level.spread),
     }
 
