@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from dataclasses import dataclass
+
+TWICE = " #"
+"""Stands between the name of a test and the number of a check, where one test makes several."""
 
 
 class Verdict(str, enum.Enum):
@@ -111,3 +115,11 @@ class Change:
     def empty(self) -> bool:
         """Nothing changed."""
         return not (self.shifts or self.new or self.gone or self.structure)
+
+
+def command(action: str, target: str) -> str:
+    """The command that writes, updates or prunes the baseline of a target, or of a test, whose name has `::` in it."""
+    if "::" in target:
+        flag = "--gradhealth-update-new-only" if action == "write" else "--gradhealth-update"
+        return f"pytest {shlex.quote(target.partition(TWICE)[0])} {flag}"
+    return f"gradhealth baseline {action} {shlex.quote(target)}"

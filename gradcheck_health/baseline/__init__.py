@@ -6,11 +6,10 @@ import dataclasses
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gradcheck_health.change import Change, Entry
+from gradcheck_health.change import TWICE, Change, Entry, command
 from gradcheck_health.comparison import compare, profile_of
 from gradcheck_health.errors import UsageError
 from gradcheck_health.gate import Bound
@@ -18,10 +17,10 @@ from gradcheck_health.profile import Profile
 from gradcheck_health.report import Finding, Report, Severity
 from gradcheck_health.trace import Trace
 
+__all__ = ["NO_REASON", "RULE", "TWICE", "Baseline", "change", "command", "comparable", "entries", "gone", "of", "pruned"]
+
 NO_REASON = "was there when the baseline was written"
 RULE = "regressed-gradient"
-TWICE = " #"
-"""Stands before the number of a check, where one test makes several."""
 _MANY = 12
 
 
@@ -178,13 +177,6 @@ def comparable(before: Baseline, environment: Mapping[str, str], trace: Trace, t
     if was and got and was != got:
         notes.append(f"this is torch {got}, and it was {was}")
     return notes
-
-
-def command(action: str, target: str) -> str:
-    """The command that writes or updates the baseline of a target, or of a test, whose name has `::` in it."""
-    if "::" in target:
-        return f"pytest {shlex.quote(target.partition(TWICE)[0])} --gradhealth-update"
-    return f"gradhealth baseline {action} {shlex.quote(target)}"
 
 
 def _series(version: str) -> tuple[str, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from gradcheck_health.change import Change, Entry, Restructured, Shift, Verdict
+from gradcheck_health.change import Change, Entry, Restructured, Shift, Verdict, command
 from gradcheck_health.formats._text import escape, shorten, wrap
 
 _SHOWN = 4
@@ -28,7 +27,7 @@ def lines(change: Change, width: int, *, verbose: bool = False, target: str | No
     for entry in change.gone:
         yield from wrap(f"gone: {_entry(entry)}", width, " " * 10)
     if change.gone and target is not None:
-        yield f"{'prune:':10}gradhealth baseline prune {shlex.quote(escape(target))}"
+        yield f"{'prune:':10}{command('prune', escape(target))}"
     for note in change.notes:
         yield from wrap(f"note: {escape(note)}", width, " " * 10)
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from gradcheck_health.change import command
 from gradcheck_health.formats import _bars, _change
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.report import Finding, Place, Report, Severity
@@ -156,7 +157,7 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
         if found and report.change is not None:
-            yield f"{'accept:':9}gradhealth baseline update {shlex.quote(escape(report.target or 'model.py:Net'))}"
+            yield f"{'accept:':9}{command('update', escape(report.target or 'model.py:Net'))}"
         elif found:
             yield f"{'accept:':9}ignore={{{accept_key(found[-1])!a}: 'the reason'}}"
 

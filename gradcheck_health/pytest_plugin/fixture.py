@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck_health.pytest_plugin.baseline import check_beside
 from gradcheck_health.pytest_plugin.outcome import conclude
 from gradcheck_health.pytest_plugin.settings import settings_or_fail
 from gradcheck_health.pytest_plugin.subtests import by_rule
@@ -24,14 +26,14 @@ def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
     """
     settings_for = settings_or_fail(request)
     show_rules = by_rule(request)
+    checks = itertools.count()
 
     def check(model: Any, inputs: Any = None, **settings: Any) -> Report:
         __tracebackhide__ = True
-        from gradcheck_health.check import check_gradients
         from gradcheck_health.errors import GradhealthError
 
         try:
-            report = check_gradients(model, inputs, config=settings_for(model), **settings)
+            report = check_beside(request, next(checks), model, inputs, settings_for(model), settings)
         except GradhealthError as error:
             # its message says what and where; our frames would only bury it
             raise error.with_traceback(None) from error.__cause__

@@ -24,6 +24,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rounds": {"type": int, "metavar": "N", "help": "at most so many looks before a verdict (default: 5)"},
     "device": {"metavar": "DEVICE", "help": "where to run, such as cpu or cuda:1"},
     "dtype": {"metavar": "DTYPE", "help": "floating dtype, such as float64"},
+    "baseline": {
+        "metavar": "FOLDER",
+        "help": "fail on what is worse than in the baseline of the test, kept in this folder",
+    },
+    "fail-if": {
+        "action": "append",
+        "metavar": "EXPRESSION",
+        "help": "what counts as worse, such as flow:-1dec or dead_fraction:+5pp; repeatable",
+    },
+    "update": {"action": "store_true", "help": "write the baselines of the tests that run: accept what is there"},
+    "update-new-only": {"action": "store_true", "help": "write baselines where there is none, and compare with the others"},
     "batch-size": {"type": int, "metavar": "N", "help": "samples in a made-up batch"},
 }
 

@@ -1,0 +1,100 @@
+"""A baseline for each test: compared where the settings name a folder, written by `--gradhealth-update`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradcheck_health.pytest_plugin import options
+
+if TYPE_CHECKING:
+    from gradcheck_health.config import Config
+    from gradcheck_health.report import Report
+
+WRITTEN = "gradhealth_baseline"
+"""The property of a test report that names the baseline which the test wrote; it travels from the workers of xdist."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to write where nobody would review it, before any test runs."""
+    if not _updating(config):
+        return
+    from gradcheck_health.baseline.files import refuse_in_ci
+    from gradcheck_health.errors import UsageError
+
+    try:
+        refuse_in_ci()
+    except UsageError as error:
+        raise pytest.UsageError(f"--gradhealth-update: {error}") from None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for all baselines that were written."""
+    reports = [report for group in terminalreporter.stats.values() for report in group if hasattr(report, "user_properties")]
+    written = sorted({value for report in reports for name, value in report.user_properties if name == WRITTEN})
+    if written:
+        folders = ", ".join(sorted({str(Path(path).parent) for path in written}))
+        noun = "baseline" if len(written) == 1 else "baselines"
+        terminalreporter.write_line(f"gradhealth: {len(written)} {noun} written in {folders}: review and commit")
+
+
+def check_beside(
+    request: pytest.FixtureRequest, number: int, model: Any, inputs: Any, config: Config, settings: Mapping[str, Any]
+) -> Report:
+    """`check_gradients`, held against the baseline of this test, or writing it.
+
+    Args:
+        number: how many checks this test has made before.
+
+    Raises:
+        GradhealthError: as `check_gradients`, and where there is no baseline yet.
+    """
+    from gradcheck_health.baseline import TWICE, files
+    from gradcheck_health.check import check_gradients
+
+    updating = _updating(request.config)
+    place = config.baseline or (str(request.config.rootpath / _folder()) if updating else None)
+    if place is None or "baseline" in settings:
+        return check_gradients(model, inputs, config=config, **settings)
+    test = request.node.nodeid + (f"{TWICE}{number + 1}" if number else "")
+    path = files.path_for(place, test)
+    if not updating or (path.exists() and options.given(request.config)["update_new_only"]):
+        return check_gradients(model, inputs, config=config, target=test, baseline=files.wanted(path, test), **settings)
+    accepted = files.read(path).accepted if path.exists() else {}
+    lenient = dataclasses.replace(config, ignore={**accepted, **config.ignore})
+    report = check_gradients(model, inputs, config=lenient, target=test, facts=["reseeded"], **settings)
+    return _written(request, path, report)
+
+
+def _written(request: pytest.FixtureRequest, path: Path, report: Report) -> Report:
+    """Put what was found into the baseline, and take it as accepted from here on."""
+    from gradcheck_health import baseline as baselines
+    from gradcheck_health.baseline import files
+
+    files.update(path, lambda old: baselines.of(report, before=old))
+    request.node.user_properties.append((WRITTEN, str(path)))
+    known = {entry.key for entry in baselines.entries(report.active)}
+    return dataclasses.replace(
+        report,
+        findings=tuple(
+            dataclasses.replace(finding, suppressed=baselines.NO_REASON)
+            if known & {entry.key for entry in baselines.entries([finding])}
+            else finding
+            for finding in report.findings
+        ),
+    )
+
+
+def _updating(config: pytest.Config) -> bool:
+    given = options.given(config)
+    return bool(given["update"] or given["update_new_only"])
+
+
+def _folder() -> str:
+    from gradcheck_health.profile import FOLDER
+
+    return FOLDER
