@@ -87,6 +87,8 @@ class Change:
 
     against: str
     """The file that it was compared with."""
+    target: str = ""
+    """What the baseline is that of: "model.py:Net", or the name of a test."""
     shifts: tuple[Shift, ...] = ()
     """Those that fail first, then the others; each by forward order."""
     new: tuple[Entry, ...] = ()

@@ -116,7 +116,7 @@ def check_gradients(
 
         trace = probe(subject)
         if held is not None:
-            trace = held.beside(trace, environment, target)
+            trace = held.beside(trace, environment)
         for _ in range(ROUNDS_OF_NEEDS):
             findings, needs = _ask(chosen, settings, trace)
             needs += [fact for fact in facts if fact not in needs and fact not in trace.facts]
@@ -147,7 +147,7 @@ def check_gradients(
         unmatched=(*unmatched, *stale),
         limits=rule_files.flow_limits(chosen, settings.rules, trace),
         environment=environment,
-        change=None if held is None else held.change(trace, environment, target, accepted, gone),
+        change=None if held is None else held.change(trace, environment, accepted, gone),
     )
 
 

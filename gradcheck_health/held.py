@@ -41,13 +41,13 @@ class Held:
             baseline = files.wanted(files.path_for(baseline, name), name)
         return cls(baseline, bounds)
 
-    def beside(self, trace: Trace, environment: Mapping[str, str], target: str | None) -> Trace:
+    def beside(self, trace: Trace, environment: Mapping[str, str]) -> Trace:
         """The trace with the profile that it is held against.
 
         Raises:
             UsageError: they cannot be compared, see `baseline.comparable`.
         """
-        baselines.comparable(self.baseline, environment, trace, target)
+        baselines.comparable(self.baseline, environment, trace)
         return dataclasses.replace(trace, reference=self.baseline.profile)
 
     def ignore(self, settings: Config) -> dict[str, str]:
@@ -63,7 +63,6 @@ class Held:
         self,
         trace: Trace,
         environment: Mapping[str, str],
-        target: str | None,
         findings: Sequence[Finding],
         gone: Sequence[str],
     ) -> Change:
@@ -74,5 +73,5 @@ class Held:
             self.bounds,
             new=baselines.entries(finding for finding in findings if finding.suppressed is None),
             missing=baselines.gone(self.baseline.accepted, gone),
-            notes=baselines.comparable(self.baseline, environment, trace, target),
+            notes=baselines.comparable(self.baseline, environment, trace),
         )

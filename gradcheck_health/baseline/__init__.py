@@ -51,18 +51,19 @@ class Baseline:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def of(report: Report, reason: str = NO_REASON, before: Baseline | None = None) -> Baseline:
+def of(report: Report, reason: str = NO_REASON, before: Baseline | None = None, target: str | None = None) -> Baseline:
     """The baseline that makes a report pass: its errors and warnings are accepted.
 
     Args:
         before: an older baseline, whose reasons are kept for what is still found; the report has to come from a check in which
             it accepted its findings.
+        target: what it is the baseline of; the target of the report where None.
     """
     kept = {} if before is None else pruned(before, report).accepted
     fresh = {entry.key: reason for entry in entries(report.active)}
     environment = {key: report.environment[key] for key in sorted(report.environment) if key != "python"}
     return Baseline(
-        target=report.target or "",
+        target=report.target or "" if target is None else target,
         model=report.model,
         environment=environment,
         inputs=report.trace.inputs.description,
@@ -136,6 +137,7 @@ def change(
     shifts, aligned, more = compare(before.profile, now, bounds)
     return Change(
         against=before.path,
+        target=before.target,
         shifts=tuple(shifts),
         new=tuple(new),
         gone=tuple(missing),
@@ -145,13 +147,13 @@ def change(
     )
 
 
-def comparable(before: Baseline, environment: Mapping[str, str], trace: Trace, target: str | None = None) -> list[str]:
+def comparable(before: Baseline, environment: Mapping[str, str], trace: Trace) -> list[str]:
     """What limits the comparison with a run under these conditions, each one sentence.
 
     Raises:
         UsageError: the two were measured so differently that a difference would say nothing about the model.
     """
-    remedy = f"write it anew with `{command('update', target or before.target)}`"
+    remedy = f"write it anew with `{command('update', before.target)}`"
     for key, option in (("device", "--device"), ("dtype", "--dtype"), ("mode", "")):
         was, got = before.environment.get(key), environment.get(key)
         if was and got and was != got:
@@ -169,8 +171,8 @@ def comparable(before: Baseline, environment: Mapping[str, str], trace: Trace, t
             f"or {remedy}"
         )
     notes = []
-    if target is not None and before.target != target:
-        notes.append(f"the baseline is that of {before.target}")
+    if before.model != trace.model:
+        notes.append(f"the model is a {trace.model}, and was a {before.model}")
     if before.inputs != trace.inputs.description:
         notes.append(f"the inputs are {trace.inputs.description}, and were {before.inputs}")
     was, got = before.environment.get("torch", ""), environment.get("torch", "")

@@ -10,12 +10,11 @@ from gradcheck_health.formats._text import escape, shorten, wrap
 _SHOWN = 4
 
 
-def lines(change: Change, width: int, *, verbose: bool = False, target: str | None = None) -> Iterator[str]:
+def lines(change: Change, width: int, *, verbose: bool = False) -> Iterator[str]:
     """A few lines: how much was compared, what moved, what is another structure, what is gone.
 
     Args:
         verbose: every shift and every structural change.
-        target: what a person typed to name the model, for the command that prunes.
     """
     where = shorten(escape(change.against), 60) or "the other run"
     seen = [shift for shift in change.shifts if shift.metric != "gain"] or change.shifts
@@ -26,8 +25,8 @@ def lines(change: Change, width: int, *, verbose: bool = False, target: str | No
         yield from wrap(text, width, " " * 10)
     for entry in change.gone:
         yield from wrap(f"gone: {_entry(entry)}", width, " " * 10)
-    if change.gone and target is not None:
-        yield f"{'prune:':10}{command('prune', escape(target))}"
+    if change.gone and change.target:
+        yield f"{'prune:':10}{command('prune', escape(change.target))}"
     for note in change.notes:
         yield from wrap(f"note: {escape(note)}", width, " " * 10)
 

@@ -146,7 +146,7 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         )
     yield from _accepted(report, width, verbose)
     if report.change is not None:
-        yield from _change.lines(report.change, width, verbose=verbose, target=report.target)
+        yield from _change.lines(report.change, width, verbose=verbose)
     notes = sum(finding.severity is Severity.NOTE for finding in report.active if finding not in shown)
     if notes:
         yield from _line("notes", f"{notes}, not shown (-v, or report.findings, shows them)", width)
@@ -157,7 +157,7 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
         if found and report.change is not None:
-            yield f"{'accept:':9}{command('update', escape(report.target or 'model.py:Net'))}"
+            yield f"{'accept:':9}{command('update', escape(report.change.target or 'model.py:Net'))}"
         elif found:
             yield f"{'accept:':9}ignore={{{accept_key(found[-1])!a}: 'the reason'}}"
 

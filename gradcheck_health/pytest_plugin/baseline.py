@@ -43,40 +43,47 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def check_beside(
-    request: pytest.FixtureRequest, number: int, model: Any, inputs: Any, config: Config, settings: Mapping[str, Any]
+    node: pytest.Item, name: str, model: Any, inputs: Any, config: Config, settings: Mapping[str, Any] | None = None
 ) -> Report:
-    """`check_gradients`, held against the baseline of this test, or writing it.
+    """`check_gradients`, held against a baseline or writing it, where the settings or the options ask for either.
 
     Args:
-        number: how many checks this test has made before.
+        name: what the baseline is that of: a test, or a target of the command line.
+        settings: further arguments of `check_gradients`.
 
     Raises:
         GradhealthError: as `check_gradients`, and where there is no baseline yet.
     """
-    from gradcheck_health.baseline import TWICE, files
+    from gradcheck_health.baseline import files
     from gradcheck_health.check import check_gradients
 
-    updating = _updating(request.config)
-    place = config.baseline or (str(request.config.rootpath / _folder()) if updating else None)
+    settings = settings or {}
+    updating = _updating(node.config)
+    place = config.baseline or (str(node.config.rootpath / _folder()) if updating else None)
     if place is None or "baseline" in settings:
         return check_gradients(model, inputs, config=config, **settings)
-    test = request.node.nodeid + (f"{TWICE}{number + 1}" if number else "")
-    path = files.path_for(place, test)
-    if not updating or (path.exists() and options.given(request.config)["update_new_only"]):
-        return check_gradients(model, inputs, config=config, target=test, baseline=files.wanted(path, test), **settings)
+    path = files.path_for(place, name)
+    if not updating or (path.exists() and options.given(node.config)["update_new_only"]):
+        return check_gradients(model, inputs, config=config, baseline=files.wanted(path, name), **settings)
     accepted = files.read(path).accepted if path.exists() else {}
     lenient = dataclasses.replace(config, ignore={**accepted, **config.ignore})
-    report = check_gradients(model, inputs, config=lenient, target=test, facts=["reseeded"], **settings)
-    return _written(request, path, report)
+    return _written(node, path, name, check_gradients(model, inputs, config=lenient, facts=["reseeded"], **settings))
 
 
-def _written(request: pytest.FixtureRequest, path: Path, report: Report) -> Report:
+def nth(test: str, number: int) -> str:
+    """The name of the baseline of a test's check; `number` counts from 0."""
+    from gradcheck_health.baseline import TWICE
+
+    return test + (f"{TWICE}{number + 1}" if number else "")
+
+
+def _written(node: pytest.Item, path: Path, name: str, report: Report) -> Report:
     """Put what was found into the baseline, and take it as accepted from here on."""
     from gradcheck_health import baseline as baselines
     from gradcheck_health.baseline import files
 
-    files.update(path, lambda old: baselines.of(report, before=old))
-    request.node.user_properties.append((WRITTEN, str(path)))
+    files.update(path, lambda old: baselines.of(report, before=old, target=name))
+    node.user_properties.append((WRITTEN, str(path)))
     known = {entry.key for entry in baselines.entries(report.active)}
     return dataclasses.replace(
         report,

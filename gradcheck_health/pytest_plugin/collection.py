@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gradcheck_health.pytest_plugin.baseline import check_beside
 from gradcheck_health.pytest_plugin.outcome import at, conclude
 from gradcheck_health.pytest_plugin.settings import from_options
 
@@ -59,7 +60,6 @@ class ModelItem(pytest.Item):
 
     def runtest(self) -> None:
         """Every model that the target stands for, each under the settings for it."""
-        from gradcheck_health.check import check_gradients
         from gradcheck_health.commands.targets import seen_from
         from gradcheck_health.config import resolve
         from gradcheck_health.importing import make_importable
@@ -69,7 +69,7 @@ class ModelItem(pytest.Item):
         target = seen_from(self.path.parent, self.name)
         for one in load(target, resolve(self.sources, names=[target]).args):
             config = resolve(self.sources, names=[one.target])
-            report = check_gradients(one.model, config=config, target=one.target)
+            report = check_beside(self, one.target, one.model, None, config, {"target": one.target})
             conclude(report, self, at(str(self.path), self.line or 1))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gradcheck_health.pytest_plugin.baseline import check_beside
+from gradcheck_health.pytest_plugin.baseline import check_beside, nth
 from gradcheck_health.pytest_plugin.outcome import conclude
 from gradcheck_health.pytest_plugin.settings import settings_or_fail
 from gradcheck_health.pytest_plugin.subtests import by_rule
@@ -33,7 +33,9 @@ def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
         from gradcheck_health.errors import GradhealthError
 
         try:
-            report = check_beside(request, next(checks), model, inputs, settings_for(model), settings)
+            report = check_beside(
+                request.node, nth(request.node.nodeid, next(checks)), model, inputs, settings_for(model), settings
+            )
         except GradhealthError as error:
             # its message says what and where; our frames would only bury it
             raise error.with_traceback(None) from error.__cause__
