@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gradcheck_health.errors import UsageError
 from gradcheck_health.strict_yaml import MAX_BYTES, YamlError, read
+from gradcheck_health.toml_lines import key_lines
 
 YAML_NAME = "gradhealth.yaml"
 TOML_NAME = "pyproject.toml"
@@ -78,7 +79,7 @@ def from_file(path: Path) -> Source:
     if not path.is_file():
         raise UsageError(f"no settings file {path}: give a {YAML_NAME} or a pyproject.toml")
     if path.suffix == ".toml":
-        return _toml(path) or Source(_shown(path), {} if path.name == TOML_NAME else _parse_toml(path))
+        return _toml(path) or (Source(_shown(path), {}) if path.name == TOML_NAME else _whole_toml(path))
     return _yaml(path)
 
 
@@ -109,7 +110,8 @@ def _toml(path: Path) -> Source | None:
         return None
     if not isinstance(table, dict):
         raise UsageError(f"{_shown(path)}: tool.gradhealth: got {table!r}; allowed: a table, [tool.gradhealth]")
-    return Source(_shown(path), _anchored(table, path))
+    lines = key_lines(_text(path), _loads(), ("tool", "gradhealth"))
+    return Source(_shown(path), _anchored(table, path), lines)
 
 
 def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -118,14 +120,22 @@ def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     return {**table, "baseline": _shown(path.parent / given)} if isinstance(given, str) and given else table
 
 
-def _parse_toml(path: Path) -> dict[str, Any]:
+def _whole_toml(path: Path) -> Source:
+    """A file that is named and has no table of ours is settings from top to bottom."""
+    return Source(_shown(path), _parse_toml(path), key_lines(_text(path), _loads()))
+
+
+def _loads() -> Callable[[str], dict[str, Any]]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    text = _text(path)
+    return tomllib.loads
+
+
+def _parse_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return _loads()(_text(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{_shown(path)}: this is not TOML: {error}") from None
 

@@ -30,6 +30,7 @@ PART_OF = {
     "config_check": "config",
     "config_schema": "config",
     "overrides": "config",
+    "toml_lines": "config",
     "config_files": "config",
     "strict_yaml": "config",
     "importing": "loading",

@@ -1,0 +1,39 @@
+"""`gradhealth config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Examples:
+  gradhealth config                        what holds here, and where it was set
+  gradhealth config nets/gan.py:Generator  the overrides for one model included
+  gradhealth config --schema               the JSON Schema of the settings, for an editor
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("target", required=False)
+@click.option(
+    "--config", "settings_file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this file only."
+)
+@click.option("--isolated", is_flag=True, help="Read no settings file.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, as for check. Repeatable.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of the settings instead.")
+def config(target: str | None, settings_file: Path | None, isolated: bool, schema: bool, **options: Any) -> int:
+    """Show every setting, its value, and the file and line that set it."""
+    if schema:
+        text = Path(__file__).parents[1].joinpath("settings.schema.json").read_text(encoding="utf-8")
+        click.echo(text, nl=False)
+        return 0
+    from gradcheck_health.commands.config import render
+    from gradcheck_health.commands.settings import sources
+    from gradcheck_health.config_files import in_files
+    from gradcheck_health.importing import make_importable
+
+    make_importable(Path.cwd())  # where a person's own rules stand
+    click.echo(render([*in_files(settings_file, isolated), *sources(options)], target), nl=False)
+    return 0

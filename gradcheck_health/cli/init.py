@@ -1,0 +1,23 @@
+"""`gradhealth init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  gradhealth init               writes gradhealth.yaml
+  gradhealth init --pyproject   adds [tool.gradhealth] to pyproject.toml
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--pyproject", is_flag=True, help="Add a table to pyproject.toml instead of writing gradhealth.yaml.")
+def init(pyproject: bool) -> int:
+    """Write settings to start from, all commented out. What is there is never overwritten."""
+    from gradcheck_health.commands.init import write
+
+    click.echo(f"{write(Path(), pyproject)}: written, with every setting commented out")
+    return 0
