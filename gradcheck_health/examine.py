@@ -69,6 +69,16 @@ def examined(
                 raise InputsError(fault) from error
 
 
+def runs(model: nn.Module) -> bool:
+    """Whether inputs can be made up for the model."""
+    try:
+        with process_guard(), sandbox(model):
+            synthesize(model)
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not run
+        return False
+    return True
+
+
 def _from_settings(settings: Config) -> Any:
     """The inputs of the settings; files in them stand beside the settings file."""
     place = settings.origins.get("inputs")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_health.batch import Provenance
@@ -33,6 +34,8 @@ class InferredInputs:
     trainable: int
     unreached: tuple[str, ...] = ()
     """Names of the others."""
+    made_up_arguments: Mapping[str, str] = field(default_factory=dict)
+    """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
 
     @property
     def specs(self) -> dict[str, str] | None:

@@ -5,16 +5,19 @@ A target becomes factories where it can, so that a verdict may be confirmed over
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gradcheck_health.building import complete, shown
 from gradcheck_health.errors import UsageError, did_you_mean
 from gradcheck_health.importing import import_target
+from gradcheck_health.offers import functions, is_model, models, outermost
 
 FACTORIES = ("build", "make_model", "model")
 """Functions of these names stand for a whole file."""
@@ -61,14 +64,21 @@ class Loaded:
     """The exact target that names it, "model.py:Net"."""
     model: Any
     """A factory (class or function, arguments bound), or a model."""
+    made_up: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the constructor that nobody gave, and the values that were made up, in words."""
 
 
-def load(text: str, args: Mapping[str, Any] | None = None) -> list[Loaded]:
+Runs = Callable[[Any], bool]
+"""Whether a model runs forward on some input."""
+
+
+def load(text: str, args: Mapping[str, Any] | None = None, runs: Runs | None = None) -> list[Loaded]:
     """Import a target and find the models in it.
 
     Args:
         text: what a person typed; not a directory.
-        args: arguments for constructors and factories, by name.
+        args: arguments for constructors and factories, by name; those that are required and missing are made up.
+        runs: decides between values that build a model; None takes the first that do.
 
     Raises:
         UsageError: no such file or name, no model in it, or arguments that do not fit.
@@ -78,8 +88,8 @@ def load(text: str, args: Mapping[str, Any] | None = None) -> list[Loaded]:
     module = import_target(target.where, is_file=target.is_file)
     if target.name:
         found = _lookup(module, target)
-        return [Loaded(str(target), _bound(str(target), found, args))]
-    return _discover(module, target, args)
+        return [_bound(str(target), found, args, runs)]
+    return _discover(module, target, args, runs)
 
 
 def _lookup(module: ModuleType, target: Target) -> Any:
@@ -89,41 +99,42 @@ def _lookup(module: ModuleType, target: Target) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            known = [*_models(module), *_functions(module)]
+            known = [*models(module), *functions(module)]
             hint = did_you_mean(part, known) or (f"; it has {', '.join(known[:8])}" if known else "")
             raise UsageError(f"{target.where} has no {target.name!r}{hint}") from None
-    if not (callable(found) or _is_model(found)):
+    if not (callable(found) or is_model(found)):
         kind = type(found).__name__
         raise UsageError(f"{target}: got a {kind}; allowed: an nn.Module class, a function that returns a model, or a model")
     return found
 
 
-def _discover(module: ModuleType, target: Target, args: Mapping[str, Any]) -> list[Loaded]:
+def _discover(module: ModuleType, target: Target, args: Mapping[str, Any], runs: Runs | None) -> list[Loaded]:
     """What a bare file stands for: a factory, else every model class that can be built, else the models it made."""
     for name in FACTORIES:
         if inspect.isfunction(found := getattr(module, name, None)):
             where = f"{target.where}:{name}"
-            return [Loaded(where, _bound(where, found, args))]
-    classes = _models(module)
+            return [_bound(where, found, args, runs)]
+    classes = models(module)
     fitting = [(name, found) for name, found in classes.items() if not _missing(found, args) and not _unknown(found, args)]
     if fitting:
-        return [Loaded(f"{target.where}:{name}", _bound(name, found, args)) for name, found in fitting]
-    made = [(name, found) for name, found in vars(module).items() if _is_model(found) and not name.startswith("_")]
+        return [_bound(f"{target.where}:{name}", found, args, runs) for name, found in fitting]
+    made = [(name, found) for name, found in vars(module).items() if is_model(found) and not name.startswith("_")]
     if made:
         return [Loaded(f"{target.where}:{name}", found) for name, found in made]
+    completed = [_completed(f"{target.where}:{name}", found, args, runs) for name, found in outermost(classes).items()]
+    if whole := [one for one in completed if isinstance(one, Loaded)]:
+        return whole
     raise UsageError(_nothing_fits(module, target, classes, args))
 
 
 def _nothing_fits(module: ModuleType, target: Target, classes: Mapping[str, Any], args: Mapping[str, Any]) -> str:
     where = target.where
     if not classes:
-        functions = [
-            name for name, found in _functions(module).items() if not _missing(found, args) and not name.startswith("test")
+        offered = [
+            name for name, found in functions(module).items() if not _missing(found, args) and not name.startswith("test")
         ]
         hint = (
-            f"\n  is one of its functions a factory? {', '.join(f'{where}:{name}' for name in functions[:8])}"
-            if functions
-            else ""
+            f"\n  is one of its functions a factory? {', '.join(f'{where}:{name}' for name in offered[:8])}" if offered else ""
         )
         return f"{where}: no model in it: it defines no nn.Module class and no function {', '.join(FACTORIES)}{hint}"
     lines = [f"{where}: none of its models can be built without more arguments; name one and give them:"]
@@ -136,26 +147,44 @@ def _nothing_fits(module: ModuleType, target: Target, classes: Mapping[str, Any]
     return "\n".join(lines)
 
 
-def _bound(where: str, found: Any, args: Mapping[str, Any]) -> Any:
+def _completed(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -> Loaded | str:
+    """The factory with the arguments that were given and made-up ones for the rest; else why that cannot be."""
+    if _unknown(found, args):
+        return "the arguments do not fit"
+    with_them = complete(found, args, _missing(found, args), runs)
+    if with_them.arguments is None:
+        return with_them.reason
+    made_up = {name: shown(value) for name, value in with_them.arguments.items()}
+    return Loaded(where, _with_arguments(found, {**args, **with_them.arguments}), made_up)
+
+
+def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -> Loaded:
     """The factory with its arguments, checked against its signature."""
-    if _is_model(found):
+    if is_model(found):
         if args:
             raise UsageError(f"{where} is a model that is already built: --arg has nothing to give to; name its class")
-        return found
+        return Loaded(where, found)
     known = list(_parameters(found))
     if unknown := _unknown(found, args):
         hint = did_you_mean(unknown[0], known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
         raise UsageError(f"{where} takes no argument {unknown[0]!r}{hint}")
     if missing := _missing(found, args):
+        with_them = _completed(where, found, args, runs)
+        if isinstance(with_them, Loaded):
+            return with_them
         more = f"\n  {_command(where, missing, args)}"
-        raise UsageError(f"{where} needs {', '.join(missing)}, which nobody gave; say what to build it with:{more}")
-    return _with_arguments(found, args) if args else found
+        raise UsageError(
+            f"{where} needs {', '.join(missing)}, which nobody gave, and nothing that was made up builds it ({with_them});"
+            f" say what to build it with:{more}"
+        )
+    return Loaded(where, _with_arguments(found, args) if args else found)
 
 
 def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Callable[[], Any]:
     @functools.wraps(found, updated=())
     def build() -> Any:
-        return found(**args)
+        # modules among the arguments are not shared between the models that are built
+        return found(**copy.deepcopy(dict(args)))
 
     return build
 
@@ -183,36 +212,3 @@ def _unknown(found: Any, args: Mapping[str, Any]) -> list[str]:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return []
     return [name for name in args if name not in parameters]
-
-
-def _models(module: ModuleType) -> dict[str, type]:
-    """The model classes that the file itself defines, in its order, base classes without a forward apart."""
-    return dict(_defined(module, lambda value: _is_model_class(value) and _has_forward(value)))
-
-
-def _functions(module: ModuleType) -> dict[str, Any]:
-    return dict(_defined(module, inspect.isfunction))
-
-
-def _defined(module: ModuleType, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(module).items():
-        if not name.startswith("_") and wanted(value) and getattr(value, "__module__", None) == module.__name__:
-            yield name, value
-
-
-def _is_model(value: Any) -> bool:
-    from torch import nn
-
-    return isinstance(value, nn.Module)
-
-
-def _is_model_class(value: Any) -> bool:
-    from torch import nn
-
-    return isinstance(value, type) and issubclass(value, nn.Module)
-
-
-def _has_forward(cls: Any) -> bool:
-    from torch import nn
-
-    return cls.forward is not nn.Module.forward and not inspect.isabstract(cls)

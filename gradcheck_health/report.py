@@ -101,6 +101,8 @@ class Report:
     """Rule -> the bound that it sets to the flow (gradient at the first layer over that at the head), for pictures."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions, device and dtype: what a person needs to repeat it."""
+    made_up_arguments: Mapping[str, str] = field(default_factory=dict)
+    """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
     change: Change | None = None
     """What is different from the baseline, where the model was held against one."""
 

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gradcheck_health.config import Config, resolve
@@ -63,7 +64,8 @@ def _report(one: Loaded, config: Config) -> Any:
     from gradcheck_health.check import check_gradients
 
     held = None if config.baseline is None else files.wanted(files.path_for(config.baseline, one.target), one.target)
-    return check_gradients(one.model, config=config, target=one.target, baseline=held).to_dict()
+    report = check_gradients(one.model, config=config, target=one.target, baseline=held)
+    return dataclasses.replace(report, made_up_arguments=one.made_up).to_dict()
 
 
 def _measured(one: Loaded, config: Config) -> Any:
@@ -81,7 +83,8 @@ def _inferred(one: Loaded, config: Config) -> Any:
     from gradcheck_health.codec import encode
     from gradcheck_health.infer import infer_inputs
 
-    return encode(infer_inputs(one.model, config=config, target=one.target))
+    told = infer_inputs(one.model, config=config, target=one.target)
+    return encode(dataclasses.replace(told, made_up_arguments=one.made_up))
 
 
 JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured": _measured, "inferred": _inferred}
@@ -91,12 +94,13 @@ JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured
 def work(request: Mapping[str, Any], send: Send) -> None:
     """Do the job for every model of the target that is not done yet."""
     # torch is imported here, so a request that fails before that fails fast
+    from gradcheck_health.examine import runs
     from gradcheck_health.importing import make_importable
     from gradcheck_health.loading import load
 
     make_importable(Path.cwd())  # where a person's own rules stand
     config = config_of(request["sources"], request["target"])
-    loaded = load(request["target"], config.args)
+    loaded = load(request["target"], config.args, runs)
     send("targets", targets=[one.target for one in loaded])
     for one in loaded:
         if one.target in request["done"]:
@@ -106,7 +110,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             own = config_of(request["sources"], one.target) if config.overrides else config
             send(request["job"], target=one.target, value=JOBS[request["job"]](one, own))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
-            send("failure", target=one.target, **failure(error))
+            send("failure", target=one.target, **failure(error, one.made_up))
 
 
 def config_of(sources: list[dict[str, Any]], target: str) -> Config:
@@ -115,11 +119,17 @@ def config_of(sources: list[dict[str, Any]], target: str) -> Config:
     return resolve(given, names=[target])
 
 
-def failure(error: BaseException) -> dict[str, Any]:
-    """The message and exit code of an error."""
+def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The message and exit code of an error; arguments of the constructor that were made up may be what is wrong."""
+    about = ", ".join(f"{name}={value}" for name, value in made_up.items())
+    hint = (
+        f"\n  it was built with made-up arguments, {about}: give real ones with --arg {next(iter(made_up))}=..."
+        if made_up
+        else ""
+    )
     if isinstance(error, GradhealthError):
-        return {"message": str(error), "exit_code": error.exit_code}
-    return {"message": told(error), "exit_code": ModelError.exit_code}
+        return {"message": f"{error}{hint}", "exit_code": error.exit_code}
+    return {"message": f"{told(error)}{hint}", "exit_code": ModelError.exit_code}
 
 
 def boot() -> list[str]:

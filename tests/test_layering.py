@@ -34,6 +34,8 @@ PART_OF = {
     "config_files": "config",
     "strict_yaml": "config",
     "importing": "loading",
+    "building": "loading",
+    "offers": "loading",
     "commands": "cli",
     "__main__": "cli",
     "worker": "isolation",

@@ -109,16 +109,33 @@ def test_arguments_are_bound_and_checked() -> None:
     assert load("nets.py:Net", {"width": 7})[0].model().out_features == 7
     assert targets("nets.py", {"dim": 3}) == ["nets.py:Block"], "a bare file: the classes that the arguments fit"
     assert "takes no argument 'widht' (did you mean 'width'?)" in refusal("nets.py:Net", {"widht": 7})
-    needs = refusal("nets.py:Block", {"depth": 1})
-    assert "nets.py:Block needs dim" in needs
-    assert "gradhealth check nets.py:Block --arg depth=1 --arg dim=..." in needs
+    (made,) = load("nets.py:Block", {"depth": 1})
+    assert made.made_up == {"dim": "32"}, "what is missing is made up"
+
+
+STUBBORN = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, key, depth=2):
+        super().__init__()
+        raise ValueError("no key fits")
+    def forward(self, x): return x
+class Other(Net): pass
+"""
+
+
+def test_constructor_that_no_value_builds_shows_the_command_to_copy() -> None:
+    write({"nets.py": STUBBORN})
+    needs = refusal("nets.py:Net", {"depth": 1})
+    assert "nets.py:Net needs key, which nobody gave, and nothing that was made up builds it (ValueError: no key fits)" in needs
+    assert "gradhealth check nets.py:Net --arg depth=1 --arg key=..." in needs
 
 
 def test_file_with_nothing_to_build_shows_the_command_to_copy() -> None:
-    write({"blocks.py": MODELS.replace("width=3", "width")})
+    write({"blocks.py": STUBBORN})
     text = refusal("blocks.py")
-    assert "  gradhealth check blocks.py:Net --arg width=..." in text
-    assert "  gradhealth check blocks.py:Block --arg dim=..." in text
+    assert "  gradhealth check blocks.py:Net --arg key=..." in text
+    assert "  gradhealth check blocks.py:Other --arg key=..." in text
 
 
 @pytest.mark.parametrize(

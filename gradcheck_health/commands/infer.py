@@ -88,6 +88,9 @@ def render(result: InferredInputs, width: int = 80, saved: bool = False) -> str:
 
 
 def _facts(result: InferredInputs, width: int) -> Iterator[str]:
+    if result.made_up_arguments:
+        built = ", ".join(f"{name}={value}" for name, value in result.made_up_arguments.items())
+        yield from wrap(f"with {built}, made up", width, first=f"{'built:':9}", hang=9)
     fed = f"{result.description}, {result.origin}"
     yield from wrap(fed, width, first=f"{'inputs:':9}", hang=9)
     tries = f", after {result.trials} tries" if result.trials > 1 else ""

@@ -135,6 +135,10 @@ def _layer(name: str) -> str:
 
 def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool, repeat: str | None) -> Iterator[str]:
     trace = report.trace
+    if report.made_up_arguments:
+        built = ", ".join(f"{escape(name)}={escape(value)}" for name, value in report.made_up_arguments.items())
+        first = escape(next(iter(report.made_up_arguments)))
+        yield from _line("built", f"with {built}, made up (pass --arg {first}=... for real ones)", width)
     hint = " (pass inputs= for real ones)" if trace.inputs.made_up else ""
     fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"
     yield from _line("inputs", f"{fed}; seed {report.seed}; {_many(report.rounds, 'round')}", width)

@@ -1,0 +1,147 @@
+"""What an argument of a constructor is likely to take: by its annotation, its name, and the classes beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType, UnionType
+from typing import Any
+
+from gradcheck_health.building.names import DROPPING, LISTS, REAL, WHOLE, WIDTH, WORDS, matching
+
+_CONFIGURATION = r"(.*_)?(config|cfg|conf|args|hparams|hps|hp|opts?|params|configs|configuration)"
+_CLASS = (
+    r"(.*_)?(block|bottleneck|layer|norm|act|activation|nonlinearity|conv|cell)"
+    r"(_?(layer|fn|func|class|cls|type|function))?"
+)
+_MODULE = r"(.*_)?(backbone|encoder|decoder|module|model|net|network|fn|body|head|trunk|generator|discriminator|layer|block)"
+_FLAG = r"(use|with|is|do|has|return|enable)_.*|bias|causal|bidirectional|residual|normalize|learnable|affine"
+
+
+def candidates(parameter: inspect.Parameter, owner: Any, hint: Any) -> list[Any]:
+    """Values to try for one required parameter, the likeliest first; empty where nobody could know.
+
+    Args:
+        owner: the class or function that is to be called.
+        hint: the resolved annotation; `inspect.Parameter.empty` without one.
+    """
+    found = list(_by_hint(parameter.name, hint, owner)) if hint is not inspect.Parameter.empty else []
+    # a number for what is said to be text would be wrong for certain
+    return found if found or hint is str else list(_by_name(parameter.name.lower(), owner))
+
+
+def _by_hint(name: str, hint: Any, owner: Any) -> Iterator[Any]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, UnionType):
+        for part in sorted(arguments, key=lambda part: part is type(None)):
+            yield from [None] if part is type(None) else _by_hint(name, part, owner)
+    elif origin is typing.Literal:
+        yield from arguments
+    elif hint is bool:
+        yield from (False, True)
+    elif hint is int:
+        yield from _numbers(name.lower())
+    elif hint is float:
+        yield from matching(REAL, name.lower()) or (1.0, 0.5)
+    elif hint is str:
+        yield from matching(WORDS, name.lower())
+    elif origin in (list, tuple) or hint in (list, tuple) or getattr(origin, "__name__", "") in ("Sequence", "Iterable"):
+        yield from _sequences(name.lower(), hint, arguments)
+    elif isinstance(hint, type) and issubclass(hint, enum.Enum):
+        yield from list(hint)[:3]
+    elif origin is type or hint is type or origin is Callable or getattr(origin, "__name__", "") == "Callable":
+        yield from _classes(name.lower(), owner)
+    elif isinstance(hint, type):
+        yield from _objects(name.lower(), hint, owner)
+
+
+def _numbers(name: str) -> list[Any]:
+    return [value for value in matching(WHOLE, name) if isinstance(value, int)] or [WIDTH, 8, 2]
+
+
+def _sequences(name: str, hint: Any, arguments: tuple[Any, ...]) -> Iterator[Any]:
+    fixed = typing.get_origin(hint) is tuple or hint is tuple
+    if fixed and arguments and Ellipsis not in arguments and all(argument is int for argument in arguments):
+        number = _numbers(name.rstrip("s"))[0]
+        yield (32,) * len(arguments) if re.search("size|shape|resolution", name) else (number,) * len(arguments)
+        return
+    for value in matching(LISTS, name) or ([WIDTH, WIDTH], [2, 2, 2, 2]):
+        yield tuple(value) if fixed else value
+
+
+def _objects(name: str, hint: type, owner: Any) -> Iterator[Any]:
+    from torch import nn
+
+    from gradcheck_health.building.configurations import dataclass_of, tiny
+
+    if issubclass(hint, nn.Module):
+        yield from _modules()
+    elif dataclasses.is_dataclass(hint):
+        made = dataclass_of(hint)
+        if made is not None:
+            yield made
+    elif hasattr(hint, "model_type") and hasattr(hint, "to_dict"):
+        yield tiny(hint())
+    elif issubclass(hint, dict | Mapping):
+        yield {}
+
+
+def _by_name(name: str, owner: Any) -> Iterator[Any]:
+    from gradcheck_health.building.configurations import configurations
+
+    if re.fullmatch(_CONFIGURATION, name):
+        yield from configurations(owner)
+        return
+    if re.fullmatch(
+        r"(.*_)?(block|bottleneck|layer|norm|act|activation|nonlinearity|conv|cell)(_?(layer|fn|func|class|cls|type|function))?",
+        name,
+    ):
+        yield from _classes(name, owner)
+    if re.fullmatch(
+        r"(.*_)?(backbone|encoder|decoder|module|model|net|network|fn|body|head|trunk|generator|discriminator|layer|block)",
+        name,
+    ):
+        yield from _modules()
+    if re.fullmatch(
+        r"(use|with|is|do|has|return|enable)_.*|bias|causal|bidirectional|residual|normalize|learnable|affine", name
+    ):
+        yield from (False, True)
+        return
+    known = [*matching(DROPPING, name), *matching(WHOLE, name)]
+    known += matching(LISTS, name) if name.endswith("s") or "shape" in name else ()
+    known += matching(WORDS, name)
+    yield from known or (WIDTH, 1.0, [WIDTH, WIDTH])
+
+
+def _modules() -> Iterator[Any]:
+    from torch import nn
+
+    yield from (nn.Linear(WIDTH, WIDTH), nn.Conv2d(3, WIDTH, 3, padding=1), nn.Identity())
+
+
+def _classes(name: str, owner: Any) -> Iterator[Any]:
+    """Layers of torch by what the name says; classes of the same file for a block."""
+    from torch import nn
+
+    if "norm" in name:
+        yield from (nn.BatchNorm2d, nn.LayerNorm)
+    elif re.search("act|nonlinear", name):
+        yield from (nn.ReLU, nn.functional.relu)
+    elif "conv" in name:
+        yield nn.Conv2d
+    elif "cell" in name:
+        yield nn.GRUCell
+    else:
+        words = re.compile("block|bottleneck|layer|unit", re.I)
+        for key, value in vars(_module(owner)).items():
+            if isinstance(value, type) and issubclass(value, nn.Module) and value is not owner and words.search(key):
+                yield value
+
+
+def _module(owner: Any) -> ModuleType:
+    return sys.modules.get(getattr(owner, "__module__", ""), ModuleType("nowhere"))

@@ -1,0 +1,58 @@
+"""What the module of a person's file offers: model classes, functions, models."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+
+def models(module: ModuleType) -> dict[str, type]:
+    """The model classes that the file itself defines, in its order, base classes without a forward apart."""
+    return dict(_defined(module, lambda value: _is_model_class(value) and _has_forward(value)))
+
+
+def functions(module: ModuleType) -> dict[str, Any]:
+    return dict(_defined(module, inspect.isfunction))
+
+
+def _defined(module: ModuleType, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(module).items():
+        if not name.startswith("_") and wanted(value) and getattr(value, "__module__", None) == module.__name__:
+            yield name, value
+
+
+def is_model(value: Any) -> bool:
+    from torch import nn
+
+    return isinstance(value, nn.Module)
+
+
+def _is_model_class(value: Any) -> bool:
+    from torch import nn
+
+    return isinstance(value, type) and issubclass(value, nn.Module)
+
+
+def _has_forward(cls: Any) -> bool:
+    from torch import nn
+
+    return cls.forward is not nn.Module.forward and not inspect.isabstract(cls)
+
+
+def outermost(classes: Mapping[str, type]) -> dict[str, type]:
+    """The classes that no other class of the file makes use of: a file is checked by its networks, and not by their blocks."""
+    used = {name for cls in classes.values() for name in _names(cls) if classes.get(name) is not cls}
+    return {name: cls for name, cls in classes.items() if name not in used}
+
+
+def _names(cls: type) -> Iterator[str]:
+    """Global names that the methods of a class refer to."""
+    for value in vars(cls).values():
+        code = getattr(inspect.unwrap(value), "__code__", None) if callable(value) else None
+        pending = [code] if code is not None else []
+        while pending:
+            one = pending.pop()
+            yield from one.co_names
+            pending += [constant for constant in one.co_consts if hasattr(constant, "co_names")]
