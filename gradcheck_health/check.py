@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 from gradcheck_health import inline, presets
 from gradcheck_health import rules as rule_files
 from gradcheck_health.accept import accept
+from gradcheck_health.causes import ask, root_causes
 from gradcheck_health.config import Config, load, override
-from gradcheck_health.errors import UsageError, did_you_mean, told
 from gradcheck_health.held import Held
 from gradcheck_health.overrides import names_of
-from gradcheck_health.report import Finding, Need, Report, Severity, UnhealthyGradientsError
-from gradcheck_health.trace import Trace
+from gradcheck_health.report import Finding, Report, Severity, UnhealthyGradientsError
 
 if TYPE_CHECKING:
     from gradcheck_health.baseline import Baseline
 
-ROUNDS_OF_NEEDS = 4
+ROUNDS_OF_NEEDS = 8
 
 
 def check_gradients(
@@ -109,6 +108,12 @@ def check_gradients(
     if settings.select is not None:
         chosen = {name: rule for name, rule in chosen.items() if name in settings.select}
     held = Held.against(baseline, settings, target)
+    ignore = settings.ignore if held is None else held.ignore(settings)
+
+    def known(findings: list[Finding]) -> list[Finding]:
+        findings, _ = _in_the_code(findings, subject.model, chosen, settings) if findings else (findings, ())
+        return accept(findings, {**ignore, **(settings.expect or {})}, ())[0]
+
     from gradcheck_health.examine import examined
 
     with examined(model, inputs, loss, targets, settings, target) as (subject, environment):
@@ -118,7 +123,7 @@ def check_gradients(
         if held is not None:
             trace = held.beside(trace, environment)
         for _ in range(ROUNDS_OF_NEEDS):
-            findings, needs = _ask(chosen, settings, trace)
+            findings, needs, ran = ask(chosen, settings.rules, trace, known)
             needs += [fact for fact in facts if fact not in needs and fact not in trace.facts]
             if not needs:
                 break
@@ -129,18 +134,17 @@ def check_gradients(
             )
             trace = dataclasses.replace(trace, facts={**trace.facts, **taken}, gaps=(*trace.gaps, *gaps))
         else:
-            findings, needs = _ask(chosen, settings, trace)
+            findings, needs, ran = ask(chosen, settings.rules, trace, known)
         findings, stale = _in_the_code(findings, subject.model, chosen, settings)
-    ignore = settings.ignore if held is None else held.ignore(settings)
-    accepted, unmatched = accept(findings, ignore, tuple(chosen), settings.expect)
-    accepted = sorted(_root_causes(accepted), key=lambda finding: finding.severity.rank)
+    accepted, unmatched = accept(findings, ignore, ran, settings.expect)
+    accepted = sorted(root_causes(accepted), key=lambda finding: finding.severity.rank)
     unmatched, gone = (unmatched, ()) if held is None else held.split(unmatched, settings)
     return Report(
         model=trace.model,
         target=target,
         findings=tuple(accepted),
         trace=trace,
-        rules=tuple(chosen),
+        rules=ran,
         seed=settings.seed,
         rounds=1 + len(trace.facts.get("reseeded", ())),
         fail_on=settings.fail_on,
@@ -167,30 +171,6 @@ def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) ->
     return report
 
 
-def _ask(chosen: Mapping[str, Callable[..., Any]], settings: Config, trace: Trace) -> tuple[list[Finding], list[str]]:
-    """Every rule's findings, and the facts that some rule still needs."""
-    from gradcheck_health.probe import fact_names
-
-    findings: list[Finding] = []
-    needs: dict[str, None] = {}
-    for name, rule in chosen.items():
-        try:
-            answers = list(rule(trace, **settings.rules.get(name, {})))
-        except Exception as error:
-            raise UsageError(f"the rule {name} raised {told(error)}: mend it, or leave it out with select=") from error
-        for answer in answers:
-            if isinstance(answer, Need):
-                if answer.fact not in fact_names():
-                    raise UsageError(f"the rule {name} needs the fact {answer.fact!r}{did_you_mean(answer.fact, fact_names())}")
-                if answer.fact not in trace.facts:
-                    needs[answer.fact] = None
-            elif isinstance(answer, Finding):
-                findings.append(answer)
-            else:
-                raise UsageError(f"the rule {name} yielded a {type(answer).__name__}; allowed: Finding or Need")
-    return findings, list(needs)
-
-
 def _in_the_code(
     findings: list[Finding], model: Any, chosen: Mapping[str, Callable[..., Any]], settings: Config
 ) -> tuple[list[Finding], tuple[str, ...]]:
@@ -202,27 +182,3 @@ def _in_the_code(
     known = {*presets.every(), *rule_files.load(settings.extra_rules)} if code else ()
     comments = inline.comments(code, known)
     return inline.silence(located(findings, model), comments, chosen)
-
-
-_HIDES = {
-    "failed-backward": None,
-    "nonfinite-gradient": None,
-    "unregistered-parameter": ("cut-gradient", "missing-gradient"),
-    "saturated-activation": ("zero-gradient",),
-    "dead-unit": ("vanishing-gradient", "zero-gradient", "exploding-gradient"),
-}
-"""An error of this rule is the cause of what those rules see (None: of everything)."""
-_REGRESSED = "regressed-gradient"
-"""An error of any other rule says more about the same change: what a baseline alone shows is left to `report.change` then."""
-
-
-def _root_causes(findings: list[Finding]) -> list[Finding]:
-    """Without the consequences of a cause that is among them and that nobody accepted."""
-    for cause, effects in _HIDES.items():
-        if any(f.rule == cause and f.severity is Severity.ERROR and f.suppressed is None for f in findings):
-            kept = [f for f in findings if f.rule == cause or (effects is not None and f.rule not in effects)]
-            if effects is None:
-                return kept
-            findings = kept
-    explained = any(f.rule != _REGRESSED and f.severity is Severity.ERROR and f.suppressed is None for f in findings)
-    return [f for f in findings if f.rule != _REGRESSED] if explained else findings

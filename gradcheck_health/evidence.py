@@ -140,3 +140,18 @@ class TimeProfile:
     """Units of the state; 0 where they are not known."""
     stretched: int = 0
     """So many steps the input had before it was repeated to have enough; 0 if it was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zeroed:
+    """Where the gradient of some parameters becomes exactly zero on its way back (the `detailed` fact)."""
+
+    op: str
+    """The operation that gets a gradient and hands back none: mul, relu, layer_norm ..."""
+    layer: str
+    source: str | None
+    how: str
+    """factor: multiplied by zeros; single: a softmax or normalisation over one entry; off: a rectifier that is off everywhere;
+    flat: a squashing function at its flat end; input: the weight is multiplied by an input of zeros; weights: the input is
+    multiplied by weights of zeros; cancels: gradients of opposite sign meet; stopped: anything else."""
+    parameters: tuple[str, ...]

@@ -10,6 +10,7 @@ from gradcheck_health.trace import CutPoint, Trace
 
 _CEILINGS = {"Sigmoid": 0.25, "Tanh": 1.0, "Hardsigmoid": 1 / 6, "LogSigmoid": 1.0, "Relu": 1.0, "Softmax": 0.5}
 """Largest derivative of the function."""
+_SQUASHING = ("Sigmoid", "Tanh", "Softmax", "Hardtanh", "Hardsigmoid")
 _HELP = {
     "Sigmoid": "use ReLU, GELU or SiLU between layers, and sigmoid at the output only; or normalise, or add skip connections",
     "Tanh": "use Xavier initialisation with gain 5/3, or ReLU-like activations; or normalise, or add skip connections",
@@ -21,12 +22,23 @@ _GROWTH_HELP = (
 )
 
 
+def some(names: Sequence[str]) -> str:
+    """At most four names, and how many more."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
 def end_name(trace: Trace, point: CutPoint) -> str:
     """A cut point as one end of a stretch: its layer, with the class where the name alone is a number."""
     layer = trace.layers.get(point.layer)
     if not point.layer:
         return point.op.lower()
     return f"{point.layer} ({layer.kind})" if layer and point.layer.rpartition(".")[2].isdigit() else point.layer
+
+
+def squashed(points: Sequence[CutPoint]) -> bool:
+    """Most of the loss happens in a squashing function."""
+    blame = flow.blame(points)
+    return blame is not None and blame.op in _SQUASHING
 
 
 def flow_places(trace: Trace, points: Sequence[CutPoint], growing: bool = False) -> tuple[Place, ...]:
@@ -102,4 +114,12 @@ def _confirmed(trace: Trace, limit: float, growing: bool) -> str:
     precise = "; float64 agrees" if beyond and all(beyond) else ""
     steps = flow.fact_ratios(trace)[1:]
     moved = f"; {steps[0]:.2g} perturbed, {steps[1]:.2g} after 3 steps" if len(steps) == 2 else ""
-    return f"{agree} of {len(seeds)} seeds{precise}{moved}"
+    return f"{agree} of {len(seeds)} seeds ({_varied(trace)}){precise}{moved}" if len(seeds) > 1 else f"1 seed{precise}{moved}"
+
+
+def _varied(trace: Trace) -> str:
+    """What the seeds really changed."""
+    changed = [name for one in trace.facts.get("reseeded", ())[-1:] for name in one.varied]
+    if not changed:
+        return "a fixed model, batch and loss: each repeats the first"
+    return f"another {' and '.join(changed)} each"

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gradcheck_health import odds
 from gradcheck_health.trace import CutPoint, Trace
 
 LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
@@ -53,6 +54,27 @@ def fact_ratios(trace: Trace) -> list[float]:
 def seed_ratios(trace: Trace) -> list[float]:
     """The ratio under this seed and the further ones."""
     return [value for one in (trace, *trace.facts.get("reseeded", ())) if (value := ratio(one)) is not None]
+
+
+def undecided(trace: Trace, limit: float) -> bool:
+    """The sequential test over seeds wants another one.
+
+    It ends as soon as the one-sided 99 % bound of the mean log ratio lies on either side of the limit, when as many rounds as
+    are allowed are over, or where another seed changes nothing.
+    """
+    further = trace.facts.get("reseeded", ())
+    if not further:
+        return trace.rounds > 1
+    if len(further) + 1 >= trace.rounds or not further[-1].varied:
+        return False
+    values = [log10(value) for value in seed_ratios(trace)]
+    return odds.lower_mean(values) <= log10(limit) <= odds.upper_mean(values)
+
+
+def confirmed(trace: Trace, limit: float, growing: bool = False) -> bool:
+    """The whole one-sided 99 % bound over the seeds lies beyond the limit."""
+    values = [log10(value) for value in seed_ratios(trace)]
+    return odds.lower_mean(values) > log10(limit) if growing else odds.upper_mean(values) < log10(limit)
 
 
 def log10(value: float) -> float:

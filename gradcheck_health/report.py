@@ -37,6 +37,8 @@ class Need:
     """What a rule yields when it cannot decide: measure one more fact, then ask again."""
 
     fact: str
+    more: bool = False
+    """Also where the fact is there already: extend it (`reseeded`, by one seed)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Finding:
     bound: float | None = None
     suppressed: str | None = None
     """The reason why a person accepted it; None if nobody did."""
+    effect_of: tuple[str, ...] = ()
+    """Rules whose error explains this one: it is left out where one of them reports an error."""
 
     @property
     def names(self) -> tuple[str, ...]:

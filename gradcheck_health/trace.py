@@ -25,6 +25,7 @@ from gradcheck_health.evidence import (
     Nonfinite,
     TimeProfile,
     Twins,
+    Zeroed,
 )
 from gradcheck_health.profile import Profile
 
@@ -248,8 +249,13 @@ class Trace:
     """Of recurrences (the fact `time_profile`)."""
     repeats: tuple[int, ...] = ()
     """How many times weights outside of torch's recurrent layers are used, where they are used again and again."""
+    zeroed: tuple[Zeroed, ...] = ()
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
+    rounds: int = 5
+    """Seeds that a verdict is confirmed under, at most, this one included."""
+    varied: tuple[str, ...] = ()
+    """Under a further seed: what is another than under the first: initialisation, batch, projection, random draw in forward."""
     facts: Mapping[str, tuple[Trace, ...]] = field(default_factory=dict)
     """The same measurement under other conditions: kicked, after_steps, float64, reseeded, more_samples, detailed.
 
@@ -266,7 +272,7 @@ class Trace:
     def only(self, **evidence: Any) -> Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
-        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "influences", "times")
+        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed", "influences", "times")
         rows = dict.fromkeys((*measured, "twins", "double_softmaxes", "foreign"), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from gradcheck_health.evidence import Cut
+from gradcheck_health.evidence import Cut, Zeroed
 from gradcheck_health.report import Need
 from gradcheck_health.trace import ParameterTrace, Trace, idle_layer
 
@@ -24,11 +24,29 @@ class Why(enum.Enum):
     ROUTED = "reached by some batches only"
     NOT_IN_LOSS = "reached by outputs that are not in the loss"
     HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
-    ALONE = "a softmax over a single entry is constant (attention over one key)"
+    SINGLE = "a softmax or a normalisation over a single entry is constant"
     DEAD = "every unit on its way is dead"
     LEFT_OUT = "an optional argument of forward was left out"
+    SATURATED = "a squashing function on its way is saturated to the last digit"
     UNDERFLOW = "zero in float32, not in float64"
+    FACTOR = "multiplied by zero"
+    INPUT = "multiplied by an input that is zero for every sample"
+    WEIGHTS = "the weights behind it are all zero"
+    CANCELS = "its gradients cancel: two ways back carry the same with opposite sign"
+    STOPPED = "an operation on the way back passes nothing"
     UNKNOWN = "zero for an unknown reason"
+
+
+_UNEXPLAINED: tuple[Why, ...] = (Why.INPUT, Why.FACTOR, Why.STOPPED, Why.UNKNOWN)
+"""What an argument that was left out may explain: the zeros stand in for it."""
+_HOW = {
+    "factor": Why.FACTOR,
+    "single": Why.SINGLE,
+    "input": Why.INPUT,
+    "weights": Why.WEIGHTS,
+    "cancels": Why.CANCELS,
+    "stopped": Why.STOPPED,
+}
 
 
 def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
@@ -47,10 +65,14 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     if "after_steps" not in trace.facts:
         return [Need("after_steps")]
     steps = trace.facts["after_steps"]
-    if all(any(_awake(one, parameter.name) for one in steps) for parameter in suspects(trace, zeros=zeros)):
+    asleep = [p for p in suspects(trace, zeros=zeros) if not any(_awake(one, p.name) for one in steps)]
+    if not asleep:
         return []
-    wanted = ["detailed", "float64", "more_samples"] if zeros else ["detailed"]
-    wanted += ["supplied"] if trace.inputs.left_out else []
+    if "detailed" not in trace.facts:
+        return [Need("detailed")]
+    # what float64 could hold and float32 cannot: everything but a true zero on the way
+    unsure = zeros and any(_how(trace, p) in ("flat", "stopped", "") and cut_of(trace, p) is None for p in asleep)
+    wanted = [*(["float64"] if unsure else []), *(["supplied"] if trace.inputs.left_out else [])]
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
 
@@ -64,26 +86,15 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
     if any(_awake(one, name) for one in trace.facts.get("supplied", ())):
         return Why.LEFT_OUT
-    detailed = trace.facts.get("detailed", ())
-    if parameter.gradient is None and cut_of(trace, parameter) is not None:
-        return Why.CUT
-    if parameter.gradient is None:
-        found = _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
-        return Why.LEFT_OUT if found is Why.NOT_RETURNED and left_out(trace) else found
-    if "weight_hh" in name:
-        return Why.HIDDEN_STATE
-    if any(
-        a.function == "softmax" and a.off == a.units and _beside(parameter.layer, a.layer) for a in trace.activations if a.units
-    ):
-        return Why.ALONE
     if cut_of(trace, parameter) is not None:
         return Why.CUT
-    counted = (*trace.facts.get("more_samples", ()), trace)[0]
-    if any(a.off > WHOLE * a.units for a in counted.activations if a.function != "softmax"):
-        return Why.DEAD
-    if any(_awake(one, name) for one in trace.facts.get("float64", ())):
-        return Why.UNDERFLOW
-    return Why.LEFT_OUT if left_out(trace) else Why.UNKNOWN
+    if parameter.gradient is not None:
+        found, unknown = _why_zero(trace, parameter), _UNEXPLAINED
+    else:
+        detailed = trace.facts.get("detailed", ())
+        found = _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
+        unknown = (Why.NOT_RETURNED,)
+    return Why.LEFT_OUT if found in unknown and left_out(trace) else found
 
 
 def left_out(trace: Trace) -> tuple[str, ...]:
@@ -109,6 +120,24 @@ def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
     return Why.NOT_RETURNED
 
 
+def _why_zero(trace: Trace, parameter: ParameterTrace) -> Why:
+    how = _how(trace, parameter)
+    if "weight_hh" in parameter.name and how in ("input", "stopped", ""):
+        return Why.HIDDEN_STATE
+    dead = any(a.off > WHOLE * a.units for a in trace.activations if a.units and a.function != "softmax")
+    if how == "off" or (how == "input" and dead):
+        return Why.DEAD
+    if how in _HOW and how != "stopped":
+        return _HOW[how]
+    if any(
+        a.function == "softmax" and a.off == a.units and _beside(parameter.layer, a.layer) for a in trace.activations if a.units
+    ):
+        return Why.SINGLE
+    if any(_awake(one, parameter.name) for one in trace.facts.get("float64", ())):
+        return Why.SATURATED if how == "flat" else Why.UNDERFLOW
+    return Why.SATURATED if how == "flat" else _HOW.get(how, Why.UNKNOWN)
+
+
 def cut_of(trace: Trace, parameter: ParameterTrace) -> Cut | None:
     """The cut behind which the output still depends on the parameter.
 
@@ -120,6 +149,17 @@ def cut_of(trace: Trace, parameter: ParameterTrace) -> Cut | None:
             if explains and cut.reaches_output and parameter.name in cut.parameters:
                 return cut
     return None
+
+
+def zeroed_of(trace: Trace, name: str) -> Zeroed | None:
+    """Where the gradient of a parameter becomes zero on its way back."""
+    found = (zeroed for one in trace.facts.get("detailed", ()) for zeroed in one.zeroed if name in zeroed.parameters)
+    return next(found, None)
+
+
+def _how(trace: Trace, parameter: ParameterTrace) -> str:
+    zeroed = zeroed_of(trace, parameter.name)
+    return "" if zeroed is None else zeroed.how
 
 
 def _beside(layer: str, softmax: str) -> bool:

@@ -123,5 +123,5 @@ def test_a_factory_is_confirmed_over_initialisations() -> None:
     report = check_gradients(lambda: stack("sigmoid", 12, 1.0, seed=int(torch.randint(1000, ()))))
     assert verdict(report) == {("vanishing-gradient", "error")}
     ratios = flow.seed_ratios(report.trace)
-    assert len(ratios) == report.rounds == 5
-    assert len(set(ratios)) == 5
+    assert 2 <= len(ratios) == report.rounds <= 5
+    assert len(set(ratios)) == report.rounds

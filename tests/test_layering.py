@@ -24,6 +24,7 @@ RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 PART_OF = {
     "accept": "check",
     "inline": "check",
+    "causes": "check",
     "examine": "check",
     "held": "check",
     "infer": "check",

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.batch import Inputs
-from gradcheck_health.evidence import DoubleSoftmax, Nonfinite
+from gradcheck_health.evidence import DoubleSoftmax
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.causality import says
 from gradcheck_health.probe.decades import spreads
@@ -21,12 +21,13 @@ from gradcheck_health.probe.layers import activation_traces, layer_traces, param
 from gradcheck_health.probe.names import NamedParameter, layer_names, named_parameters, registered, unwrap
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
-from gradcheck_health.probe.provenance import Provenance, nonfinite_kind
+from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.squashes import double_softmaxes
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.twins import twins
 from gradcheck_health.probe.variation import input_variation, variation
+from gradcheck_health.probe.wayback import WayBack
 from gradcheck_health.trace import CutPoint, InputsTrace, OutputTrace, TensorStats, Trace
 
 OFTEN = 5
@@ -34,12 +35,12 @@ OFTEN = 5
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
 
 
-def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch.Tensor] | None = None) -> Trace:
+def probe(subject: Subject, *, every: bool = False, provenance: Provenance | None = None) -> Trace:
     """What one forward and one backward pass show. Call it inside `sandbox(subject.model)`.
 
     Args:
         every: project every output leaf, beside a loss that the model returns (see `objective`).
-        followed: take the second, slower look (see `provenance`) and follow these parameters by name.
+        provenance: take the second, slower look, and tell this one what is seen.
 
     Raises:
         ModelError: forward raised, or returned nothing that holds a tensor.
@@ -49,7 +50,6 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
     for parameter in model.parameters():
         parameter.grad = None
     gather = Gather()
-    provenance = None if followed is None else Provenance(followed)
     watch = Instrument(layer_names(model), gather, provenance)
     with eager(), watch.forward():
         output = call(subject.model, subject.inputs, subject.seed)
@@ -66,7 +66,7 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
     except Exception as raised:  # noqa: BLE001 - a custom backward raises what it likes
         error = f"{type(raised).__name__}: {safe_text(raised)}"
     named = named_parameters(model)
-    unused = frozenset() if provenance is None or followed is None else frozenset(followed) - provenance.used
+    unused = frozenset() if provenance is None else frozenset(provenance.followed) - provenance.used
     gradients = [None if entry.tensor.grad is None else gather.add(entry.tensor.grad) for entry in named]
     values = [None if is_lazy(entry.tensor) else gather.add(entry.tensor) for entry in named]
     wide = spreads([entry.tensor.grad for entry in named])
@@ -97,7 +97,9 @@ def probe(subject: Subject, *, every: bool = False, followed: Mapping[str, torch
         twins=twins(named),
         double_softmaxes=flow.double_softmaxes,
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
+        zeroed=() if flow.wayback is None or provenance is None else flow.wayback.zeroed(provenance.followed),
         backward_error=error,
+        rounds=subject.rounds,
     )
 
 
@@ -109,6 +111,7 @@ class _Flow:
         self.gaps: list[str] = []
         self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
         self.uses: dict[int, int] = {}
+        self.wayback: WayBack | None = None
         self._watch, self._gather = watch, gather
         self._points: list[tuple[CutPoint, list[int], int | None]] = []
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
@@ -125,7 +128,7 @@ class _Flow:
         self.double_softmaxes = double_softmaxes(graph, watch.operations, sources)
         self.uses = graphs.uses(graph)
         if watch.provenance is not None:
-            self._watch_backward(graph, watch.provenance)
+            self.wayback = WayBack(graph, watch, watch.provenance)
         layer = ""
         chain = graphs.cut_points(graph, below_loss=goal.kind != "random projection")
         joined = graphs.merges(graph, chain)
@@ -151,24 +154,6 @@ class _Flow:
 
         node.register_prehook(measure)
         return arrived, None if known is None else known[1]
-
-    def _watch_backward(self, graph: graphs.Graph, provenance: Provenance) -> None:
-        """Note the first node that makes NaN or Inf out of a finite gradient."""
-
-        def hook(node: Any) -> Any:
-            def check(made: tuple[Any, ...], given: tuple[Any, ...]) -> None:
-                if any(found.phase == "backward" for found in provenance.nonfinite):
-                    return
-                kinds = [kind for gradient in made if (kind := nonfinite_kind(gradient))]
-                if kinds and not any(nonfinite_kind(gradient) for gradient in given):
-                    layer, op = self._watch.operations.get(node, (self._watch.homes.get(node, ""), node.name()))
-                    provenance.nonfinite.append(Nonfinite("backward", op, layer, provenance.sources.get(node), kinds[0]))
-
-            return check
-
-        for node in graph.nodes[1:]:
-            if not hasattr(node, "variable"):
-                node.register_hook(hook(node))
 
     def _audit(self, graph: graphs.Graph) -> None:
         """Activations that the graph has and the function mode did not see are a gap, never passed in silence."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import nn
 
+from gradcheck_health.probe.lines import place
 from gradcheck_health.probe.passes import is_user_file
-from gradcheck_health.probe.provenance import place
 from gradcheck_health.probe.sources import Sources
 from gradcheck_health.report import Finding, Place
 

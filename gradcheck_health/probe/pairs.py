@@ -17,10 +17,10 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.batch import Inputs
+from gradcheck_health.probe.lines import user_line
 from gradcheck_health.probe.names import layer_names, unwrap
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.passes import call
-from gradcheck_health.probe.provenance import user_line
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.statistics import plain
 from gradcheck_health.probe.subject import Subject

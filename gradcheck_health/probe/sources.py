@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.probe.provenance import place
+from gradcheck_health.probe.lines import place
 
 _BUILDS = re.compile(r"^_*(init|reset|tie|load|save|get_param)(_|$)|^__init__$|param_groups")
 """Methods that run before or beside forward."""

@@ -70,6 +70,18 @@ def _square_norm(tensor: torch.Tensor) -> torch.Tensor:
     return norm.square()
 
 
+def nonfinite_kind(tensor: object) -> str | None:
+    """nan, inf, or None."""
+    if not isinstance(tensor, torch.Tensor) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return None
+    values = plain(tensor)
+    if values is None or values.numel() == 0 or math.isfinite(values.sum().item()):
+        return None
+    if bool(torch.isnan(values).any()):
+        return "nan"
+    return "inf" if bool(torch.isinf(values).any()) else None
+
+
 class Gather:
     """Statistics of many tensors; `collect` gives them all, in the order of `add`, with one move to the host."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.evidence import Cut
+from gradcheck_health.explain import some
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import Trace
 from gradcheck_health.zeros import Why, cut_of, needs, suspects, why
@@ -18,19 +19,25 @@ _HELP = {
     "detach": "remove detach(), or freeze what lies before it with requires_grad_(False)",
     "data": "use the tensor itself instead of .data",
     "no_grad": "compute it outside of torch.no_grad(), or freeze what lies before it with requires_grad_(False)",
+    "inference_mode": "compute it outside of inference_mode(), or freeze what lies before it with requires_grad_(False)",
     "argmax": "use softmax (or a straight-through estimator) where the choice has to be learnt",
     "multinomial": "use rsample(), Gumbel-softmax, or a score-function loss",
     "argmin": "use softmin (or a straight-through estimator) where the choice has to be learnt",
-    "normal": "use rsample() instead of sample(): it keeps the gradient",
+    "sample": "use rsample() instead of sample() where there is one: it keeps the gradient; otherwise a score-function loss",
+    "indices": "the choice itself has no gradient: use the values, or a soft choice (softmax, Gumbel)",
+    "nn.Parameter": "use the tensor itself: nn.Parameter(x) makes a new leaf that knows nothing of where x came from",
+    "checkpoint": "pass use_reentrant=False: a reentrant checkpoint of an input without a gradient has none itself",
     "gt": _COMPARED,
     "lt": _COMPARED,
     "ge": _COMPARED,
     "le": _COMPARED,
     "tensor": "torch.tensor(x) copies values without their graph: use x itself, or torch.stack",
 }
+_INTEGER = "integers have no gradient: keep the real value, or use a soft choice"
 _NUMPY = "stay in torch: values that pass through Python or numpy lose their graph"
 _FLAT = "its derivative is zero everywhere: use a straight-through estimator, x + (round(x) - x).detach()"
 _PYTHON = ("numpy", "tolist", "item", "__array__", "__float__", "__int__", "__bool__", "__index__")
+_CASTS = ("long", "int", "short", "byte", "char", "bool")
 _ROUNDING = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fix", "floor_divide", "bernoulli")
 
 
@@ -62,34 +69,42 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if missing:
         yield from missing
         return
-    groups: dict[Cut, list[str]] = {}
+    # one line of code is one cause, in however many layers it runs
+    groups: dict[tuple[str, str | None], list[tuple[Cut, str]]] = {}
     for parameter in lost:
         if why(trace, parameter) is Why.CUT and (cut := cut_of(trace, parameter)) is not None:
-            same = next((c for c in groups if (c.op, c.source) == (cut.op, cut.source)), cut)
-            groups.setdefault(same, []).append(parameter.name)
-    for cut, names in groups.items():
-        yield _finding(trace, cut, names)
+            groups.setdefault((cut.op, cut.source), []).append((cut, parameter.name))
+    for members in groups.values():
+        yield _finding(trace, members)
 
 
-def _finding(trace: Trace, cut: Cut, names: list[str]) -> Finding:
-    op = cut.op.strip("_")
+def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
+    cut, names = members[0][0], [name for _, name in members]
+    layers = list(dict.fromkeys(one.layer for one, _ in members))
     layer = trace.layers.get(cut.layer)
-    where = Place(cut.layer, layer.kind if layer else "", cut.source, cut.op)
-    help_ = _HELP.get(op) or (_NUMPY if cut.op in _PYTHON else _FLAT if op in _ROUNDING else "its result carries no gradient")
+    where = str(Place(cut.layer, layer.kind if layer else "", cut.source, cut.op))
+    if len(layers) > 1:
+        where += f"; the same in {some([name or 'the model itself' for name in layers[1:]])}"
     trainable = sum(p.trainable for p in trace.parameters.values())
     return Finding(
         rule="cut-gradient",
         severity=Severity.ERROR,
         message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the output (0 allowed)",
         places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
-        details=(("starts", str(where)), ("at", _some(names)), ("help", help_)),
+        details=(("starts", where), ("at", some(names)), ("help", _help(cut.op))),
         got=float(len(names)),
         bound=0.0,
     )
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def _help(op: str) -> str:
+    if op in _PYTHON:
+        return _NUMPY
+    op = op.strip("_")
+    last = op.replace(".", " ").split()[-1]  # Normal.sample, topk indices
+    if op in _ROUNDING:
+        return _FLAT
+    return _HELP.get(op) or _HELP.get(last) or (_INTEGER if op in _CASTS else "its result carries no gradient")
 
 
 def _source(trace: Trace, name: str) -> str | None:

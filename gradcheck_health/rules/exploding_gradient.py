@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import explain, flow, odds
+from gradcheck_health import explain, flow
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import Trace
 
@@ -56,11 +56,13 @@ def exploding_gradient(
         return
     if min(flow.fact_ratios(trace)) <= limit:
         return
-    missing = [fact for fact in ("reseeded", "detailed") if fact not in trace.facts]
-    if missing:
-        yield from map(Need, missing)
+    if flow.undecided(trace, limit):
+        yield Need("reseeded", more=True)
         return
-    if odds.lower_mean([flow.log10(value) for value in flow.seed_ratios(trace)]) > flow.log10(limit):
+    if flow.confirmed(trace, limit, growing=True):
+        if "detailed" not in trace.facts:
+            yield Need("detailed")
+            return
         seen = trace.closest
         yield Finding(
             rule="exploding-gradient",

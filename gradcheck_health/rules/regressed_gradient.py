@@ -48,9 +48,11 @@ def regressed_gradient(trace: Trace, *, fail_if: tuple[str, ...] = ()) -> Iterat
     failing = [shift for shift in shifts if shift.fails]
     if not failing:
         return
-    missing = [fact for fact in ("reseeded", "detailed") if fact not in trace.facts]
-    if missing:
-        yield from map(Need, missing)
+    if len(trace.facts.get("reseeded", ())) + 1 < trace.rounds:
+        yield Need("reseeded", more=True)
+        return
+    if "detailed" not in trace.facts:
+        yield Need("detailed")
         return
     flows = [shift for shift in failing if shift.metric in ("flow", "gain")]
     lost = [shift for shift in flows if shift.now is None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from gradcheck_health import explain, flow, odds
+from gradcheck_health import explain, flow
 from gradcheck_health.report import Finding, Need, Severity
 from gradcheck_health.trace import Trace
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LIMITS = {"sgd": 10**-4.1, "adam": 10**-8.5}
 SLOW = 1e-3
+SMALLEST = 1e-25
+"""Norms below are confirmed in float64: the numbers in between may be denormal in float32, which ends at 1e-38."""
 
 
 def vanishing_gradient(
@@ -29,10 +31,10 @@ def vanishing_gradient(
     How it is measured: the ratio |dL/dh_first| / |dL/dh_last| over the tensors that every gradient path crosses, L a
     random projection of the output (or the given loss). Activation gradients, because weight gradients look flat
     while the signal dies both ways. An error needs the ratio below min_ratio at the given weights, at slightly
-    perturbed ones and after three optimizer steps, in float64 too, and a one-sided 99 % bound over seeds. Default
-    8e-5 for optimizer="sgd", 3e-9 for "adam" (an option here, or the setting of that name); sound networks that
-    were never used to set it stay above 4e-4, sick ones below 2e-5. Between the limit
-    and 1e-3 a note says that plain SGD will be slow.
+    perturbed ones and after three optimizer steps, and by a one-sided 99 % bound over seeds; in float64 too where
+    the norms come near the end of float32. Default 8e-5 for optimizer="sgd", 3e-9 for "adam" (an option here, or the
+    setting of that name); sound networks that were never used to set it stay above 4e-4, sick ones below 2e-5.
+    Between the limit and 1e-3 a note says that plain SGD will be slow.
 
     When it is legitimate: zero-initialised branches and heads wake up after a step and are not reported.
 
@@ -47,14 +49,23 @@ def vanishing_gradient(
     given = flow.ratio(trace)
     if given is None or given >= concern:
         return
-    yield from (Need(fact) for fact in ("kicked", "after_steps") if fact not in trace.facts)
-    if "kicked" not in trace.facts or "after_steps" not in trace.facts:
+    missing = [fact for fact in ("kicked", "after_steps") if fact not in trace.facts]
+    if missing:
+        yield from map(Need, missing)
         return
     largest = max(flow.fact_ratios(trace))
-    if largest >= concern or (largest == 0.0 and not _underflow(trace)):
+    if largest == 0.0 and "float64" not in trace.facts:
+        yield Need("float64")
+        return
+    # only because float32 holds no smaller number; a true zero is the affair of zero-gradient and dead-unit
+    if largest >= concern or (largest == 0.0 and not any(flow.ratio(one) for one in trace.facts["float64"])):
         return
     if largest < limit:
-        missing = [fact for fact in ("reseeded", "float64", "detailed") if fact not in trace.facts]
+        if flow.undecided(trace, limit):
+            yield Need("reseeded", more=True)
+            return
+        wanted = ("detailed", "float64") if _imprecise(trace) else ("detailed",)
+        missing = [fact for fact in wanted if fact not in trace.facts]
         if missing:
             yield from map(Need, missing)
             return
@@ -70,16 +81,16 @@ def flow_limit(trace: Trace, *, min_ratio: float | None = None, optimizer: Liter
     return min_ratio if min_ratio is not None else LIMITS[optimizer or declared]
 
 
+def _imprecise(trace: Trace) -> bool:
+    """The gradient lies where float32 begins to lose digits, or the model computes in fewer."""
+    return trace.half or trace.flow[0].gradient < SMALLEST
+
+
 def _confirmed(trace: Trace, limit: float) -> bool:
-    wide = [value for one in trace.facts["float64"] if (value := flow.ratio(one)) is not None]
+    wide = [value for one in trace.facts.get("float64", ()) if (value := flow.ratio(one)) is not None]
     if any(value >= limit for value in wide):
         return False
-    return odds.upper_mean([flow.log10(value) for value in flow.seed_ratios(trace)]) < flow.log10(limit)
-
-
-def _underflow(trace: Trace) -> bool:
-    """Zero only because float32 holds no smaller number; an exact zero is the affair of zero-gradient and dead-unit."""
-    return "float64" not in trace.facts or any(flow.ratio(one) for one in trace.facts["float64"])
+    return flow.confirmed(trace, limit)
 
 
 def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimizer: str) -> Finding:
@@ -97,6 +108,7 @@ def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimiz
         details=explain.flow_details(trace, seen, points, limit),
         got=got,
         bound=limit,
+        effect_of=("saturated-activation",) if explain.squashed(points) else (),
     )
 
 

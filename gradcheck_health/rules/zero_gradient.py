@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gradcheck_health.explain import some
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import ParameterTrace, Trace
-from gradcheck_health.zeros import Why, needs, supply, suspects, why
+from gradcheck_health.zeros import Why, needs, supply, suspects, why, zeroed_of
 
 if TYPE_CHECKING:
     from torch import nn
 
 _SOUND = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS, Why.LEFT_OUT)
+_EFFECTS = dict.fromkeys((Why.DEAD, Why.SATURATED), ("dead-unit", "saturated-activation"))
+"""Reasons that another rule reports as the cause."""
+_HELP = {
+    Why.SINGLE: "normalise, or take the softmax, over the axis with several entries; for one unit use sigmoid",
+    Why.DEAD: "see dead-unit: lower the bias, use LeakyReLU or GELU, or normalise before the activation",
+    Why.SATURATED: "see saturated-activation: smaller weights or inputs in front of it, or a normalisation",
+    Why.UNDERFLOW: "the gradient is too small for float32: see vanishing-gradient, or scale the loss",
+    Why.FACTOR: "look at the factor: a weight left at 0, a mask of zeros or the wrong way round, a dropout of everything",
+    Why.INPUT: "look at what goes in: a mask of zeros, a dropout of everything, an input that is never filled",
+    Why.WEIGHTS: "initialise the weights behind it, or lift the mask from them",
+    Why.CANCELS: "detach one of the two ways: z + (code - z).detach() passes the gradient, z + (code - z) none",
+}
+_STOPPED = "look for a mask that is always off, or a constant between there and the output"
 
 
 def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
@@ -42,24 +56,33 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if missing:
         yield from missing
         return
-    reasons: dict[Why, list[ParameterTrace]] = {}
+    causes: dict[tuple[Why, str | None], list[ParameterTrace]] = {}
     for parameter in lost:
-        reasons.setdefault(why(trace, parameter), []).append(parameter)
-    seen = trace.closest
+        reason = why(trace, parameter)
+        # one finding for a place that explains; where nothing does, one for all
+        zeroed = None if reason in _SOUND else zeroed_of(trace, parameter.name)
+        causes.setdefault((reason, zeroed.source or zeroed.layer if zeroed else None), []).append(parameter)
+    for (reason, _), members in causes.items():
+        if reason is not Why.CUT:
+            yield _finding(trace, reason, members, behind=tuple(causes))
+
+
+def _finding(trace: Trace, reason: Why, members: list[ParameterTrace], behind: tuple[tuple[Why, str | None], ...]) -> Finding:
     weights = sum(p.trainable and p.role in ("weight", "embedding") for p in trace.parameters.values())
-    for reason, members in reasons.items():
-        if reason is Why.CUT:
-            continue
-        sound = reason in _SOUND or (reason is Why.ALONE and _learns_before(trace, members))
-        yield Finding(
-            rule="zero-gradient",
-            severity=Severity.NOTE if sound else Severity.ERROR,
-            message=f"{len(members)} of {weights} weights have a gradient of zeros ({reason.value if sound else '0 allowed'})",
-            places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in _frontier(members)),
-            details=supply(trace, reason) if sound else tuple(_details(trace, reason, members)),
-            got=float(len(members)),
-            bound=0.0,
-        )
+    sound = reason in _SOUND or (reason is Why.SINGLE and _learns_before(trace, members))
+    # zeros that come forward, or weights of zeros, have their own cause further up
+    follows = reason in (Why.INPUT, Why.WEIGHTS) and any(other not in (*_SOUND, reason) for other, _ in behind)
+    allowed = "" if sound or follows else " (0 allowed)"
+    return Finding(
+        rule="zero-gradient",
+        severity=Severity.NOTE if sound or follows else Severity.ERROR,
+        message=f"{len(members)} of {weights} weights have a gradient of zeros: {reason.value}{allowed}",
+        places=tuple(Place(p.name, p.kind, trace.closest.parameters[p.name].source) for p in _frontier(members)),
+        details=supply(trace, reason) if sound else tuple(_details(trace, reason, members)),
+        got=float(len(members)),
+        bound=0.0,
+        effect_of=_EFFECTS.get(reason, ()),
+    )
 
 
 def _learns_before(trace: Trace, members: list[ParameterTrace]) -> bool:
@@ -75,15 +98,14 @@ def _frontier(members: list[ParameterTrace]) -> list[ParameterTrace]:
 
 def _details(trace: Trace, reason: Why, members: list[ParameterTrace]) -> Iterator[tuple[str, str]]:
     nearest = _frontier(members)[0]
-    yield "because", reason.value
-    if reason is Why.DEAD:
-        yield "help", "see dead-unit: lower the bias, use LeakyReLU or GELU, or normalise before the activation"
-        return
-    if reason is Why.UNDERFLOW:
-        yield "help", "the gradient is too small for float32: see vanishing-gradient, or scale the loss"
-        return
-    yield "starts", f"between {nearest.layer or 'the model'} and the output: no gradient comes back as far as there"
-    yield "help", "look for a factor of zero, a mask that is always off, or a constant between there and the output"
+    zeroed = zeroed_of(trace, nearest.name)
+    if zeroed is None:
+        yield "starts", f"between {nearest.layer or 'the model'} and the output: no gradient comes back as far as there"
+    else:
+        layer = trace.layers.get(zeroed.layer)
+        yield "starts", str(Place(zeroed.layer, layer.kind if layer else "", zeroed.source, zeroed.op.strip("_")))
+    yield "at", some([p.name for p in _frontier(members)])
+    yield "help", _HELP.get(reason, _STOPPED)
 
 
 def healthy() -> nn.Module:

@@ -6,6 +6,7 @@ import dataclasses
 
 from gradcheck_health.probe.names import named_parameters, unwrap
 from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.subject import Subject
@@ -18,7 +19,7 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     lost = {name for name, p in trace.parameters.items() if p.trainable and (p.gradient is None or p.gradient.is_zero)}
     with sandbox(subject.model):
         followed = {entry.name: entry.tensor for entry in named_parameters(model) if entry.name in lost}
-        seen = probe(subject, followed=followed)
+        seen = probe(subject, provenance=Provenance(followed, look_for_nonfinite=not _finite(trace)))
     source = Sources(model)
     return (
         dataclasses.replace(
@@ -35,3 +36,11 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             activations=tuple(dataclasses.replace(a, source=source(a.layer)) for a in seen.activations),
         ),
     )
+
+
+def _finite(trace: Trace) -> bool:
+    """Nothing that was measured at a layer, a parameter or an output is NaN or Inf: then no operation is to be found."""
+    stats = [x for layer in trace.layers.values() for x in (layer.output, layer.output_gradient)]
+    stats += [x for p in trace.parameters.values() for x in (p.value, p.gradient)]
+    stats += [out.stats for out in trace.outputs]
+    return all(one is None or one.finite for one in stats)

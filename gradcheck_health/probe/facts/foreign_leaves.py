@@ -14,10 +14,10 @@ from gradcheck_health.evidence import ForeignLeaf
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.attributes import Home, homes
 from gradcheck_health.probe.instrument import Instrument
+from gradcheck_health.probe.lines import user_line
 from gradcheck_health.probe.names import layer_names, named_parameters, registered, unwrap
 from gradcheck_health.probe.objective import leaves, objective
 from gradcheck_health.probe.passes import call, eager
-from gradcheck_health.probe.provenance import user_line
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
@@ -9,10 +11,24 @@ from gradcheck_health.trace import Trace
 
 
 def reseeded(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """One trace for each of `subject.rounds - 1` further seeds."""
-    traces = []
-    for seed in range(subject.seed + 1, subject.seed + subject.rounds):
-        other = subject.rebuild(seed) if subject.rebuild is not None else subject.reseeded(seed)
-        with sandbox(other.model):
-            traces.append(probe(other))
-    return tuple(traces)
+    """The traces that are there, and one under the next seed: a sequential test asks for one more until it is decided."""
+    known = trace.facts.get("reseeded", ())
+    seed = subject.seed + len(known) + 1
+    other = subject.rebuild(seed) if subject.rebuild is not None else subject.reseeded(seed)
+    with sandbox(other.model):
+        seen = probe(other)
+    return (*known, dataclasses.replace(seen, varied=_varied(subject, trace, seen)))
+
+
+def _varied(subject: Subject, trace: Trace, seen: Trace) -> tuple[str, ...]:
+    """What was another than before, as far as it makes a difference."""
+    found = []
+    if subject.rebuild is not None:
+        found.append("initialisation")
+    if subject.inputs.resample is not None:
+        found.append("batch")
+    if seen.objective == "random projection":
+        found.append("projection")
+    if not found and [point.gradient for point in seen.flow] != [point.gradient for point in trace.flow]:
+        found.append("random draw in forward")
+    return tuple(found)
