@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import queue
 import selectors
 import signal
-import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,8 +18,8 @@ from gradcheck_health.codec import decode
 from gradcheck_health.config_files import Source
 from gradcheck_health.formats import Failure
 from gradcheck_health.infer import InferredInputs
+from gradcheck_health.nursery import Child, nursery
 from gradcheck_health.report import Report
-from gradcheck_health.worker import boot
 
 MAX_OUTPUT = 64 * 1024
 """Bytes of a person's own output that are passed on, per process."""
@@ -26,15 +27,63 @@ MAX_RECORD = 512 * 2**20
 Result = TypeVar("Result")
 
 
-def check(target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]) -> Iterator[Report | Failure]:
+def check(
+    target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None], jobs: int = 1
+) -> Iterator[Report | Failure]:
     """Every model of a target, as each is done; a process that dies is followed by another for the models that are left.
 
     Args:
         target: a file, module or name in one; not a directory.
         timeout: seconds without a result after which the process is killed.
         output: takes what the person's code prints.
+        jobs: how many such processes run at once and share the processor.
     """
-    return _each("report", Report.from_dict, target, sources, timeout, output)
+    return _each("report", Report.from_dict, target, sources, timeout, output, jobs)
+
+
+def check_all(
+    targets: Sequence[str], sources: Sequence[Source], timeout: float, output: Callable[[str], None], jobs: int = 1
+) -> Iterator[tuple[int, Report | Failure]]:
+    """(index of the target, result), in the order of the targets, while up to `jobs` of them are checked at once."""
+    if jobs == 1:
+        for i, target in enumerate(targets):
+            for result in check(target, sources, timeout, output):
+                yield i, result
+        return
+    told: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in targets]
+    stopped = threading.Event()
+
+    def work(i: int) -> None:
+        try:
+            for result in check(targets[i], sources, timeout, told[i].put, jobs):
+                if stopped.is_set():
+                    return
+                told[i].put((i, result))
+        except BaseException as error:  # noqa: BLE001 - to be raised where the results are awaited
+            told[i].put(error)
+        finally:
+            told[i].put(None)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for i in range(len(targets)):
+                pool.submit(work, i)
+            for line in told:
+                while (item := line.get()) is not None:
+                    if isinstance(item, BaseException):
+                        raise item
+                    if isinstance(item, str):
+                        output(item)
+                    else:
+                        yield item
+        finally:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            nursery(_threads(jobs)).kill_children()
+
+
+def _threads(jobs: int) -> int | None:
+    return None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
 
 
 def measure(
@@ -58,10 +107,11 @@ def _each(
     sources: Sequence[Source],
     timeout: float,
     output: Callable[[str], None],
+    jobs: int = 1,
 ) -> Iterator[Result | Failure]:
     done: list[str] = []
     while True:
-        worker = _Worker(job, target, sources, done, timeout, output)
+        worker = _Worker(job, target, sources, done, timeout, output, jobs)
         before = len(done)
         for name, result in worker.run():
             done.append(name)
@@ -88,6 +138,7 @@ class _Worker:
     done: Sequence[str]
     timeout: float
     output: Callable[[str], None]
+    jobs: int = 1
     targets: list[str] = field(default_factory=list)
     finished: bool = False
     current: str | None = None
@@ -95,82 +146,55 @@ class _Worker:
 
     def run(self) -> Iterator[tuple[str, Any]]:
         """(target, its result as it was sent, or a `Failure`)."""
-        end, write_end = os.pipe()
-        process = subprocess.Popen(
-            boot(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[write_end],
-            start_new_session=True,  # grandchildren can then be killed with it
-        )
-        os.close(write_end)
+        child = nursery(_threads(self.jobs)).fork(self._request())
         try:
-            self._request(process, write_end)
             timed_out = False
-            for record in self._records(process, end):
+            for record in self._records(child):
                 if record is None:
                     timed_out = True
                 elif (result := self._result(record)) is not None:
                     yield result
             if not self.finished:
-                death = self._death(process, timed_out)
+                death = self._death(child, timed_out)
                 yield death.target, death
         finally:
-            _kill(process)
-            self._drain(process)
-            os.close(end)
+            child.kill()
+            while chunk := _read(child.output):
+                self._pass_on(chunk)
+            child.close()
 
-    def _request(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+    def _request(self) -> dict[str, Any]:
         sources = [
             {"origin": s.origin, "table": dict(s.table), "lines": [[list(p), n] for p, n in s.lines.items()]}
             for s in self.sources
         ]
-        request = {
-            "job": self.job,
-            "target": self.target,
-            "done": list(self.done),
-            "pipe": pipe,
-            "sources": sources,
-            "parent": os.getpid(),
-        }
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError), process.stdin:  # a process that is gone already is told below
-            process.stdin.write(json.dumps(request, default=str).encode())
+        return {"job": self.job, "target": self.target, "done": list(self.done), "sources": sources}
 
-    def _records(self, process: subprocess.Popen[bytes], end: int) -> Iterator[dict[str, Any] | None]:
+    def _records(self, child: Child) -> Iterator[dict[str, Any] | None]:
         """Records as they come; None where the time ran out. Ends with the process, whoever still holds the pipe."""
-        assert process.stdout is not None
         buffer = b""
         deadline = time.monotonic() + self.timeout
         with selectors.DefaultSelector() as selector:
-            for source in (end, process.stdout.fileno()):
-                os.set_blocking(source, False)
+            for source in (child.records, child.output):
                 selector.register(source, selectors.EVENT_READ)
             while not self.finished:
-                alive = process.poll() is None
+                alive = child.poll() is None
                 ready = selector.select(0.05 if alive else 0)
                 for key, _ in ready:
                     chunk = _read(key.fd)
                     if not chunk:
                         selector.unregister(key.fd)
-                    elif key.fd != end:
+                    elif key.fd != child.records:
                         self._pass_on(chunk)
                     else:
                         *lines, buffer = (buffer + chunk).split(b"\n")
                         deadline = time.monotonic() + self.timeout if lines else deadline
                         yield from map(_parsed, lines)
-                if not alive and not any(key.fd == end for key, _ in ready):
+                if not alive and not any(key.fd == child.records for key, _ in ready):
                     return
                 if time.monotonic() > deadline or len(buffer) > MAX_RECORD:
                     yield None
                     return
-
-    def _drain(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout as stream:
-            while chunk := _read(stream.fileno()):
-                self._pass_on(chunk)
 
     def _pass_on(self, chunk: bytes) -> None:
         room = MAX_OUTPUT - self.passed_on
@@ -196,14 +220,14 @@ class _Worker:
             return record["target"], Failure(record["target"], record["message"], record["exit_code"])
         return None
 
-    def _death(self, process: subprocess.Popen[bytes], timed_out: bool) -> Failure:
+    def _death(self, child: Child, timed_out: bool) -> Failure:
         during = "while checking it" if self.current else "after a check" if self.targets else "while importing it"
         target = self.current or self.target
         if timed_out:
             return Failure(
                 target, f"no result within {self.timeout:g} s {during}: stopped; allow more with --timeout SECONDS", 4
             )
-        code = process.wait()
+        code = child.wait()
         if code < 0:
             hint = ": perhaps the memory ran out" if -code == signal.SIGKILL else ""
             return Failure(target, f"its process died of {_signal_name(-code)} {during}{hint}", 4)
@@ -230,10 +254,3 @@ def _signal_name(number: int) -> str:
         return f"{signal.Signals(number).name} (signal {number})"
     except ValueError:
         return f"signal {number}"
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """The process and all that it started; it may ignore every signal but this one."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -1,4 +1,4 @@
-"""The process that imports a person's file and checks the models in it; `isolation` starts it and reads what it reports.
+"""The process that imports a person's file and checks the models in it; `nursery` forks it, `isolation` reads what it reports.
 
 One JSON record a line goes to a private pipe: `targets` (what the file offers), then for each `start` and the job's own kind
 or `failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -30,18 +29,14 @@ from gradcheck_health.profile import FOLDER
 Send = Callable[..., None]
 
 
-def main() -> None:
-    """Read the request from standard input, do the work, and leave without waiting for the threads of others."""
-    request = json.load(sys.stdin)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.set_inheritable(request["pipe"], False)
+def main(request: Mapping[str, Any], records: int) -> None:
+    """Do the work, and leave without waiting for the threads of others."""
+    os.set_inheritable(records, False)
     with contextlib.suppress(OSError):  # where memory runs out, Linux shall take this process and no other
         Path("/proc/self/oom_score_adj").write_text("1000")
     faulthandler.enable()
-    threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
-    # torch says so at every import where numpy is not installed, and nobody asked
-    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
-    pipe = os.fdopen(request["pipe"], "w", encoding="ascii")
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    pipe = os.fdopen(records, "w", encoding="ascii")
 
     def send(kind: str, **values: Any) -> None:
         pipe.write(json.dumps({"kind": kind, **values}, allow_nan=False) + "\n")
@@ -93,7 +88,6 @@ JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured
 
 def work(request: Mapping[str, Any], send: Send) -> None:
     """Do the job for every model of the target that is not done yet."""
-    # torch is imported here, so a request that fails before that fails fast
     from gradcheck_health.examine import runs
     from gradcheck_health.importing import make_importable
     from gradcheck_health.loading import load
@@ -130,21 +124,6 @@ def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType(
     if isinstance(error, GradhealthError):
         return {"message": f"{error}{hint}", "exit_code": error.exit_code}
     return {"message": f"{told(error)}{hint}", "exit_code": ModelError.exit_code}
-
-
-def boot() -> list[str]:
-    """The command of this process.
-
-    Not `python -m`: that puts the working directory first on the path, and a file `json.py` there would be imported instead
-    of Python's own.
-    """
-    root = str(Path(__file__).resolve().parent.parent)
-    code = (
-        # this very package, also where another version is installed; for what is imported afterwards its folder comes last
-        f"import sys; sys.path[:] = [{root!r}, *filter(None, sys.path)]; from gradcheck_health.worker import main; "
-        "sys.path.append(sys.path.pop(0)); main()"
-    )
-    return [sys.executable, "-c", code]
 
 
 def _end_with(parent: int) -> None:

@@ -162,3 +162,45 @@ def test_interruption_kills_the_process(folder: Path) -> None:
     pid = int((folder / "pid").read_text())
     assert not alive(pid)
     assert pid != os.getpid()
+
+
+def test_results_of_many_jobs_come_in_the_order_of_the_targets(folder: Path) -> None:
+    bodies = {"slow": "time.sleep(1.5)\n", "dies": "os._exit(3)\n", "quick": "print('quick was here')\n", "wrong": "1 / 0\n"}
+    for name, body in bodies.items():
+        (folder / f"{name}.py").write_text(HEADER + body)
+    printed: list[str] = []
+    results = list(isolation.check_all([f"{name}.py" for name in bodies], (), 60, printed.append, jobs=3))
+    codes = [(i, 0 if isinstance(result, Report) else result.exit_code) for i, result in results]
+    assert codes == [(0, 0), (1, 4), (2, 0), (3, 3)]
+    assert "quick was here" in "".join(printed)
+
+
+def test_interruption_ends_every_job(folder: Path) -> None:
+    text = "import os, time\nopen(f'{__name__}.pid', 'w').write(str(os.getpid()))\nwhile True: time.sleep(1)\n"
+    for name in "ab":
+        (folder / f"{name}.py").write_text(text)
+    results = isolation.check_all(["a.py", "b.py"], (), 60, lambda _: None, jobs=2)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 10.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(results)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    pids = [int(path.read_text()) for path in folder.glob("*.pid")]
+    assert len(pids) == 2
+    assert not any(map(alive, pids))
+
+
+def test_workers_share_one_import_and_nothing_else(folder: Path) -> None:
+    """Each is a fork of a process that has never run the code of another."""
+    (folder / "leaves.py").write_text(HEADER + "import torch\ntorch.gradhealth_was_here = True\n")
+    (folder / "looks.py").write_text(HEADER + "import torch\nassert not hasattr(torch, 'gradhealth_was_here')\n")
+    for name in ("leaves.py", "looks.py"):
+        (result,) = isolation.check(name, (), 60, lambda _: None)
+        assert isinstance(result, Report)

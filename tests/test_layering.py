@@ -40,6 +40,7 @@ PART_OF = {
     "commands": "cli",
     "__main__": "cli",
     "worker": "isolation",
+    "nursery": "isolation",
     "alignment": "rules",
     "comparison": "rules",
     "explain": "rules",

@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import multiprocessing
 import signal
+import subprocess
 import sys
 import time
 import warnings
@@ -35,11 +35,11 @@ LIMIT = 60
 
 def main(path: Path, names: list[str]) -> None:
     """Every pair that is not yet in the file."""
-    done = {(line["tool"], line["group"], line["model"]) for line in read(path)}
-    for name in names or TOOLS:
-        process = multiprocessing.get_context("spawn").Process(target=run_tool, args=(name, path, done))
-        process.start()
-        process.join()
+    if len(names) == 1:
+        run_tool(names[0], path, {(line["tool"], line["group"], line["model"]) for line in read(path)})
+        return
+    for name in names or TOOLS:  # a fresh interpreter, not a child of multiprocessing: torchlens refuses to run in one
+        subprocess.run([sys.executable, "-m", "benchmarks.comparison.measure", str(path), name], check=True)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

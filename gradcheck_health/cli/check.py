@@ -90,6 +90,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     "--changed-since", metavar="REV", help="Check only targets whose source, imports included, changed since that git revision."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1, metavar="N", help="Check N targets at once (default: 1).")
 @click.option("-q", "--quiet", is_flag=True, help="Show unhealthy models only.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the flow layer by layer, notes, accepted findings and skipped files.")
 @click.option(
@@ -115,6 +116,7 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
                 "settings_file",
                 "isolated",
                 "exit_zero",
+                "jobs",
                 "quiet",
                 "verbose",
                 "changed_since",

@@ -40,6 +40,8 @@ class Request:
     quiet: bool = False
     verbose: bool = False
     width: int = 80
+    jobs: int = 1
+    """Targets that are checked at once."""
     changed_since: str | None = None
     """A git revision: targets whose source is the same are left out."""
     blocks: bool = False
@@ -95,14 +97,13 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
         raise
     interrupted = False
     try:
-        for i, (target, from_folder) in enumerate(wanted, 1):
-            doing = f"checking {target}" if len(wanted) == 1 else f"checking {i} of {len(wanted)}: {target}"
-            status(doing)
-            for result in isolation.check(target, sources, config.timeout, tell):
-                _take(done, result, from_folder, request, tell)
-                if streaming and isinstance(result, Report):
-                    _show_report(result, request, show, first=len(done.reports) == 1)
-                status(doing)
+        targets = [target for target, _ in wanted]
+        status(_doing(targets, 0))
+        for i, result in isolation.check_all(targets, sources, config.timeout, tell, request.jobs):
+            _take(done, result, wanted[i][1], request, tell)
+            if streaming and isinstance(result, Report):
+                _show_report(result, request, show, first=len(done.reports) == 1)
+            status(_doing(targets, i))
     except KeyboardInterrupt:
         interrupted = True
         tell("interrupted: what was checked before stands\n")
@@ -115,6 +116,11 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
     _tell_forge(request, done, code, show, tell)
     written = [write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
     return code if all(written) or interrupted else max(code, 2)
+
+
+def _doing(targets: Sequence[str], i: int) -> str:
+    where = "" if len(targets) == 1 else f" {i + 1} of {len(targets)}:"
+    return f"checking{where} {targets[i]}" if targets else ""
 
 
 def _tell_forge(request: Request, done: Run, code: int, show: Write, tell: Write) -> None:

@@ -13,7 +13,7 @@ from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
-__all__ = ["Subject", "fact_names", "located", "marked_code", "probe", "sandbox", "take"]
+__all__ = ["Subject", "fact_names", "located", "marked_code", "preload", "probe", "sandbox", "take"]
 
 
 @cache
@@ -21,6 +21,12 @@ def fact_names() -> tuple[str, ...]:
     """Names of the facts that can be taken: one file each in `probe/facts`."""
     path = importlib.import_module("gradcheck_health.probe.facts").__path__
     return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
+
+
+def preload() -> None:
+    """Import the facts, for whoever is going to fork."""
+    for fact in fact_names():
+        importlib.import_module(f"gradcheck_health.probe.facts.{fact}")
 
 
 def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:

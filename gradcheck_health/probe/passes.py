@@ -91,9 +91,27 @@ def seed_everything(seed: int) -> None:
         sys.modules["numpy.random"].seed(seed % 2**32)
 
 
+class _Seed(torch.autograd.Function):
+    """A scalar whose gradients with respect to its arguments are given.
+
+    `torch.autograd.backward(roots, gradients)` is the same, and imports sympy to compare shapes: a third of a second.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradients: tuple[torch.Tensor, ...], *roots: torch.Tensor) -> torch.Tensor:
+        ctx.gradients = gradients
+        return torch.zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> Any:
+        return (None, *ctx.gradients)
+
+
 def backward(goal: Objective) -> None:
     if goal.roots:
-        torch.autograd.backward(goal.roots, goal.gradients)
+        with torch.inference_mode(False), torch.enable_grad():
+            start = _Seed.apply(goal.gradients, *goal.roots)  # type: ignore[no-untyped-call]
+        start.backward()
 
 
 def user_frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
