@@ -9,6 +9,7 @@ Measured numbers may differ in their last digits from one machine to the next: `
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import inspect
 import os
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import typing
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
@@ -169,6 +171,39 @@ def signature_entries(function: Callable[..., object]) -> list[str]:
     return shown if first is None else [*shown[:first], "*", *shown[first:]]
 
 
+def report_tables() -> str:
+    """Every dataclass of a report: what it says about itself, and its fields with their types."""
+    from gradcheck_health.formats import Failure
+    from gradcheck_health.report import Report
+
+    parts = []
+    for cls in [*dataclasses_of(Report), Failure]:
+        meaning = attribute_docs(Path(inspect.getfile(cls)), cls.__name__)
+        rows = []
+        for field in dataclasses.fields(cls):
+            said = " ".join(meaning.get(field.name, "").split())
+            rows.append(f"| `{field.name}` | {cell(f'`{field.type}`')} | {cell(said)} |")
+        about = " ".join((inspect.getdoc(cls) or "").split())
+        parts.append("\n".join([f"## {cls.__name__}", "", about, "", "| field | type | |", "|---|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def dataclasses_of(root: type) -> list[type]:
+    """The class and those that its fields lead to, each once, in the order in which a reader meets them."""
+    found: list[type] = []
+
+    def visit(hint: Any) -> None:
+        for argument in typing.get_args(hint):
+            visit(argument)
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint) and hint not in found:
+            found.append(hint)
+            for inner in typing.get_type_hints(hint).values():
+                visit(inner)
+
+    visit(root)
+    return found
+
+
 def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -193,6 +228,7 @@ EXACT = {
     "settings": settings_table,
     "functions": functions,
     "pytest-options": pytest_options,
+    "report-tables": report_tables,
 }
 MEASURED = {"failure": failure, "healthy": healthy, "pytest-failure": pytest_failure}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,10 +12,12 @@ from gradcheck_health.formats._page.chart import Chart, chart
 from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
 from gradcheck_health.formats._page.parameters import Parameters, parameters, reasons
 from gradcheck_health.formats._page.visible import count, percent
+from gradcheck_health.formats._rule_docs import rule_doc
 from gradcheck_health.report import Finding, Place, Report
 
 MAX_PLACES = 12
 MAX_EXCERPTS = 3
+_HEADING = re.compile(r"([A-Z][a-z ]{3,30}): (.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class FindingView:
     excerpts: tuple[Excerpt, ...]
     accept: str
     """The key of an `ignore` entry."""
+    about: tuple[tuple[str, str], ...]
+    """The rule in its own words: (heading or "", paragraph)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,14 @@ def _finding(number: int, finding: Finding, rows: dict[str, int], owners: dict[s
         len(finding.places) - len(shown),
         tuple(found for place in by_source.values() if (found := excerpt(place)) is not None)[:MAX_EXCERPTS],
         terminal.accept_key(finding),
+        _about(finding.rule),
     )
+
+
+def _about(rule: str) -> tuple[tuple[str, str], ...]:
+    doc = rule_doc(rule)
+    paragraphs = [] if doc is None else [" ".join(text.split()) for text in doc.text.split("\n\n")]
+    return tuple((found[1], found[2]) if (found := _HEADING.match(text)) else ("", text) for text in paragraphs)
 
 
 def _coverage(report: Report) -> Iterator[tuple[str, str]]:
