@@ -16,7 +16,7 @@ from gradcheck_health.report import Report
 EXACT_ENTRIES = 600
 """Up to so many parameters in all looks together a page keeps every digit; beyond, seven, which is what float32 can tell."""
 DIGITS = 7
-MAX_ENTRIES = 20_000
+MAX_ENTRIES = 5_000
 """Of a larger run a page leaves something out."""
 _LEFT_OUT = "single layers in the further looks are left out of this page to keep it small; a JSON report has them"
 MAX_JSON = 2**30
@@ -56,12 +56,16 @@ def unpack(html: str) -> str:
 
 
 def slim(report: Report) -> Report:
-    """The report as a page keeps it: of a very large one the further looks lose their single layers, and `gaps` says so."""
+    """The report as a page keeps it: of a large one the further looks lose their single layers, and `gaps` says so.
+
+    The `detailed` look stays, because it knows the source lines.
+    """
     trace = report.trace
     if entries(report) <= MAX_ENTRIES:
         return report
     facts = {
-        name: tuple(dataclasses.replace(one, parameters={}, layers={}) for one in taken) for name, taken in trace.facts.items()
+        name: taken if name == "detailed" else tuple(dataclasses.replace(one, parameters={}, layers={}) for one in taken)
+        for name, taken in trace.facts.items()
     }
     return dataclasses.replace(report, trace=dataclasses.replace(trace, facts=facts, gaps=(*trace.gaps, _LEFT_OUT)))
 
