@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.inputs.subjects import COLLECTIONS
 from benchmarks.inputs.tasks import examine
+from gradcheck_health.inputs import synthesize, trial
+from gradcheck_health.inputs.plan import Plan
 
 pytestmark = pytest.mark.zoo
 
@@ -37,6 +41,34 @@ def test_every_layer_of_torch() -> None:
         if result["outcome"] not in ("ran", "known input fails", "not built"):
             wrong.append((name, result))
     assert not wrong
+
+
+class Attends(nn.Module):
+    """Its optional mask asks for far more positions than an image of the first guess has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project, self.gate = nn.Conv2d(3, 8, 1), nn.Linear(128 * 128, 1)
+
+    def forward(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        tokens = self.project(image).flatten(2)
+        scores = torch.softmax(tokens.transpose(1, 2) @ tokens, -1)
+        return scores.mean() if mask is None else self.gate(scores[:, 0]).mean() + mask.float().mean()
+
+
+def test_optional_argument_never_makes_a_trial_unaffordable(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    run = trial.Bench.run
+
+    def spied(self: trial.Bench, plan: Plan) -> trial.Outcome:
+        sizes.extend(math.prod(plan.shape(leaf)) for path, leaf in plan.leaves() if path == ("image",))
+        return run(self, plan)
+
+    monkeypatch.setattr(trial.Bench, "run", spied)
+    inputs = synthesize(Attends(), batch_size=2)
+    assert inputs.left_out == ("mask",)
+    # scores over the 128 x 128 positions that the gate wants would have 2**28 entries a sample
+    assert max(sizes) < 16 * sizes[0]
 
 
 def _check(collection: str, name: str) -> None:

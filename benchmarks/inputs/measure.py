@@ -37,7 +37,7 @@ def main() -> None:
     done = _done(options.output)
     judge(lambda: (torch.nn.Linear(2, 2), None))  # imports everything once, before the first process is forked
     for collection in options.collections or sorted(COLLECTIONS):
-        subjects = [s for s in COLLECTIONS[collection]() if options.only in s[0]]
+        subjects = [s for s in COLLECTIONS[collection]() if any(part in s[0] for part in options.only.split(","))]
         for position, (name, build) in _numbered(_evenly(subjects, options.sample)):
             label = name if position == 1 else f"{name} #{position}"
             about = {"collection": collection, "name": label, "task": options.task, "without": options.without}
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("task", choices=("inputs", "verdict", "repeat"))
     parser.add_argument("collections", nargs="*", choices=[*sorted(COLLECTIONS), []], help="all where none is named")
     parser.add_argument("--output")
-    parser.add_argument("--only", default="", help="models with this in their name")
+    parser.add_argument("--only", default="", help="models with one of these in their name, separated by commas")
     parser.add_argument("--sample", type=int, help="so many models of each collection, evenly drawn")
     parser.add_argument("--without", choices=sorted(SWITCHES))
     parser.add_argument("--given", action="store_true", help="hand over the shapes of the known-good input")

@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.inputs.tiny import built
 
 Built = tuple[nn.Module, Any]
-"""A model, and a known-good input: positional arguments and keyword arguments; None where none is known."""
+"""A model, and a known-good input: positional arguments and keyword arguments; None where none is known, a list where several are."""
 Subject = tuple[str, Callable[[], Built]]
 
 
@@ -32,8 +32,8 @@ def torch_nn() -> Iterator[Subject]:
             sample = samples[0]
             made = sample.constructor_input
             model = info.module_cls(*made.args, **made.kwargs)
-            used = sample.forward_input
-            return model, None if used is None else (tuple(used.args), dict(used.kwargs))
+            used = [s.forward_input for s in samples if s.forward_input is not None]
+            return model, [(tuple(one.args), dict(one.kwargs)) for one in used] or None
 
         yield name, build
 

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.inputs.without import SWITCHES
 
 Result = dict[str, Any]
+UNJUDGED = ("not built", "too large to measure", "nothing to train")
 COUNTED = ("ran", "too slow", "failed", "does not run", "killed")
 
 
@@ -132,7 +133,7 @@ def _verdicts(results: list[Result]) -> str:
     head = ("collection", "models", "no finding", "notes only", "warnings", "errors", "no verdict", "left as it was")
     lines = [_line(head), _line(["---"] * len(head))]
     for name, group in _groups(results).items():
-        group = [r for r in group if r["outcome"] not in ("not built", "too large to measure")]
+        group = [r for r in group if r["outcome"] not in UNJUDGED]
         worst = Counter(_worst(r) for r in group)
         same = [r["left_as_it_was"] for r in group if "left_as_it_was" in r]
         counts = [str(worst[kind]) for kind in ("none", "note", "warning", "error", "no verdict")]
@@ -142,7 +143,7 @@ def _verdicts(results: list[Result]) -> str:
         for f in r.get("findings", ()):
             if f["severity"] != "note":
                 found.append(_line((f"{r['collection']}: {r['name']}", f"{f['rule']} ({f['severity']})", f["message"][:160])))
-        if _worst(r) == "no verdict" and r["outcome"] not in ("not built", "too large to measure"):
+        if _worst(r) == "no verdict" and r["outcome"] not in UNJUDGED:
             found.append(_line((f"{r['collection']}: {r['name']}", r["outcome"], _why(r["error"]))))
     return "\n".join([*lines, "", *found])
 

@@ -39,7 +39,7 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     if model is None:
         return result
     wanted = set(result.pop("reachable", trainable(model)))
-    hints = _specs(known) if given and known is not None else None
+    hints = _specs(known[0]) if given and known else None
     start = time.process_time()
     with without(missing), _counted() as calls:
         try:
@@ -61,33 +61,35 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     result["reached"] = len(got & wanted) / len(wanted) if wanted else 1.0
     result["unreached"] = sorted(wanted - got)[:6]
     result["outcome"] = "ran" if result["cpu"] <= BUDGET else "too slow"
-    if known is not None:
-        made, right = (_arguments(model, *given) for given in ((inputs.args, dict(inputs.kwargs)), known))
-        result["agrees"] = all(made.get(name) == kinds for name, kinds in right.items())
-        result["further"] = sorted(set(made) - set(right))
+    if known and wanted:  # a layer without parameters takes any rank
+        made = _arguments(model, inputs.args, dict(inputs.kwargs))
+        right = [_arguments(model, *one) for one in known]
+        result["agrees"] = any(all(made.get(name) == kinds for name, kinds in one.items()) for one in right)
+        result["further"] = sorted(set(made) - set(right[0]))
     return result
 
 
-def _built(build: Build) -> tuple[torch.nn.Module | None, Any, dict[str, Any]]:
-    """The model in a state of its own, its known-good input, and what that input shows."""
+def _built(build: Build) -> tuple[torch.nn.Module | None, list[Any], dict[str, Any]]:
+    """The model in a state of its own, its known-good inputs, and what the first of them shows."""
     torch.manual_seed(0)
     result: dict[str, Any] = {"outcome": "not built"}
     try:
         model, known = build()
     except BaseException as error:  # noqa: BLE001 - third-party constructors
-        return None, None, {**result, "error": line(error)}
+        return None, [], {**result, "error": line(error)}
     result["parameters"] = sum(p.numel() for p in model.parameters() if not torch.nn.parameter.is_lazy(p))
     if result["parameters"] > LARGEST:
-        return None, None, {**result, "outcome": "too large to measure"}
+        return None, [], {**result, "outcome": "too large to measure"}
+    several = known if isinstance(known, list) else [known]
     if known is None:
-        return model, None, result
+        return model, [], result
     try:
         # on a model of its own: what a first forward pass leaves behind must not help the search
-        result["reachable"] = sorted(_reached(build()[0], *known))
-        result["known"] = _arguments(model, *known)
+        result["reachable"] = sorted(_reached(build()[0], *several[0]))
+        result["known"] = _arguments(model, *several[0])
     except Exception as error:  # noqa: BLE001
-        return None, None, {**result, "outcome": "known input fails", "error": line(error)}
-    return model, known, result
+        return None, [], {**result, "outcome": "known input fails", "error": line(error)}
+    return model, several, result
 
 
 def _reached(model: torch.nn.Module, args: Any, kwargs: Any) -> set[str]:
@@ -170,7 +172,8 @@ def judge(build: Build) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             report = check_gradients(model)
     except Exception as error:  # noqa: BLE001 - the outcome that is measured
-        result: dict[str, Any] = {"outcome": "no verdict", "error": str(error)[:800]}
+        untrainable = "there is no gradient to check" in str(error)
+        result: dict[str, Any] = {"outcome": "nothing to train" if untrainable else "no verdict", "error": str(error)[:800]}
     else:
         findings = [
             {

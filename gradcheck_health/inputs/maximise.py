@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gradcheck_health.inputs.facts import Facts
@@ -39,7 +41,7 @@ def maximise(facts: Facts, outcome: Outcome, seed: int, trials: int) -> Reach:
     for position, argument in enumerate(optional):
         if trials <= 0 or not wanted - outcome.reached:
             break
-        search = Search(facts, seed, min(EXTRA, trials))
+        search = Search(facts, seed, min(EXTRA, trials), _affordable(outcome))
         found = search.find(outcome.plan.put((argument.name,), guess(argument, facts, position)))
         trials -= found.trials
         if (
@@ -68,6 +70,17 @@ def supply(facts: Facts, plan: Plan, names: tuple[str, ...], seed: int) -> tuple
         else:
             left.append(argument.name)
     return plan, tuple(left)
+
+
+_COST = 4e9
+"""Multiply-adds times two that a trial may cost for an optional argument, if they grow with the square of the entries."""
+
+
+def _affordable(before: Outcome) -> Callable[[Plan], bool]:
+    """Plans in which the tensors that run already grow no more than attention over them could be paid for."""
+    growth = max(4.0, math.sqrt(_COST / max(before.flops, 1.0)))
+    most = {path: growth * math.prod(before.plan.shape(leaf)) for path, leaf in before.plan.leaves()}
+    return lambda plan: all(math.prod(plan.shape(leaf)) <= most.get(path, math.inf) for path, leaf in plan.leaves())
 
 
 def _kept(before: Plan, after: Plan) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gradcheck_health.inputs.exploring import explore
@@ -36,9 +37,11 @@ class Found:
 class Search:
     """One search for one model."""
 
-    def __init__(self, facts: Facts, seed: int, trials: int = TRIALS) -> None:
+    def __init__(
+        self, facts: Facts, seed: int, trials: int = TRIALS, allowed: Callable[[Plan], bool] = lambda plan: True
+    ) -> None:
         self.bench = Bench(facts, seed)
-        self.trials = trials
+        self.trials, self.allowed = trials, allowed
         self.visited: set[str] = set()
         self.heap: list[tuple[float, int, Edit, Outcome | None, tuple[str, ...]]] = []
         self.order = 0
@@ -49,7 +52,7 @@ class Search:
         return self.bench.trials < self.trials and self.bench.work < WORK
 
     def run(self, plan: Plan) -> Outcome:
-        outcome = self.bench.run(plan)
+        outcome = self.bench.run(plan) if self.allowed(plan) else Outcome(plan, False, 0)
         self.visited.add(plan.key())
         return outcome
 
