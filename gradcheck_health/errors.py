@@ -6,8 +6,10 @@ kind: that is a `Finding`, raised as `UnhealthyGradientsError` by assertions onl
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +23,15 @@ class GradhealthError(Exception):
 
     exit_code = 3
     """What the command line returns for it."""
+    specs: Mapping[str, str] = {}
+    """Inputs to give, argument -> text, where the message proposes some."""
+
+    def on_command_line(self) -> str:
+        """The message with its remedy as options of the command line instead of Python."""
+        text = str(self)
+        if self.specs:
+            text = text.replace(in_python(self.specs), as_options(self.specs))
+        return re.sub(r"^inputs(?:\['(\w+)'\])?:", lambda found: f"--input {found[1]}:" if found[1] else "--input:", text)
 
 
 class UsageError(GradhealthError):
@@ -53,6 +64,17 @@ class GradientHealthWarning(UserWarning):
     """A finding of severity "warning" in a test that passed."""
 
     __module__ = "gradcheck_health"
+
+
+def in_python(specs: Mapping[str, str]) -> str:
+    """`assert_gradients_healthy(model, inputs={"x": "f32[B,3,32,32]"})`."""
+    table = ", ".join(f'"{name}": {text!r}' if '"' in text else f'"{name}": "{text}"' for name, text in specs.items())
+    return f"assert_gradients_healthy(model, inputs={{{table}}})"
+
+
+def as_options(specs: Mapping[str, str]) -> str:
+    """`--input 'x=f32[B,3,32,32]'`."""
+    return " ".join(f"--input {shlex.quote(f'{name}={text}')}" for name, text in specs.items())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

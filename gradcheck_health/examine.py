@@ -15,7 +15,7 @@ from torch import nn
 from gradcheck_health.batch import Inputs, Saved
 from gradcheck_health.config import Config
 from gradcheck_health.declared import Declared
-from gradcheck_health.errors import GradhealthError, InputsError, ModelError, UsageError, did_you_mean, told
+from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did_you_mean, told
 from gradcheck_health.inputs import blame, files, synthesize
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.names import unwrap
@@ -66,7 +66,7 @@ def examined(
                 fault = None if fed.made_up else blame(built, fed, settings.seed)
                 if fault is None:
                     raise
-                raise InputsError(fault) from error
+                raise fault from error
 
 
 def runs(model: nn.Module) -> bool:

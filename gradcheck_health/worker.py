@@ -122,7 +122,7 @@ def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType(
         else ""
     )
     if isinstance(error, GradhealthError):
-        return {"message": f"{error}{hint}", "exit_code": error.exit_code}
+        return {"message": f"{error.on_command_line()}{hint}", "exit_code": error.exit_code}
     return {"message": f"{told(error)}{hint}", "exit_code": ModelError.exit_code}
 
 

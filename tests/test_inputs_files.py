@@ -109,7 +109,7 @@ def test_missing_package_is_named_with_a_way_out(file: str, package: str, monkey
 def test_every_fault_is_one_error(given: Any, parts: list[str]) -> None:
     model = Net()
     try:
-        text = blame(model, synthesize(model, given), 0) or ""
+        text = str(blame(model, synthesize(model, given), 0))
     except InputsError as error:
         text = str(error)
     for part in parts:

@@ -11,7 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import InputInferenceError, InputsError
+from gradcheck_health.check import check_gradients
+from gradcheck_health.config import Config
+from gradcheck_health.errors import InputInferenceError, InputsError, ModelError
 from gradcheck_health.inputs import blame, synthesize
 
 
@@ -98,7 +100,8 @@ def _fault(model: nn.Module, given: Any) -> str | None:
         inputs = synthesize(model, given)
     except InputsError as error:
         return str(error)
-    return blame(model, inputs, 0)
+    fault = blame(model, inputs, 0)
+    return None if fault is None else str(fault)
 
 
 def _raises() -> torch.Tensor:
@@ -145,3 +148,56 @@ def test_a_pinned_argument_is_never_edited() -> None:
 def test_labels_of_a_loader_are_left_to_the_loss(call: Callable[[Any], Any]) -> None:
     loader = DataLoader(TensorDataset(torch.ones(8, 10), torch.zeros(8)), batch_size=4)
     assert synthesize(mlp(), call(loader)).args[0].shape == (4, 10)
+
+
+class Flat(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(4 * 26 * 26, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "specs"),
+    [
+        (mlp(), torch.ones(4, 11), {"input": "f32[B,10]"}),
+        (mlp(), "i64[B,10]", {"input": "f32[B,10]"}),
+        (Flat(), torch.ones(4, 1, 32, 32), {"x": "f32[B,1,28,28]"}),
+        (Flat(), "f32[B,3,30,30]", {"x": "f32[B,1,28,28]"}),
+        (Flat(), {"x": "f32[B,3,30]"}, {"x": "f32[B,1,28,28]"}),
+        (Tagger(), (torch.full((2, 3), 70), MASK), {"ids": "i64[B,3]<50", "mask": "f32[B,3]"}),
+        (Tagger(), {"ids": torch.full((2, 3), 70)}, {"ids": "i64[B,3]<50"}),
+        (Tagger(), {"ids": "i64[B,T]<50", "mask": "f32[B,9]"}, None),
+    ],
+)
+def test_nearest_inputs_that_run_are_shown_as_python_and_as_options(
+    model: nn.Module, given: Any, specs: dict[str, str] | None
+) -> None:
+    with pytest.raises(InputsError) as caught:
+        check_gradients(model, given, config=Config())
+    error = caught.value
+    shown = dict(error.specs)
+    if specs is not None:
+        assert specs.items() <= shown.items()
+    assert "this runs: assert_gradients_healthy(model, inputs={" in str(error)
+    text = error.on_command_line()
+    assert "assert_gradients_healthy" not in text
+    for name, spec in shown.items():
+        assert f"--input '{name}={spec}'" in text
+    assert synthesize(model, shown).args[0].shape[0] > 1, "what is shown runs"
+
+
+def test_a_fault_of_the_model_is_not_blamed_on_the_inputs() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("my own mistake")
+
+    with pytest.raises(ModelError, match="my own mistake") as caught:
+        check_gradients(Broken(), torch.ones(4, 3), config=Config())
+    assert not isinstance(caught.value, InputsError)

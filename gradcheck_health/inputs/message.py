@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradcheck_health.errors import InputInferenceError
+from gradcheck_health.errors import InputInferenceError, in_python
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.notation import write
 from gradcheck_health.inputs.plan import Plan
@@ -23,15 +23,15 @@ def inference_error(facts: Facts, found: Found) -> InputInferenceError:
     likely = list(dict.fromkeys(edit.note for edit in best.edits if edit.note))
     if likely:
         lines.append(f"  likely: {'; '.join(likely[:2])}")
-    lines.append(
-        f"  give them: assert_gradients_healthy(model, inputs={{{_specs(best.plan)}}})"
-        "      (or a method gradhealth_inputs(self), or gradhealth.yaml)"
-    )
+    specs = written(best.plan) or {"x": "f32[B,3,32,32]"}
+    lines.append(f"  give them: {in_python(specs)}")
+    lines.append("      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)")
     error = InputInferenceError("\n".join(lines))
+    error.specs = specs
     error.__cause__ = best.error
     return error
 
 
-def _specs(plan: Plan) -> str:
-    parts = [f'"{name}": "{text}"' for name, node in plan.arguments[:4] if (text := write(plan, node)) is not None]
-    return ", ".join(parts) or '"x": "f32[B,3,32,32]"'
+def written(plan: Plan) -> dict[str, str]:
+    """Argument -> text, for those that have words."""
+    return {name: text for name, node in plan.arguments if (text := write(plan, node)) is not None}

@@ -128,7 +128,8 @@ class Plan:
         if isinstance(node, Group):
             inside = ", ".join(f"{key}: {self._text(i)}" if node.form == "dict" else self._text(i) for key, i in node.items)
             return f"{{{inside}}}" if node.form == "dict" else f"[{inside}]" if node.form == "list" else f"({inside})"
-        return repr(node.value)[:40]
+        shape = getattr(node.value, "shape", None)
+        return repr(node.value)[:40] if shape is None else f"{str(node.value.dtype).removeprefix('torch.')}{list(shape)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import InputInferenceError, InputsError, ModelError
+from gradcheck_health.errors import InputInferenceError, InputsError, ModelError, in_python
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.failures import explain
 from gradcheck_health.inputs.given import read
 from gradcheck_health.inputs.infer import infer
+from gradcheck_health.inputs.mending import mended
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.reach import outputs, reached, trainable
 from gradcheck_health.inputs.tracer import Tracer
@@ -37,6 +38,13 @@ def synthesize_given(facts: Facts, given: Any, seed: int, batch_size: int | None
     return inputs
 
 
+def with_remedy(text: str, specs: dict[str, str] | None) -> InputsError:
+    """The error, with inputs that were seen to run where some were found."""
+    error = InputsError(f"{text}\n  this runs: {in_python(specs)}" if specs else text)
+    error.specs = specs or {}
+    return error
+
+
 def _resampler(first: Inputs, factory: Callable[[], Any], facts: Facts) -> Callable[[int], Inputs]:
     def resample(seed: int) -> Inputs:
         torch.manual_seed(seed)
@@ -52,11 +60,12 @@ def _completed(facts: Facts, plan: Plan, seed: int, batch_size: int | None) -> I
     try:
         made = infer(facts, seed, batch_size, start=plan)
     except InputInferenceError as error:
-        if free:
+        specs = mended(facts, plan, seed)
+        if free and specs is None:
             raise
         # its last line is what to give: the very spec that failed, where nothing was left to guess
-        told = str(error).removeprefix("could not make up inputs for ").rpartition("\n")[0]
-        raise InputsError(f"inputs: {told}") from error
+        told = str(error).removeprefix("could not make up inputs for ").partition("\n  give them: ")[0]
+        raise with_remedy(f"inputs: {told}", specs) from error
     names = ", ".join(dict.fromkeys(str(path[0]) for path in free))
     return replace(made, origin=f"given, {names} made up" if free else "given", made_up=bool(free))
 
@@ -87,11 +96,19 @@ def check(facts: Facts, inputs: Inputs) -> None:
                     )
 
 
-def blame(model: nn.Module, inputs: Inputs, seed: int) -> str | None:
-    """Why forward cannot run on given inputs; None if it can, or if it is not the inputs' fault."""
+def blame(model: nn.Module, inputs: Inputs, seed: int) -> InputsError | None:
+    """Why forward cannot run on given inputs, and the nearest that it runs on; None if it can, or if it is not their fault."""
     facts = Facts(model)
     failed = failure(facts, inputs, seed)
-    return None if failed is None else _text(facts, inputs, *failed)
+    if failed is None:
+        return None
+    lines = _lines(facts, inputs, *failed)
+    names = [argument.name for argument in facts.signature.arguments]
+    given = {**dict(zip(names, inputs.args, strict=False)), **inputs.kwargs}
+    specs = mended(facts, given, seed) if len(inputs.args) <= len(names) else None
+    if len(lines) == 2 and specs is None:
+        return None
+    return with_remedy("\n".join(lines), specs)
 
 
 def failure(facts: Facts, inputs: Inputs, seed: int) -> tuple[Tracer, Exception] | None:
@@ -123,18 +140,19 @@ def reached_by(facts: Facts, inputs: Inputs, seed: int) -> tuple[frozenset[str],
         return reached(facts.model, output)[0], trainable(facts.model)
 
 
-def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str | None:
+def _lines(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> list[str]:
+    """What cannot run on what, where it failed, and what was wanted there."""
     wants, place = explain(Plan(()), tracer, error, facts)
     lines = [f"inputs: {type(facts.owner).__name__} cannot run on {inputs.describe()}", f"  failed at {place}: {said(error)}"]
     (only,) = inputs.args if len(inputs.args) == 1 else (None,)
     if isinstance(only, dict) and isinstance(error, TypeError | AttributeError):
         names = ", ".join(argument.name for argument in facts.signature.arguments)
         keys = ", ".join(repr(key) for key in only)
-        return "\n".join([*lines, f"  wanted: a tensor, got a dict with {keys}: the arguments of forward are called {names}"])
+        return [*lines, f"  wanted: a tensor, got a dict with {keys}: the arguments of forward are called {names}"]
     odd = [t for t in outputs((inputs.args, dict(inputs.kwargs))) if t.is_floating_point() and t.dtype != facts.dtype]
     if odd and facts.tensors and "dtype" in text_of(error):
         got_type, own = (str(dtype).removeprefix("torch.") for dtype in (odd[0].dtype, facts.dtype))
-        return "\n".join([*lines, f"  wanted: {own}, as the parameters, got {got_type}: convert with .to(torch.{own})"])
+        return [*lines, f"  wanted: {own}, as the parameters, got {got_type}: convert with .to(torch.{own})"]
     for want in wants:
         if want.tensor is None:
             continue
@@ -152,4 +170,4 @@ def _text(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> str
         if want.what == "range":
             lines.append(f"  wanted: ids below {want.value} ({want.why}), got up to {int(want.tensor.max())}")
             break
-    return "\n".join(lines) if len(lines) > 2 else None
+    return lines
