@@ -155,3 +155,29 @@ class Zeroed:
     flat: a squashing function at its flat end; input: the weight is multiplied by an input of zeros; weights: the input is
     multiplied by weights of zeros; cancels: gradients of opposite sign meet; stopped: anything else."""
     parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomBackward:
+    """The backward of a custom `autograd.Function` or operator, against central differences (the fact `custom_backward`)."""
+
+    name: str
+    layer: str
+    """Where it is called first."""
+    source: str | None
+    argument: int
+    """Which input, counted from 0, is worst."""
+    entries: int
+    """So many entries were compared."""
+    wrong: int
+    """So many of them differ, where forward does have a derivative."""
+    error: float
+    """The largest difference, over the larger of the largest measured and claimed slope."""
+    factor: float | None
+    """Claimed over measured, where that is the same for all entries."""
+    flat: int
+    """Entries of an input in which forward is piecewise constant and backward is not zero: a surrogate gradient; 0: none."""
+    same: bool
+    """Forward hands an input on unchanged: it is there for the sake of its backward."""
+    failed: str = ""
+    """Why nothing could be compared."""

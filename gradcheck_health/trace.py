@@ -17,6 +17,7 @@ from typing import Any
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.declared import UNDECLARED, Declared
 from gradcheck_health.evidence import (
+    CustomBackward,
     Cut,
     Distribution,
     DoubleSoftmax,
@@ -247,6 +248,10 @@ class Trace:
     """Of what an output should not know (the facts `mixing` and `future`)."""
     times: tuple[TimeProfile, ...] = ()
     """Of recurrences (the fact `time_profile`)."""
+    backwards: tuple[CustomBackward, ...] = ()
+    """Of custom functions (the fact `custom_backward`)."""
+    custom_functions: tuple[str, ...] = ()
+    """Names of the custom `autograd.Function`s and operators in the graph."""
     repeats: tuple[int, ...] = ()
     """How many times weights outside of torch's recurrent layers are used, where they are used again and again."""
     zeroed: tuple[Zeroed, ...] = ()
@@ -272,8 +277,9 @@ class Trace:
     def only(self, **evidence: Any) -> Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
-        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed", "influences", "times")
-        rows = dict.fromkeys((*measured, "twins", "double_softmaxes", "foreign"), ())
+        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed")
+        again = ("influences", "times", "backwards")
+        rows = dict.fromkeys((*measured, *again, "twins", "double_softmaxes", "foreign"), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         training=model.training,
         declared=subject.declared,
         causal=says(model) or watch.attention.shows(),
+        custom_functions=flow.custom,
         repeats=_repeats(named, flow.uses),
         half=_half(model),
         gaps=(*watch.gaps, *flow.gaps),
@@ -112,6 +113,7 @@ class _Flow:
         self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
         self.uses: dict[int, int] = {}
         self.wayback: WayBack | None = None
+        self.custom: tuple[str, ...] = ()
         self._watch, self._gather = watch, gather
         self._points: list[tuple[CutPoint, list[int], int | None]] = []
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
@@ -161,10 +163,9 @@ class _Flow:
         count = sum(node.name() in _ACTIVATION_NODES for node in unseen)
         if count:
             self.gaps.append(f"the units of {count} activation{'s' if count > 1 else ''} inside fused or scripted operations")
-        custom = sorted(
-            {type(node).__name__.removesuffix("Backward") for node in graph.nodes[1:] if hasattr(type(node), "_forward_cls")}
-        )
-        self.gaps += [f"the inside of the custom autograd.Function {name}" for name in custom]
+        custom = [type(node) for node in graph.nodes[1:] if hasattr(type(node), "_forward_cls")]
+        self.gaps += sorted({f"the inside of the custom autograd.Function {_bare(node)}" for node in custom})
+        self.custom = tuple(sorted({_bare(node) for node in custom if of_a_person(node._forward_cls)}))
 
     def points(self, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
         if self.by == "module outputs":
@@ -212,6 +213,15 @@ def _flow_note(watch: Instrument) -> str:
         f"a batch norm in training mode saw {values} values a channel: with fewer than {BATCH_NORM_VALUES} its gradient says "
         "nothing about the model (give a larger batch, or model.eval())"
     )
+
+
+def of_a_person(function: type) -> bool:
+    """Not one of torch's own; those that `torch.library` generates are."""
+    return not function.__module__.startswith("torch.") or function.__module__ == "torch._library.autograd"
+
+
+def _bare(node: type) -> str:
+    return node.__name__.removesuffix("Backward").removeprefix("GeneratedBackwardFor_").removesuffix("_default")
 
 
 def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.zoo import (
+    sick_backwards,
     sick_choices,
     sick_cuts,
     sick_flow,
@@ -19,6 +20,7 @@ from tests.zoo import (
 from tests.zoo.entry import sick_models
 
 SICK = sick_models(
+    sick_backwards,
     sick_choices,
     sick_cuts,
     sick_flow,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.zoo import (
     sound_adapters,
     sound_architectures,
+    sound_backwards,
     sound_deep,
     sound_equal_rows,
     sound_estimators,
@@ -33,6 +34,7 @@ from tests.zoo.entry import sound_models
 SOUND = sound_models(
     sound_adapters,
     sound_architectures,
+    sound_backwards,
     sound_deep,
     sound_equal_rows,
     sound_estimators,

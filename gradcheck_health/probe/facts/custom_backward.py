@@ -1,0 +1,195 @@
+"""Custom `autograd.Function`s and operators that forward meets: is each backward the derivative of its forward?"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from gradcheck_health.errors import ModelError
+from gradcheck_health.evidence import CustomBackward
+from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.differences import Entry, compare
+from gradcheck_health.probe.names import layer_names, unwrap
+from gradcheck_health.probe.objective import leaves
+from gradcheck_health.probe.observe import of_a_person
+from gradcheck_health.probe.pairs import changed
+from gradcheck_health.probe.passes import call
+from gradcheck_health.probe.provenance import place
+from gradcheck_health.probe.samples import chosen
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+LEAST = 1e-4
+"""Relative differences from here on count as wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    cls: Any
+    layer: str
+    args: tuple[Any, ...]
+
+
+def custom_backward(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with `backwards`, one record for each function; run in float64 where the model allows it."""
+    found: list[CustomBackward] = []
+    for wide in (True, False):
+        try:
+            with sandbox(subject.model):
+                found = [_judged(one, subject.seed) for one in _calls(_prepared(subject, wide))]
+            break
+        except (ModelError, RuntimeError, TypeError):
+            continue  # a cast to float32 inside: then the functions alone are taken to float64
+    return (trace.only(backwards=tuple(found)),)
+
+
+def _prepared(subject: Subject, wide: bool) -> Subject:
+    """A small batch, in float64 where `wide`."""
+    batch = subject.inputs.batch
+    inputs = (
+        subject.inputs if batch is None or batch <= 4 else chosen(subject.inputs, [0, 1, 2, 3], subject.declared.batch_axis)
+    )
+    if wide:
+        torch.set_default_dtype(torch.float64)
+        subject.model.double()
+        inputs = changed(inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+    return dataclasses.replace(subject, inputs=inputs)
+
+
+def _calls(subject: Subject) -> list[_Call]:
+    """The first call of each function that the outputs depend on."""
+    classes = _classes(subject)
+    found: dict[Any, _Call] = {}
+    with _stack(unwrap(subject.model)) as stack, contextlib.ExitStack() as undo:
+        for cls in classes:
+            undo.enter_context(_spied(cls, stack, found))
+        call(subject.model, subject.inputs, subject.seed)
+    return list(found.values())
+
+
+def _classes(subject: Subject) -> list[Any]:
+    output = call(subject.model, subject.inputs, subject.seed)
+    roots = [leaf.tensor.grad_fn for leaf in leaves(output) if leaf.tensor.grad_fn is not None]
+    graph = graphs.walk(roots) if roots else None
+    nodes = () if graph is None else graph.nodes[1:]
+    classes = dict.fromkeys(type(node)._forward_cls for node in nodes if hasattr(type(node), "_forward_cls"))
+    return [cls for cls in classes if of_a_person(cls)]
+
+
+@contextlib.contextmanager
+def _stack(model: nn.Module) -> Iterator[list[str]]:
+    """Paths of the modules that are running."""
+    names, stack = layer_names(model), [""]
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        stack.pop()
+
+    handles = (
+        register_module_forward_pre_hook(lambda module, args: stack.append(names.get(id(module), stack[-1]))),
+        register_module_forward_hook(leave, always_call=True),
+    )
+    try:
+        yield stack
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextlib.contextmanager
+def _spied(cls: Any, stack: list[str], found: dict[Any, _Call]) -> Iterator[None]:
+    """`cls.forward` notes the arguments of its first call."""
+    own, forward = vars(cls).get("forward"), cls.forward
+    takes_context = cls.setup_context is torch.autograd.Function.setup_context
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        given = args[1:] if takes_context else args
+        if cls not in found:
+            kept = tuple(
+                value.detach().clone().requires_grad_(value.requires_grad) if _floats(value) else value for value in given
+            )
+            found[cls] = _Call(cls, stack[-1], kept)
+        return forward(*args, **kwargs)
+
+    cls.forward = staticmethod(noting)
+    try:
+        yield
+    finally:
+        if own is None:
+            del cls.forward
+        else:
+            cls.forward = own
+
+
+def _floats(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _judged(one: _Call, seed: int) -> CustomBackward:
+    name = one.cls.__name__.removeprefix("GeneratedBackwardFor_").removesuffix("_default")
+    blank = CustomBackward(name, one.layer, _source(one.cls), 0, 0, 0, 0.0, None, 0, False)
+    floats = [i for i, value in enumerate(one.args) if _floats(value)]
+    learning = [k for k, i in enumerate(floats) if one.args[i].requires_grad]
+    inputs = [one.args[i].detach().double() for i in floats]
+
+    def function(values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        args = list(one.args)
+        for i, value in zip(floats, values, strict=True):
+            args[i] = value.clone() if value.requires_grad else value  # some work in place
+        outputs = one.cls.apply(*args)
+        outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
+        return [y for y in outputs if _floats(y) and y.requires_grad]
+
+    try:
+        seen = [_record(blank, floats[k], compare(function, inputs, k, seed)) for k in learning if inputs[k].numel()]
+        same = any(_hands_on(function, inputs, k) for k in learning)
+    except Exception as error:  # noqa: BLE001 - a person's code, in a precision that it may not know
+        return dataclasses.replace(blank, failed=f"{type(error).__name__}: {error}"[:200])
+    if not seen:
+        return dataclasses.replace(blank, failed="no input of it requires a gradient")
+    worst = max(seen, key=lambda record: (record.wrong > 0, record.error))
+    # where one input gets a surrogate gradient, the others get what goes with it (learned step sizes)
+    flat = next((record.flat for record in seen if record.flat), 0)
+    return dataclasses.replace(worst, same=same, flat=flat, entries=sum(record.entries for record in seen))
+
+
+def _record(blank: CustomBackward, argument: int, entries: Sequence[Entry]) -> CustomBackward:
+    scale = max((max(abs(e.measured), abs(e.claimed)) for e in entries), default=0.0)
+    if scale == 0.0:
+        return dataclasses.replace(blank, argument=argument, entries=len(entries))
+    steep = [e for e in entries if abs(e.measured) > 1e-7 * scale]
+    if not steep:  # piecewise constant: whatever backward hands on is a surrogate
+        return dataclasses.replace(blank, argument=argument, entries=len(entries), flat=len(entries))
+    gaps = [abs(e.measured - e.claimed) / scale for e in entries]
+    factors = [e.claimed / e.measured for e in steep]
+    constant = len(steep) == len(entries) and max(factors) - min(factors) <= 1e-4 * max(map(abs, factors))
+    return dataclasses.replace(
+        blank,
+        argument=argument,
+        entries=len(entries),
+        wrong=sum(gap > LEAST for gap in gaps),
+        error=max(gaps),
+        factor=sum(factors) / len(factors) if constant else None,
+    )
+
+
+def _hands_on(function: Any, inputs: Sequence[torch.Tensor], which: int) -> bool:
+    outputs = function([x.detach().requires_grad_(i == which) for i, x in enumerate(inputs)])
+    return any(y.shape == inputs[which].shape and torch.equal(y.detach(), inputs[which]) for y in outputs)
+
+
+def _source(cls: Any) -> str | None:
+    try:
+        file = inspect.getsourcefile(cls.backward)
+        return (
+            None if file is None or file.startswith(torch.__path__[0]) else place(file, inspect.getsourcelines(cls.backward)[1])
+        )
+    except (OSError, TypeError):
+        return None
