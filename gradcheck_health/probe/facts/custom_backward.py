@@ -21,7 +21,7 @@ from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.observe import of_a_person
 from gradcheck_health.probe.pairs import changed
 from gradcheck_health.probe.passes import call
-from gradcheck_health.probe.provenance import place
+from gradcheck_health.probe.lines import place
 from gradcheck_health.probe.samples import chosen
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
