@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gradcheck_health.formats import terminal
 from gradcheck_health.formats._bars import axis, picture
-from gradcheck_health.formats._tree import Row, rows, tree
+from gradcheck_health.formats._rows import Row, rows
+from gradcheck_health.formats._tree import tree
 from gradcheck_health.report import Place, Report, Severity
 from gradcheck_health.trace import ActivationTrace, CutPoint, LayerTrace, TensorStats
 from tests.made_up import HOSTILE, WHOLE, finding, report, trace, values

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.errors import UsageError
-from gradcheck_health.formats._page.chart import Point, flow_points, ghost, other_seeds
+from gradcheck_health.formats._page.points import Point, flow_points, ghost, other_seeds
 from gradcheck_health.formats._text import escape, shorten
 from gradcheck_health.report import Report
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gradcheck_health.formats._bars import Axis, axis
 from gradcheck_health.formats._page.visible import places
-from gradcheck_health.formats._tree import Row, rows, tree
+from gradcheck_health.formats._rows import Row, rows
+from gradcheck_health.formats._tree import tree
 from gradcheck_health.report import Finding, Report
 
 MAX_BLOCKS = 48

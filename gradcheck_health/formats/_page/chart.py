@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradcheck_health.formats._bars import Axis, axis
+from gradcheck_health.formats._page.points import Point, flow_points, ghost, other_seeds
 from gradcheck_health.formats._page.visible import number, places
-from gradcheck_health.formats._tree import norm, reference
 from gradcheck_health.report import Report
-from gradcheck_health.trace import CutPoint, Trace
 
 LEFT, RIGHT = 90.0, 970.0
 TOP, BOTTOM = 50.0, 960.0
@@ -19,19 +18,6 @@ MAX_POINTS = 600
 MAX_TICKS = 9
 MAX_DOTS = 80
 MAX_MARKS, MAX_LABELS = 300, 10
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One place on the way from the input to the output."""
-
-    layer: str
-    op: str
-    gradient: float
-    """Norm, the head is 1."""
-    output: float | None
-    keeps: float | None
-    """What the gradient's norm is multiplied by between the next point towards the output and this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +35,7 @@ class Mark:
     middle: str
     label: str
     """Number of the finding on the page; "" where there are too many marks to number each."""
+    severity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,48 +95,6 @@ def chart(report: Report) -> Chart | None:
         depth_ticks=_depth(points),
         summary=_summary(points),
     )
-
-
-def flow_points(trace: Trace) -> tuple[tuple[Point, ...], str]:
-    """The flow from the first layer to the output, and what it was read off."""
-    end = reference(trace)
-    flow: Sequence[CutPoint] = trace.flow
-    by = trace.flow_by
-    if len(flow) < 2:
-        flow, by = tuple(_leaves(trace)), "the outputs of modules, which may lie on different branches"
-    found = []
-    for i, point in enumerate(flow):
-        above = flow[i + 1].gradient if i + 1 < len(flow) else 0.0
-        found.append(
-            Point(point.layer, point.op, point.gradient / end, point.output, point.gradient / above if above else None)
-        )
-    return tuple(found), by
-
-
-def _leaves(trace: Trace) -> Iterator[CutPoint]:
-    """Modules without others in them, in forward order."""
-    inner = {name.rpartition(".")[0] for name in trace.layers}
-    for name, layer in sorted(trace.layers.items(), key=lambda item: item[1].order):
-        if layer.output_gradient is not None and name not in inner:
-            output = None if layer.output is None else layer.output.rms
-            yield CutPoint(name, layer.kind, norm(layer.output_gradient), output)
-
-
-def other_seeds(trace: Trace, points: Sequence[Point]) -> list[list[float]]:
-    """The gradients at the same points under the other seeds, without those under which the model took another way."""
-    layers = [point.layer for point in points]
-    ways = [flow_points(one)[0] for one in trace.facts.get("reseeded", ())]
-    return [[point.gradient for point in way] for way in ways if [point.layer for point in way] == layers]
-
-
-def ghost(trace: Trace, points: Sequence[Point]) -> list[float | None]:
-    """The baseline's gradient at the last point of every layer that it knows."""
-    if trace.reference is None or trace.reference.note:
-        return []
-    known: Mapping[str, float | None] = {level.name: level.decades for level in trace.reference.levels}
-    last = {point.layer: i for i, point in enumerate(points)}
-    levels = [known.get(point.layer) if last[point.layer] == i else None for i, point in enumerate(points)]
-    return [None if level is None or not abs(level) < 300 else 10.0**level for level in levels]
 
 
 def _x(i: int, n: int) -> float:
@@ -232,8 +177,7 @@ def _marks(report: Report, points: Sequence[Point]) -> tuple[Mark, ...]:
     n = len(points)
     found = []
     for number_, finding in enumerate(report.active, 1):
-        names = {name for name in finding.names if name in report.trace.layers and name}
-        hits = [i for i, p in enumerate(points) if p.layer in names]
+        hits = sorted({i for name in finding.names if name in report.trace.layers for i in _inside(name, points)})
         runs: list[list[int]] = []
         for i in hits:
             if runs and i == runs[-1][-1] + 1:
@@ -245,8 +189,14 @@ def _marks(report: Report, points: Sequence[Point]) -> tuple[Mark, ...]:
             left, right = _x(max(0, run[0] - 1), n), _x(run[-1], n)
             width = max(right - left, 4.0)
             label = str(number_) if k % every == 0 else ""
-            found.append(Mark(places(left), places(width), places((left + width / 2) / 10), label))
+            found.append(Mark(places(left), places(width), places((left + width / 2) / 10), label, finding.severity.value))
     return tuple(found)
+
+
+def _inside(name: str, points: Sequence[Point]) -> list[int]:
+    """Points of this very layer; without any, those of its parts. The model itself is everywhere, which marks nothing."""
+    exact = [i for i, p in enumerate(points) if name and p.layer == name]
+    return exact or [i for i, p in enumerate(points) if name and p.layer.startswith(f"{name}.")]
 
 
 def _depth(points: Sequence[Point]) -> tuple[Tick, ...]:
