@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.formats._text import escape, shorten
 from gradcheck_health.formats._rows import Row, rows
+from gradcheck_health.formats._text import escape, shorten
 from gradcheck_health.formats._tree import tree
 from gradcheck_health.report import Report
 
