@@ -43,6 +43,24 @@ def test_every_layer_of_torch() -> None:
     assert not wrong
 
 
+class Flattens(nn.Module):
+    """The layer that comes first tells of images, but the argument goes through a flattening and an activation into another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 2, 3)
+        self.flatten, self.drop, self.act, self.expand = nn.Flatten(), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 4 * 8 * 8)
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        flat = self.flatten(latent)
+        return self.conv(self.expand(self.act(self.drop(flat))).reshape(-1, 4, 8, 8))
+
+
+def test_layers_that_hand_on_what_they_get_are_seen_through() -> None:
+    inputs = synthesize(Flattens(), batch_size=5)
+    assert [tuple(x.shape) for x in inputs.args] == [(5, 16)]
+
+
 class Attends(nn.Module):
     """Its optional mask asks for far more positions than an image of the first guess has."""
 

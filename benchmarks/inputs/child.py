@@ -15,7 +15,7 @@ import torch
 
 MEMORY = 7 << 30
 """Bytes of address space of one process."""
-SILENCE = 600
+SILENCE = 3600
 """Seconds on the wall after which a process is killed that does not end: it hangs without computing."""
 
 

@@ -25,7 +25,7 @@ _DIFFUSERS: tuple[Model, ...] = tuple(
         ("AutoencoderTiny", {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8), "num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1), "upsampling_scaling_factor": 2}, "f2,3,16,16"),
         ("AsymmetricAutoencoderKL", {"down_block_out_channels": (8,), "up_block_out_channels": (8,), "norm_num_groups": 4}, "f2,3,16,16"),
         ("VQModel", {"block_out_channels": (8,), "norm_num_groups": 4}, "f2,3,16,16"),
-        ("UNet1DModel", {"block_out_channels": (32, 32, 64), "sample_size": 64, "extra_in_channels": 16}, f"f2,2,64; {_T}"),
+        ("UNet1DModel", {"block_out_channels": (32, 32, 64), "sample_size": 64, "extra_in_channels": 64}, f"f2,2,64; {_T}"),
         ("UNet3DConditionModel", {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"), "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"), "cross_attention_dim": 8, "attention_head_dim": 4}, f"f2,4,4,16,16; {_T}; f2,7,8"),
         ("UVit2DModel", {"hidden_size": 32, "cond_embed_dim": 16, "micro_cond_encode_dim": 8, "micro_cond_embed_dim": 40, "encoder_hidden_size": 16, "vocab_size": 20, "codebook_size": 16, "block_out_channels": 32, "num_res_blocks": 1, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}, "i2,8,8<16; f2,7,16; f2,16; f2,5"),
         ("T2IAdapter", {"channels": [8, 8], "num_res_blocks": 1, "downscale_factor": 4}, "f2,3,32,32"),

@@ -40,6 +40,7 @@ _MEDICAL: tuple[Model, ...] = tuple(
         ("Quicknat", {"num_classes": 2, "num_filters": 8}, _IMAGE),
         ("MedNeXt", {**_FLAT, "init_filters": 8}, _IMAGE),
         ("restormer.Restormer", {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "dim": 8, "num_blocks": (1, 1), "heads": (1, 1), "num_refinement_blocks": 1}, "f2,1,32,32"),
+        ("HoVerNet", {"mode": "fast", "in_channels": 3, "out_classes": 2}, "f2,3,256,256"),
         ("AutoEncoder", {**_FLAT, "channels": (8, 16), "strides": (2, 2)}, "f2,1,32,32"),
         ("DenseNet121", _FLAT, _IMAGE),
         ("resnet18", {"spatial_dims": 2, "n_input_channels": 1, "num_classes": 2}, _IMAGE),
@@ -120,7 +121,6 @@ _VISION: tuple[Model, ...] = tuple(
         ("normalized_vit.nViT", _VIT, _RGB),
         ("local_vit.LocalViT", _VIT, _RGB),
         ("jumbo_vit.JumboViT", {**_VIT, "num_jumbo_cls": 1}, _RGB),
-        ("simple_vit_attn_residual.SimpleViT", _VIT, _RGB),
         ("simple_uvit.SimpleUViT", {**_VIT}, _RGB),
     )
 )  # fmt: skip

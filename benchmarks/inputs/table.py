@@ -29,6 +29,7 @@ def tables(results: list[Result]) -> dict[str, str]:
         "misses": _misses(whole),
         "ablations": _ablations(made),
         "verdicts": _verdicts([r for r in results if r["task"] == "verdict"]),
+        "repeats": _repeats([r for r in results if r["task"] == "repeat"]),
     }
 
 
@@ -146,6 +147,19 @@ def _verdicts(results: list[Result]) -> str:
         if _worst(r) == "no verdict" and r["outcome"] not in UNJUDGED:
             found.append(_line((f"{r['collection']}: {r['name']}", r["outcome"], _why(r["error"]))))
     return "\n".join([*lines, "", *found])
+
+
+def _repeats(results: list[Result]) -> str:
+    """How many models gave one answer in all their repetitions."""
+    done = [r for r in results if r["outcome"] == "repeated"]
+    if not done:
+        return ""
+    same = sum(r["answers"] == 1 for r in done)
+    load = statistics.median(r["load"] for r in done)
+    return (
+        f"Inputs and verdict were the same in {done[0]['times']} of {done[0]['times']} checks of freshly built models for "
+        f"{same} of {len(done)} models, on a machine with a load of {load:.0f} for two cores."
+    )
 
 
 def _worst(r: Result) -> str:

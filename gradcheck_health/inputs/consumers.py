@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
@@ -22,6 +23,14 @@ def wanted(module: nn.Module, name: str = "") -> Leaf | None:
         if leaf is not None:
             return Leaf(leaf.dims, leaf.kind, leaf.fill, leaf.low, leaf.high, why=label)
     return None
+
+
+def hands_on(layer: Any) -> bool:
+    """Layers that take what the next one wants: flattening, dropout, activations."""
+    if isinstance(layer, nn.Flatten | nn.Identity):
+        return True
+    home = type(layer).__module__
+    return home in ("torch.nn.modules.activation", "torch.nn.modules.dropout") and not isinstance(layer, nn.MultiheadAttention)
 
 
 def _integer(module: nn.Module, *names: str) -> int | None:

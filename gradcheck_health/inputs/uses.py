@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.consumers import wanted
+from gradcheck_health.inputs.consumers import hands_on, wanted
 from gradcheck_health.inputs.patterns import leaf_for
 from gradcheck_health.inputs.plan import Dim, Leaf
 
@@ -60,7 +60,7 @@ def first_use(module: nn.Module, argument: str, name: str = "", depth: int = 0) 
             if found is not None:
                 return found
         elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(target := node.targets[0], ast.Name):
-            traced = _trace(node.value, names)
+            traced = _trace(node.value, names, module)
             if traced is not None:
                 names[target.id] = traced
             elif target.id in names:
@@ -104,17 +104,19 @@ def resolve(node: ast.AST, module: nn.Module, loops: dict[str, nn.Module]) -> An
     return None
 
 
-def _trace(node: ast.AST, names: dict[str, tuple[Step, ...]]) -> tuple[Step, ...] | None:
+def _trace(node: ast.AST, names: dict[str, tuple[Step, ...]], module: nn.Module) -> tuple[Step, ...] | None:
     """The reorderings between the argument and this expression; None if it is something else."""
     if isinstance(node, ast.Name):
         return names.get(node.id)
     if not isinstance(node, ast.Call):
         return None
+    if node.args and hands_on(resolve(node.func, module, {})):
+        return _trace(node.args[0], names, module)
     if isinstance(node.func, ast.Attribute):
-        inner = _trace(node.func.value, names)
+        inner = _trace(node.func.value, names, module)
         arguments: list[ast.expr] = list(node.args)
         if inner is None and isinstance(node.func.value, ast.Name) and node.func.value.id == "torch" and arguments:
-            inner = _trace(arguments.pop(0), names)
+            inner = _trace(arguments.pop(0), names, module)
         if inner is None:
             return None
         if node.func.attr in _SAME:
@@ -144,7 +146,7 @@ def _consumed(
     given: list[tuple[int | str | None, ast.expr]] = list(enumerate(call.args))
     given += [(word.arg, word.value) for word in call.keywords]
     for position, expression in given:
-        steps = _trace(expression, names)
+        steps = _trace(expression, names, module)
         if steps is None or position is None:
             continue
         label = f"{name}.{ast.unparse(call.func).removeprefix('self.')}".lstrip(".")
