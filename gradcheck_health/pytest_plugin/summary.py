@@ -49,7 +49,7 @@ def pytest_runtest_makereport(
     return report
 
 
-@dataclass
+@dataclass(eq=False)  # plugins are looked up in a set
 class _Collected:
     """What the tests said."""
 
