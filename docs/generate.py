@@ -68,6 +68,12 @@ def healthy() -> str:
     return fenced("$ gradhealth check examples/sound.py\n" + run("-m", "gradcheck_health", "check", "examples/sound.py"))
 
 
+def drawn() -> str:
+    """The picture of the sick example's flow in the terminal."""
+    text = run("-m", "gradcheck_health", "check", "examples/sick.py", code=1, holds="log scale:")
+    return fenced(text[text.index("gradient norm at") :].partition("\n\n")[0])
+
+
 def run_pytest(*arguments: str, **expected: Any) -> str:
     # in a checkout that is not installed nothing announces the plugin
     plugin = () if entry_points(group="pytest11", name="gradhealth") else ("-p", "gradcheck_health.pytest_plugin")
@@ -230,7 +236,7 @@ EXACT = {
     "pytest-options": pytest_options,
     "report-tables": report_tables,
 }
-MEASURED = {"failure": failure, "healthy": healthy, "pytest-failure": pytest_failure}
+MEASURED = {"failure": failure, "healthy": healthy, "drawn": drawn, "pytest-failure": pytest_failure}
 
 
 def pages() -> list[Path]:
