@@ -94,6 +94,13 @@ class Page:
             self.js(f"{cells}.filter(cell => cell.offsetParent).map(cell => cell.firstChild.textContent + cell.textContent)")
         )
 
+    def status(self, text: str) -> bool:
+        """Whether the line beside the search comes to say so: it waits for the end of typing."""
+        deadline = time.time() + 10
+        while self.all(".tools .shown")[0].text != text and time.time() < deadline:
+            time.sleep(0.02)
+        return bool(self.all(".tools .shown")[0].text == text)
+
     def violations(self) -> list[str]:
         """What axe-core objects to."""
         script = (Path(AXE.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -192,8 +199,8 @@ def test_search_filter_and_the_address(page: Page) -> None:
     assert len(page.names()) == 18
     (box,) = page.all(".tools .q")
     box.send_keys("encoder.3 WEIGHT")
+    assert page.status("1 of 18 parameters")
     assert [name.split()[0] for name in page.names()] == ["encoder.encoder.3.weight"]
-    assert page.all(".tools .shown")[0].text == "1 of 18 parameters"
     assert page.js("location.hash") == "#q=encoder.3+WEIGHT"
     page.all(".tools .show option[value=none]")[0].click()
     assert page.names() == []
@@ -228,8 +235,11 @@ def test_a_link_into_the_report_opens_what_is_folded(page: Page) -> None:
     page.all(".fold")[0].click()
     assert len(page.names()) == 6
     assert page.all(".fold")[0].get_attribute("aria-expanded") == "true"
-    page.all(".tools .q")[0].send_keys("layers.150.part3")
-    assert len(page.names()) == 1
+    page.all(".fold")[0].click()
+    page.all(".tools .q")[0].send_keys("layers")
+    assert page.status("1200 of 1200 parameters") and page.names() == [], "so many are not unfolded"
+    page.all(".tools .q")[0].send_keys(".150.part3")
+    assert page.status("1 of 1200 parameters") and len(page.names()) == 1
     page.open(html.render(sick()), "#r0-f2")
     top = page.js("document.getElementById('r0-f2').getBoundingClientRect().top")
     assert 0 <= top < 900

@@ -42,30 +42,31 @@
   };
   const keyOf = (key) => (row) => (key === "name" || key === "state" ? row.cells[column[key]].textContent : number(row.cells[column[key]]));
   const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
+  const OPEN = 500; // rows that a search unfolds: drawing thousands at every key would stall
+  let order = "";
   const apply = () => {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
     const filtering = words.length > 0 || state.show !== "";
+    const reorder = order !== state.sort + state.dir;
+    order = state.sort + state.dir;
     for (const { table, tools, bodies } of tables) {
-      let shown = 0, total = 0;
-      for (const entry of bodies) {
-        let here = 0;
-        for (const row of entry.rows) {
-          row.hidden = !wanted(row, words);
-          here += row.hidden ? 0 : 1;
+      const matches = bodies.map(({ rows }) => rows.filter((row) => !(row.hidden = !wanted(row, words))).length);
+      const shown = matches.reduce((sum, here) => sum + here, 0);
+      const total = bodies.reduce((sum, { rows }) => sum + rows.length, 0);
+      bodies.forEach((entry, i) => {
+        if (reorder) {
+          const key = state.sort in column ? keyOf(state.sort) : null;
+          const sorted = key ? entry.rows.map((row) => [key(row), row]).sort((a, b) => compare(a[0], b[0])).map((pair) => pair[1]) : entry.rows;
+          entry.body.append(...(state.dir === "down" ? [...sorted].reverse() : sorted));
         }
-        const key = state.sort in column ? keyOf(state.sort) : null;
-        const sorted = key ? entry.rows.map((row) => [key(row), row]).sort((a, b) => compare(a[0], b[0])).map((pair) => pair[1]) : entry.rows;
-        entry.body.append(...(state.dir === "down" ? [...sorted].reverse() : sorted));
         if (entry.head) {
-          const open = filtering ? here > 0 : entry.open;
-          entry.head.hidden = filtering && here === 0;
+          const open = matches[i] > 0 && (entry.open || (filtering && shown <= OPEN));
+          entry.head.hidden = matches[i] === 0;
           entry.body.hidden = !open;
           entry.head.querySelector(".fold").setAttribute("aria-expanded", String(open));
         }
-        shown += here;
-        total += entry.rows.length;
-      }
-      tools.querySelector(".q").value = state.q;
+      });
+      if (tools.querySelector(".q") !== document.activeElement) tools.querySelector(".q").value = state.q;
       tools.querySelector(".show").value = state.show;
       tools.querySelector(".shown").textContent = filtering ? `${shown} of ${total} parameters` : `${total} parameters`;
       for (const head of all("th[data-sort]", table)) {
@@ -77,6 +78,7 @@
     }
   };
   for (const { table, tools, bodies } of tables) {
+    const total = bodies.reduce((sum, { rows }) => sum + rows.length, 0);
     tools.hidden = false;
     for (const head of all("th[data-sort]", table)) {
       const button = document.createElement("button");
@@ -95,7 +97,12 @@
         apply();
       });
     }
-    tools.querySelector(".q").addEventListener("input", (event) => { state.q = event.target.value; write(); apply(); });
+    let waiting = 0;
+    tools.querySelector(".q").addEventListener("input", (event) => {
+      state.q = event.target.value;
+      clearTimeout(waiting);
+      waiting = setTimeout(() => { write(); apply(); }, total > OPEN ? 150 : 0);
+    });
     tools.querySelector(".show").addEventListener("change", (event) => { state.show = event.target.value; write(); apply(); });
     for (const entry of bodies) {
       entry.head?.querySelector(".fold").addEventListener("click", () => { entry.open = entry.body.hidden; apply(); });
