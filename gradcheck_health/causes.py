@@ -17,6 +17,7 @@ HIDES: dict[str, tuple[str, ...] | None] = {
     "nonfinite-gradient": None,
     "unregistered-parameter": ("cut-gradient", "missing-gradient"),
     "dead-unit": ("vanishing-gradient", "exploding-gradient"),
+    "constant-output": ("zero-gradient", "vanishing-gradient"),
 }
 """An error of this rule is the cause of whatever those rules see (None: of everything).
 

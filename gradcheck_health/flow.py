@@ -82,6 +82,12 @@ def log10(value: float) -> float:
     return math.log10(max(value, 1e-300))
 
 
+def fades(trace: Trace) -> bool:
+    """The gradient shrinks or grows 1e4 x and more over many layers: that is the cause of odd outputs and weights then."""
+    kept = ratio(trace)
+    return kept is not None and not 1e-4 < kept < 1e4 and shape(trace.flow) != "step"
+
+
 def stretches(points: Sequence[CutPoint]) -> list[Stretch]:
     """On the way back: from the output to the first layer."""
     pairs = zip(points, points[1:], strict=False)

@@ -228,3 +228,22 @@ def test_earlier_steps_move_with_later_ones(entry: Sick) -> None:
     y, changed = in_eval(entry, inputs), in_eval(entry, other_than(inputs, axis, steps - 3, steps))
     half = [one.narrow(axis, 0, steps - 3) for one in (y, changed)]
     assert not torch.allclose(*half, rtol=1e-4)
+
+
+@pytest.mark.parametrize("entry", of_rule("constant-output"))
+def test_every_sample_gets_the_same_answer(entry: Sick) -> None:
+    """Also after some steps of training."""
+    model, *_ = trained(entry)
+    _, inputs = entry.build(1)
+    output = next(tensors(call(model, inputs))).detach().double()
+    assert float((output - output[:1]).abs().max()) <= 1e-4 * float(output.abs().max())
+
+
+@pytest.mark.parametrize("entry", of_rule("unbalanced-gradient"))
+def test_one_part_learns_far_less_than_its_like(entry: Sick) -> None:
+    model, inputs = entry.build()
+    loss(call(model, inputs), 0).backward()
+    matter = [(name, p.shape, float(p.norm() * p.grad.norm())) for name, p in model.named_parameters() if p.grad is not None]
+    small = [(shape, value) for name, shape, value in matter if entry.placed((name,))]
+    others = [(shape, value) for name, shape, value in matter if not entry.placed((name,))]
+    assert any(b > 1e4 * a > 0 for shape, a in small for like, b in others if like == shape)

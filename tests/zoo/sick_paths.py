@@ -197,7 +197,7 @@ def auxiliary_loss_times_zero() -> Built:
     return LossWeight(), (batch(), torch.randint(0, 4, (64,)))
 
 
-@sick("zero-gradient", "2")
+@sick("zero-gradient", "2", synonyms={"constant-output": "nothing passes the pruned layer"})
 def pruned_completely() -> Built:
     """A pruning mask of zeros: the weight below it can never come back."""
     model = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4))

@@ -1,0 +1,135 @@
+"""Weights in the same place that learn at very different rates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health import flow
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import ParameterTrace, Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_RATIO = 3e3
+_Key = tuple[object, ...]
+
+
+def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iterator[Finding | Need]:
+    """Of weights that play the same part, one matters thousands of times less to the loss than another.
+
+    What it does: compares the elasticity |W| |gradient| of weights of the same class and shape that stand in the same
+    place of repeated blocks (blocks.0.fc, blocks.1.fc) or of parallel branches (user_tower.0, item_tower.0).
+
+    Why it is bad: a plain optimizer cannot serve both: at a rate that moves the one, the other stands still. Often a
+    branch is multiplied by a tiny factor, or the losses of two tasks differ by orders of magnitude.
+
+    How it is measured: the elasticity does not change when a layer's scale moves into the next one, and in a plain
+    ReLU chain it is the same in every layer. Above max_ratio on the first batch, with perturbed weights and after three
+    optimizer steps, which is where branches that start at zero have grown. The default, 3e3, lies above all of 288
+    sound models (571 at most, a RepViT; then 203, a stack of 30 batch norms). Queries are not compared with values,
+    nor convolutions with linear layers: those differ by 1e6 and more in sound models. A max_ratio that you set is a
+    bound, and crossing it an error.
+
+    When it is legitimate: an auxiliary task with a tiny weight.
+
+    How to fix: remove the factor, normalise the branches before they are added, balance the losses, or give parameter
+    groups their own learning rates (Adam hides the difference, weight decay does not).
+
+    How to silence: ignore={"unbalanced-gradient:aux_tower.*": "weighted down on purpose"}.
+    """
+    limit = MAX_RATIO if max_ratio is None else max_ratio
+    first = _groups(trace)
+    suspects = {key: members for key, members in first.items() if _ratio(members) > limit}
+    if not suspects or flow.fades(trace):
+        return
+    missing = [Need(fact) for fact in ("kicked", "after_steps") if fact not in trace.facts]
+    if missing:
+        yield from missing
+        return
+    later = [_groups(one) for one in (*trace.facts["kicked"], *trace.facts["after_steps"][1:4])]
+    ratios = {key: min([_ratio(members), *(_ratio(g[key]) for g in later if key in g)]) for key, members in suspects.items()}
+    found = {key: ratio for key, ratio in ratios.items() if ratio > limit}
+    if not found:
+        return
+    if "detailed" not in trace.facts:
+        yield Need("detailed")
+        return
+    worst = max(found, key=lambda key: found[key])
+    yield _finding(trace, suspects[worst], found[worst], limit, Severity.WARNING if max_ratio is None else Severity.ERROR)
+
+
+def _groups(trace: Trace) -> dict[_Key, list[tuple[float, ParameterTrace]]]:
+    """Weights that play the same part, each with its elasticity; a weight of an elasticity of zero is another rule's."""
+    found: dict[_Key, list[tuple[float, ParameterTrace]]] = {}
+    for p in trace.parameters.values():
+        if not p.trainable or p.role != "weight" or p.gradient is None or not p.gradient.finite:
+            continue
+        elasticity = p.value.norm * p.gradient.norm
+        if elasticity > 0:
+            for key in _parts(trace, p):
+                found.setdefault(key, []).append((elasticity, p))
+    return {key: members for key, members in found.items() if len(members) > 1}
+
+
+def _parts(trace: Trace, p: ParameterTrace) -> Iterator[_Key]:
+    """The same name up to its numbers, and the same name inside of siblings of the same class."""
+    yield p.kind, p.shape, re.sub(r"\d+", "*", p.name)
+    parts = p.name.split(".")
+    for i in range(len(parts) - 2):
+        branch = trace.layers.get(".".join(parts[: i + 1]))
+        if branch is not None:
+            yield p.kind, p.shape, branch.kind, *parts[:i], None, *parts[i + 1 :]
+
+
+def _ratio(members: list[tuple[float, ParameterTrace]]) -> float:
+    values = [value for value, _ in members]
+    return max(values) / min(values)
+
+
+def _finding(
+    trace: Trace, members: list[tuple[float, ParameterTrace]], ratio: float, limit: float, severity: Severity
+) -> Finding:
+    ordered = sorted(members, key=lambda pair: pair[0])
+    (low, least), (high, most) = ordered[0], ordered[-1]
+    seen = trace.closest
+    small = [p for value, p in ordered if value * limit < high]
+    return Finding(
+        rule="unbalanced-gradient",
+        severity=severity,
+        message=f"{least.name} matters {ratio:.2g} x less to the loss than {most.name} (at most {limit:.2g} x allowed)",
+        places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in small),
+        details=(
+            ("because", f"|weight| x |gradient| is {low:.2g} there and {high:.2g} here, in layers of the same class and shape"),
+            ("help", "look for a tiny factor in front of the branch, or balance the losses"),
+        ),
+        got=ratio,
+        bound=limit,
+    )
+
+
+def healthy() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Towers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.user_tower = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+            self.item_tower = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+            self.register_buffer("scale", torch.ones(()))
+            self.scale: torch.Tensor
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.user_tower(x) + self.scale * self.item_tower(x)
+            return out
+
+    return Towers()
+
+
+def sick() -> nn.Module:
+    model = healthy()
+    model.get_buffer("scale").fill_(1e-6)
+    return model
