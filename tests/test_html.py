@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -341,3 +342,12 @@ def test_without_matplotlib_the_command_that_installs_it_is_told(monkeypatch: py
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match=r"pip install 'gradcheck-health\[plot\]'"):
         report().plot()
+
+
+def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
+    source = tmp_path / "net.py"
+    for i, text in enumerate(("before = Sigmoid()", "after = Sigmoid()")):
+        source.write_text(text)
+        os.utime(source, (i, i))
+        found = excerpt(Place("act", "Sigmoid", f"{source}:1"))
+        assert found is not None and found.lines[0].text == text

@@ -34,7 +34,7 @@ def excerpt(place: Place) -> Excerpt | None:
     where, _, line = (place.source or "").rpartition(":")
     if not where.endswith(".py") or not line.isascii() or not line.isdigit():
         return None
-    number, lines = int(line[:9]), _read(where)
+    number, lines = int(line[:9]), _lines(Path(where))
     if not 1 <= number <= len(lines):
         return None
     around = range(max(1, number - AROUND), min(len(lines), number + AROUND) + 1)
@@ -44,16 +44,19 @@ def excerpt(place: Place) -> Excerpt | None:
     return Excerpt(place.source or "", shown)
 
 
-@lru_cache(maxsize=64)
-def _read(file: str) -> tuple[str, ...]:
-    path = Path(file)
+def _lines(path: Path) -> tuple[str, ...]:
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
-            return ()
-        with tokenize.open(path) as opened:
-            return tuple(line.expandtabs(4) for line in opened.read().split("\n"))
+        facts = path.stat()
+        return _read(path, facts.st_mtime_ns) if path.is_file() and facts.st_size <= MAX_BYTES else ()
     except (OSError, SyntaxError, ValueError):
         return ()
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, changed: int) -> tuple[str, ...]:
+    """A notebook edits a file between two reports: `changed` is when."""
+    with tokenize.open(path) as opened:
+        return tuple(line.expandtabs(4) for line in opened.read().split("\n"))
 
 
 def _carets(line: str, place: Place) -> str:
