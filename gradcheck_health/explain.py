@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from gradcheck_health import flow
@@ -20,6 +21,13 @@ _HELP = {
 _GROWTH_HELP = (
     "initialise smaller (He: variance 2 / fan_in), normalise, scale residual branches by 1 / sqrt(depth), or clip the gradient"
 )
+_FACTOR_HELP = "look at the factor: take it out, or normalise behind it"
+_BRANCH_HELP = (
+    "normalise at the start of each branch, scale the branches by 1 / sqrt(depth), or initialise their last layer with zeros"
+)
+_MATRIX_HELP = "normalise that matrix (an adjacency by its degrees, scores by sqrt(d)), or average where it sums"
+_MATCHES = 3.0
+"""Weights explain a gain up to this factor."""
 
 
 def some(names: Sequence[str]) -> str:
@@ -41,9 +49,13 @@ def squashed(points: Sequence[CutPoint]) -> bool:
     return blame is not None and blame.op in _SQUASHING
 
 
+def _blame(trace: Trace, points: Sequence[CutPoint], growing: bool) -> flow.Blame | None:
+    return flow.blame(points, growing, {p.layer for p in trace.parameters.values() if p.role == "weight"})
+
+
 def flow_places(trace: Trace, points: Sequence[CutPoint], growing: bool = False) -> tuple[Place, ...]:
     """Where the loss starts on the way back, then the worst culprits."""
-    blame = flow.blame(points, growing)
+    blame = _blame(trace, points, growing)
     if blame is None:
         return (place(trace, points[0]),)
     sign = -1 if growing else 1
@@ -64,46 +76,68 @@ def flow_details(
     trace: Trace, seen: Trace, points: Sequence[CutPoint], limit: float, growing: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """The labelled lines: starts, because, confirmed, help."""
-    blame = flow.blame(points, growing)
+    blame = _blame(trace, points, growing)
     if blame is None:
         return ()
-    form = flow.shape(points)
     count = len(blame.culprits)
     verb = "multiplies the norm by" if growing else "keeps"
     of = "" if growing else " of the norm"
     amount = f"each of {count} such places {verb} {blame.keeps:.2g}{of}" if count > 1 else f"it {verb} {blame.keeps:.2g}{of}"
     start = flow_places(seen, points, growing)[0]
-    lines = [("starts", f"{start}; {amount}"), ("because", _because(trace, blame, growing))]
-    lines.append(("confirmed", _confirmed(trace, limit, growing)))
-    if form == "exponential" and count > 2:
-        total = abs(flow.log10(blame.keeps)) * count
-        lines.append(
-            (
-                "depth",
-                f"the {'growth' if growing else 'shrinkage'} is exponential: a factor of ten every {count / total:.2g} layers",
-            )
-        )
-    lines.append(("help", _GROWTH_HELP if growing else _HELP.get(blame.op, _HELP["linear"])))
+    because, help_ = _because(trace, blame, growing)
+    if not growing and count > 2 and not _renewed(trace, points):
+        because += "; no normalisation and no skip connection in between makes up for it"
+    lines = [("starts", f"{start}; {amount}"), ("because", because), ("confirmed", _confirmed(trace, limit, growing))]
+    if flow.shape(points) == "exponential" and count > 2:
+        lines.append(("depth", _depth(blame, limit, growing)))
+    lines.append(("help", help_))
     return tuple(lines)
 
 
-def _because(trace: Trace, blame: flow.Blame, growing: bool) -> str:
-    name = blame.op.lower()
-    if blame.op == "linear":
-        layers = {stretch.point.layer for stretch in blame.culprits}
-        weights = [p for p in trace.parameters.values() if p.layer in layers and p.role == "weight"]
-        scale = ""
-        if weights:
-            gains = [p.value.rms * (p.value.numel / p.shape[0]) ** 0.5 for p in weights]
-            scale = f"; their weights have rms x sqrt(fan_in) = {sum(gains) / len(gains):.2g} (He: 1.41, torch's default: 0.58)"
-        size, verb = ("large", "gives") if growing else ("small", "keeps")
-        return f"the weights are too {size}: a linear layer {verb} {blame.keeps:.2g} on average{scale}"
+def _depth(blame: flow.Blame, limit: float, growing: bool) -> str:
+    rate = abs(flow.log10(blame.keeps))
+    verb = "the gradient doubles" if growing else "half of the gradient is lost"
+    reach = math.ceil(abs(flow.log10(limit)) / rate)
+    return f"exponential: {verb} every {math.log10(2) / rate:.2g} layers; at this rate {reach} layers reach the limit"
+
+
+def _renewed(trace: Trace, points: Sequence[CutPoint]) -> bool:
+    """Something on the way brings the norm back, or leads round the layers."""
+    return any(point.op == "Add" for point in points) or any(
+        "norm" in layer.kind.lower() and layer.calls for layer in trace.layers.values()
+    )
+
+
+def _because(trace: Trace, blame: flow.Blame, growing: bool) -> tuple[str, str]:
+    """Why, and what would help."""
+    name, help_ = blame.op.lower(), _GROWTH_HELP if growing else _HELP.get(blame.op, _HELP["linear"])
+    if blame.op in ("linear", "product"):
+        return _product(trace, blame, growing, help_)
     ceiling = _CEILINGS.get(blame.op)
     if ceiling is not None and not growing:
         flat = [a for a in trace.activations if a.function == name and a.units and a.saturated > a.units / 2]
         saturated = f"; {len(flat)} of its layers are saturated" if flat else ""
-        return f"{name} keeps at most {ceiling:.2g} of a gradient; here {blame.keeps:.2g} on average{saturated}"
-    return f"{blame.share:.0%} of the {'growth' if growing else 'shrinkage'} happens in {name}, {blame.keeps:.2g} each"
+        return f"{name} keeps at most {ceiling:.2g} of a gradient; here {blame.keeps:.2g} on average{saturated}", help_
+    if blame.op in ("Mul", "Div") and len(blame.culprits) == 1:
+        return f"a factor of about {blame.keeps:.2g} ({blame.share:.0%} of the loss or growth)", _FACTOR_HELP
+    if blame.op == "Add" and growing:
+        text = f"what the branches add is as strong as what passes by: each sum multiplies the norm by {blame.keeps:.2g}"
+        return text, _BRANCH_HELP
+    return f"{blame.share:.0%} of the {'growth' if growing else 'shrinkage'} happens in {name}, {blame.keeps:.2g} each", help_
+
+
+def _product(trace: Trace, blame: flow.Blame, growing: bool, help_: str) -> tuple[str, str]:
+    """A matrix product: with weights of a wrong size, or with something that is no weight."""
+    layers = {stretch.point.layer for stretch in blame.culprits}
+    weights = [p for p in trace.parameters.values() if p.layer in layers and p.role == "weight" and p.shape]
+    size, verb = ("large", "gives") if growing else ("small", "keeps")
+    gains = [p.value.rms * (p.value.numel / p.shape[0]) ** 0.5 for p in weights]
+    mean = sum(gains) / len(gains) if gains else 0.0
+    if not gains or not 1 / _MATCHES < blame.keeps / max(mean, 1e-300) < _MATCHES and _MATCHES > mean > 1 / _MATCHES:
+        own = f" (the weights there would give {mean:.2g})" if gains else ""
+        return f"a product with a matrix that is no weight of the layer {verb} {blame.keeps:.2g} on average{own}", _MATRIX_HELP
+    scale = f"their weights have rms x sqrt(fan_in) = {mean:.2g} (He: 1.41, torch's default: 0.58)"
+    return f"the weights are too {size}: a linear layer {verb} {blame.keeps:.2g} on average; {scale}", help_
 
 
 def _confirmed(trace: Trace, limit: float, growing: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gradcheck_health import odds
@@ -131,13 +131,19 @@ class Blame:
         return math.pow(10.0, sum(log10(s.keeps) for s in self.culprits) / len(self.culprits))
 
 
-def blame(points: Sequence[CutPoint], growing: bool = False) -> Blame | None:
-    """What attenuates, or amplifies, the gradient most; None for fewer than two points."""
+def blame(points: Sequence[CutPoint], growing: bool = False, weighted: Collection[str] | None = None) -> Blame | None:
+    """What attenuates, or amplifies, the gradient most; None for fewer than two points.
+
+    Args:
+        weighted: layers that hold weights, where known: matrix products elsewhere are a "product" and no "linear" layer.
+    """
     sign = 1.0 if growing else -1.0
     groups: dict[str, list[Stretch]] = defaultdict(list)
     for stretch in stretches(points):
         if not stretch.branches_off:
-            groups[kind(stretch.point.op)].append(stretch)
+            op = kind(stretch.point.op)
+            elsewhere = op == "linear" and weighted is not None and stretch.point.layer not in weighted
+            groups["product" if elsewhere else op].append(stretch)
     amounts = {op: sum(max(0.0, sign * log10(s.keeps)) for s in members) for op, members in groups.items()}
     whole = sum(amounts.values())
     if whole <= 0.0:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HELP = {
+    "softmax": "a row of -inf only has no softmax: leave one entry unmasked, or mask with a large negative number",
+    "batch_norm": "its running variance is negative or not finite: reset it, or load the checkpoint again",
     "log": "add an epsilon inside: log(x + eps), or use log_softmax / log1p",
     "sqrt": "add an epsilon inside: its derivative at 0 is infinite, sqrt(x + eps)",
     "norm": "the derivative of a norm at 0 is not defined: add an epsilon, or use torch.nn.functional.normalize(eps=)",
@@ -66,7 +68,7 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if weights:
         places = tuple(Place(p.name, p.kind, seen.parameters[p.name].source, "the weight itself") for p in weights)
         yield _finding(
-            f"{len(weights)} parameters hold NaN or Inf before the first pass (0 allowed)",
+            f"{len(weights)} of {len(trace.parameters)} parameters hold NaN or Inf before the first pass (0 allowed)",
             places,
             trace,
             "initialise or load them again",
@@ -109,7 +111,8 @@ def _help(origin: Nonfinite) -> str:
 
 def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str) -> Finding:
     reached = sum(p.gradient is not None and not p.gradient.finite for p in trace.parameters.values())
-    effect = f"{reached} of {len(trace.parameters)} parameters get a non-finite gradient; it hides what else may be wrong"
+    verb = "gets" if reached == 1 else "get"
+    effect = f"{reached} of {len(trace.parameters)} parameters {verb} a non-finite gradient; it hides what else may be wrong"
     return Finding(
         "nonfinite-gradient",
         Severity.ERROR,
