@@ -24,7 +24,6 @@ from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import GradhealthError, ModelError, told
 from gradcheck_health.loading import Loaded
-from gradcheck_health.profile import FOLDER
 
 Send = Callable[..., None]
 
@@ -68,10 +67,10 @@ def _measured(one: Loaded, config: Config) -> Any:
     from gradcheck_health.baseline import files
     from gradcheck_health.check import check_gradients
 
-    path = files.path_for(config.baseline or FOLDER, one.target)
-    accepted = files.read(path).accepted if path.exists() else {}
+    path = None if config.baseline is None else files.path_for(config.baseline, one.target)
+    accepted = files.read(path).accepted if path is not None and path.exists() else {}
     config = dataclasses.replace(config, ignore={**accepted, **config.ignore})
-    return check_gradients(one.model, config=config, target=one.target, facts=["reseeded"]).to_dict()
+    return check_gradients(one.model, config=config, target=one.target, facts=["reseeded", "detailed"]).to_dict()
 
 
 def _inferred(one: Loaded, config: Config) -> Any:

@@ -79,6 +79,11 @@ def load(text: str, path: str) -> Baseline:
         raise _broken(path, told) from None
 
 
+def is_baseline(text: bytes) -> bool:
+    """It begins as the file of a baseline does; whether the rest is one, `load` tells."""
+    return text.lstrip().removeprefix(b"{").lstrip().startswith(b'"about"')
+
+
 def _parsed(text: str, path: str) -> dict[str, Any]:
     if len(text) > MAX_BYTES:
         raise _broken(path, f"larger than {MAX_BYTES // 2**20} MiB")

@@ -26,9 +26,20 @@ def path_for(place: str | Path, target: str) -> Path:
     folder = Path(place)
     if folder.suffix == ".json":
         return folder
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", target).strip("-.")[:80]
     digest = hashlib.sha256(target.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return folder / f"{slug or 'model'}-{digest}.json"
+    return folder / f"{_slug(target) or 'model'}-{digest}.json"
+
+
+def _slug(target: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", target).strip("-.")[:80]
+
+
+def of_source(place: str | Path, target: str) -> list[Path]:
+    """The files that may be baselines of a target, or of any model in it where it names a whole file."""
+    exact = path_for(place, target)
+    if exact == Path(place) or ":" in target:
+        return [exact]
+    return sorted(Path(place).glob(f"{_escaped(_slug(f'{target}:'))}-*.json"))
 
 
 def read(path: Path) -> Baseline:

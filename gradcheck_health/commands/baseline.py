@@ -11,6 +11,7 @@ from gradcheck_health import isolation
 from gradcheck_health.baseline import Baseline, files
 from gradcheck_health.commands import check as checking
 from gradcheck_health.commands.targets import expand
+from gradcheck_health.config_files import Source
 from gradcheck_health.errors import GradhealthError, UsageError
 from gradcheck_health.formats import Failure
 from gradcheck_health.formats._text import escape, safe_lines, shorten, wrap
@@ -45,6 +46,7 @@ def run(order: Order, show: checking.Write, tell: checking.Write, status: checki
     files.refuse_in_ci()
     sources, config = checking.settings(order.request)
     place = config.baseline or FOLDER
+    sources.append(Source("gradhealth baseline", {"baseline": place}))
     done, code = 0, 0
     for target, from_folder in expand(order.request.targets):
         status(f"measuring {target}")

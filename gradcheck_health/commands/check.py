@@ -56,13 +56,15 @@ class Run:
     failures: list[Failure] = field(default_factory=list)
     skipped: list[Failure] = field(default_factory=list)
     """Files of a directory that hold nothing to build."""
+    unchanged: dict[str, str] = field(default_factory=dict)
+    """Targets that `--changed-since` left out, and why."""
 
     def exit_code(self, exit_zero: bool) -> int:
         """The worst that happened: 4, 3 and 2 over 1, and 0 only if something was checked."""
         if self.failures:
             return max(failure.exit_code for failure in self.failures)
         if not self.reports:
-            return NOTHING_CHECKED
+            return 0 if self.unchanged else NOTHING_CHECKED
         return int(not all(report.ok for report in self.reports) and not exit_zero)
 
 
@@ -90,11 +92,15 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
     try:
         sources, config = settings(request)
         wanted = expand(request.targets or declared(sources))
+        if request.changed_since is not None:
+            wanted, done.unchanged = _changed(wanted, request.changed_since, sources, config)
     except UsageError as error:
         if not streaming:  # who reads a document gets one, whatever happens
             failures = [Failure(" ".join(request.targets), str(error), error.exit_code)]
             show(formats.render_run(form, [], failures, error.exit_code))
         raise
+    for target, why in done.unchanged.items():
+        tell(f"skipped: {safe_lines(f'{target}: {why}')}\n")
     interrupted = False
     try:
         targets = [target for target, _ in wanted]
@@ -102,7 +108,7 @@ def run(request: Request, show: Write, tell: Write, status: Write = lambda _: No
         for i, result in isolation.check_all(targets, sources, config.timeout, tell, request.jobs):
             _take(done, result, wanted[i][1], request, tell)
             if streaming and isinstance(result, Report):
-                _show_report(result, request, show, first=len(done.reports) == 1)
+                show_report(result, request, show, first=len(done.reports) == 1)
             status(_doing(targets, i))
     except KeyboardInterrupt:
         interrupted = True
@@ -139,6 +145,27 @@ def settings(request: Request) -> tuple[list[Source], Config]:
     return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **rules.builtin()})
 
 
+def _changed(
+    wanted: Sequence[tuple[str, bool]], revision: str, sources: Sequence[Source], config: Config
+) -> tuple[list[tuple[str, bool]], dict[str, str]]:
+    """The targets that have to be checked, and those that do not, with the reason."""
+    from gradcheck_health.baseline import files
+    from gradcheck_health.commands.changed import Changes
+
+    changes = Changes.since(revision, Path.cwd())
+    given = [Path(source.origin) for source in sources if Path(source.origin).is_file()]
+    kept: list[tuple[str, bool]] = []
+    unchanged: dict[str, str] = {}
+    for target, from_folder in wanted:
+        held = [] if config.baseline is None else files.of_source(config.baseline, target)
+        changed, why = changes.why(target, [*given, *held])
+        if changed:
+            kept.append((target, from_folder))
+        else:
+            unchanged[target] = why
+    return kept, unchanged
+
+
 def _take(done: Run, result: Report | Failure, from_folder: bool, request: Request, tell: Write) -> None:
     if isinstance(result, Report):
         done.reports.append(result)
@@ -157,7 +184,7 @@ def message(failure: Failure) -> str:
     return failure.message if named else f"{failure.target}: {failure.message}"
 
 
-def _show_report(report: Report, request: Request, show: Write, *, first: bool) -> None:
+def show_report(report: Report, request: Request, show: Write, *, first: bool) -> None:
     from gradcheck_health.formats import terminal
 
     if request.quiet and report.ok:
@@ -170,7 +197,9 @@ def _show_report(report: Report, request: Request, show: Write, *, first: bool) 
 def _summary(done: Run, show: Write, tell: Write) -> None:
     if done.skipped:
         tell(f"skipped {len(done.skipped)} files of a directory that hold no model to build (-v names them)\n")
-    if not done.reports and not done.failures:
+    if done.unchanged and not done.reports and not done.failures:
+        tell(f"nothing to check: {len(done.unchanged)} of {len(done.unchanged)} targets are unchanged\n")
+    elif not done.reports and not done.failures:
         tell("nothing was checked: no model was found; name one, as in `gradhealth check model.py:Net`\n")
     if len(done.reports) + len(done.failures) > 1:
         sick = sum(not report.ok for report in done.reports)

@@ -10,11 +10,12 @@ from gradcheck_health.formats._text import escape, shorten, wrap
 _SHOWN = 4
 
 
-def lines(change: Change, width: int, *, verbose: bool = False) -> Iterator[str]:
+def lines(change: Change, width: int, *, verbose: bool = False, new: bool = False) -> Iterator[str]:
     """A few lines: how much was compared, what moved, what is another structure, what is gone.
 
     Args:
         verbose: every shift and every structural change.
+        new: findings that are new, where they are not shown as findings.
     """
     where = shorten(escape(change.against), 60) or "the other run"
     seen = [shift for shift in change.shifts if shift.metric != "gain"] or change.shifts
@@ -23,6 +24,8 @@ def lines(change: Change, width: int, *, verbose: bool = False) -> Iterator[str]
     yield from _shifts(change.shifts, width, None if verbose else _SHOWN)
     for text in _structure(change.structure, None if verbose else _SHOWN):
         yield from wrap(text, width, " " * 10)
+    for entry in change.new if new else ():
+        yield from wrap(f"new: {_entry(entry)}", width, " " * 10)
     for entry in change.gone:
         yield from wrap(f"gone: {_entry(entry)}", width, " " * 10)
     if change.gone and change.target:

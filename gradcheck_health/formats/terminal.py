@@ -150,7 +150,7 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         )
     yield from _accepted(report, width, verbose)
     if report.change is not None:
-        yield from _change.lines(report.change, width, verbose=verbose)
+        yield from _change.lines(report.change, width, verbose=verbose, new=not report.findings)
     notes = sum(finding.severity is Severity.NOTE for finding in report.active if finding not in shown)
     if notes:
         yield from _line("notes", f"{notes}, not shown (-v, or report.findings, shows them)", width)
@@ -160,8 +160,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield f"{'repeat:':9}{repeat or repeat_command(report)}"
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
-        if found and report.change is not None:
-            yield f"{'accept:':9}{command('update', escape(report.change.target or 'model.py:Net'))}"
+        if found and report.change is not None and report.change.target:
+            yield f"{'accept:':9}{command('update', escape(report.change.target))}"
         elif found:
             yield f"{'accept:':9}ignore={{{accept_key(found[-1])!a}: 'the reason'}}"
 

@@ -54,6 +54,17 @@ def regressed_gradient(trace: Trace, *, fail_if: tuple[str, ...] = ()) -> Iterat
     if "detailed" not in trace.facts:
         yield Need("detailed")
         return
+    yield from findings(trace, failing, aligned, now)
+
+
+def findings(trace: Trace, failing: Sequence[Shift], aligned: Alignment, now: Profile) -> Iterator[Finding]:
+    """One for each cause.
+
+    Args:
+        trace: the model as it is, with the reference that it is held against.
+        failing: what moved too far.
+        now: the profile of the model as it is.
+    """
     flows = [shift for shift in failing if shift.metric in ("flow", "gain")]
     lost = [shift for shift in flows if shift.now is None]
     fallen = [shift for shift in flows if (shift.amount or 0.0) < 0]
@@ -171,7 +182,8 @@ def _confirmed(trace: Trace, now: Profile) -> str:
     reference = trace.reference
     assert reference is not None  # without one there is nothing to confirm
     over = "batches" if now.fixed else "seeds"
-    return f"mean over {len(now.seeds)} {over}, {len(reference.seeds)} in the baseline"
+    count = f"mean over {len(now.seeds)} {over}" if len(now.seeds) > 1 else "one look"
+    return f"{count}, {len(reference.seeds)} in the baseline"
 
 
 def before() -> nn.Module:

@@ -1,0 +1,56 @@
+"""`gradhealth diff`: two sides, and the settings that `gradhealth check` takes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from gradcheck_health.cli.check import check as check_command
+
+EPILOG = """\b
+Examples:
+  gradhealth check model.py -o main.json          on the main branch
+  gradhealth diff main.json model.py              that run, and the model as it is now
+  gradhealth diff main.json branch.json -o diff.html
+  gradhealth diff old/baseline.json new/baseline.json
+
+Exit codes: 0 nothing is worse and nothing new is found; 1 something is; 2 and above as for gradhealth check.
+"""
+_LEFT_OUT = ("targets", "baseline", "no_baseline", "changed_since", "fail_on")
+
+
+def _run(first: str, second: str, color: str, **options: Any) -> int:
+    from gradcheck_health.commands import check as checking
+    from gradcheck_health.commands import console, diff
+    from gradcheck_health.commands.settings import sources
+
+    request = checking.Request(
+        targets=(first, second),
+        sources=sources(options),
+        width=console.width(),
+        blocks=console.has_blocks(sys.stdout),
+        **{
+            name: options[name]
+            for name in ("outputs", "output_format", "settings_file", "isolated", "exit_zero", "quiet", "verbose")
+        },
+    )
+    painted = console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
+    status = console.Status(sys.stderr)
+    show = status.above(console.writer(sys.stdout, painted))
+    tell = status.above(console.writer(sys.stderr, painted=False))
+    return diff.run(request, show, tell, status)
+
+
+diff = click.Command(
+    "diff",
+    params=[
+        click.Argument(["first"], metavar="BEFORE"),
+        click.Argument(["second"], metavar="AFTER"),
+        *(parameter for parameter in check_command.params if parameter.name not in _LEFT_OUT),
+    ],
+    callback=_run,
+    help="Say what became worse, better, new and gone between two runs: reports, baselines, or a target as it is now.",
+    epilog=EPILOG,
+)
