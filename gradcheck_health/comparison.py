@@ -6,6 +6,7 @@ import hashlib
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from gradcheck_health.alignment import FROZEN, Alignment, align
 from gradcheck_health.change import Shift, Verdict
@@ -123,7 +124,7 @@ def _relative(norm: float, head: float) -> float | None:
 def _gains(row: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float | None]:
     """Level minus that of the next layer towards the output; the last is held against the head."""
     found: dict[str, float | None] = {}
-    for name, following in zip(names, [*names[1:], None], strict=True):
+    for name, following in zip_longest(names, names[1:]):
         here, there = row.get(name), 0.0 if following is None else row.get(following)
         found[name] = None if here is None or there is None else here - there
     return found
