@@ -242,7 +242,9 @@ def test_competing_writers_lose_nothing(tmp_path: Path) -> None:
     update(path, lambda _: SAMPLE, environ={})
     writers, updates = (16, 100) if ON_DEMAND else (4, 10)
     running = [writer(path, f"w{k}", updates) for k in range(writers)]
-    assert [process.wait(timeout=600) for process in running] == [0] * writers
+    for process in running:
+        process.communicate(timeout=600)
+    assert [process.returncode for process in running] == [0] * writers
     assert set(read(path).accepted) == {f"dead-unit:w{k}.{i}" for k in range(writers) for i in range(updates)}
 
 
