@@ -42,6 +42,9 @@ class Net(nn.Module):
         return self.head(y + self.side(x))
 '''
 
+SUFFIXES = (".sarif", ".json", ".github.txt")
+"""A report for code scanning, one for machines, and the annotations of a pull request."""
+
 
 class Story:
     """A repository, and the commands that its people type."""
@@ -70,7 +73,7 @@ class Story:
         return text
 
     def commit(self, message: str, **edits: str) -> None:
-        """Replace text in the model, `old=new` given as two arguments, and commit."""
+        """Replace the text `old` of the model by `new`, if they are given, and commit."""
         print(f"--- {message}\n")
         path = self.folder / "net.py"
         text = path.read_text() if path.exists() else MODEL
@@ -86,33 +89,31 @@ class Story:
 def tell(story: Story) -> None:
     story.run("git", "init", "-q", "-b", "main")
     story.commit("a sound model")
-    story.gradhealth("check", "net.py", "--baseline", expected=2, ci=True)
-    story.gradhealth("baseline", "write", "net.py", expected=2, ci=True)
-    story.gradhealth("baseline", "write", "net.py")
+    story.gradhealth("check", "net.py:Net", "--baseline", expected=2, ci=True)
+    story.gradhealth("baseline", "write", "net.py:Net", expected=2, ci=True)
+    story.gradhealth("baseline", "write", "net.py:Net")
     story.commit("its baseline")
-    story.gradhealth("check", "net.py", "--baseline", ci=True)
-    story.gradhealth("check", "net.py", "--baseline", "--changed-since", "HEAD", ci=True)
+    story.gradhealth("check", "net.py:Net", "--baseline", ci=True)
+    story.gradhealth("check", "net.py:Net", "--baseline", "--changed-since", "HEAD", ci=True)
 
     story.commit("smoother: Sigmoid instead of ReLU", old="self.act = nn.ReLU()", new="self.act = nn.Sigmoid()")
-    reports = [part for name in ("sigmoid.sarif", "sigmoid.json") for part in ("-o", name)]
-    story.gradhealth("check", "net.py", "--baseline", "--changed-since", "HEAD~1", *reports, expected=1, ci=True)
-    story.gradhealth("check", "net.py", "--baseline", "--output-format", "github", expected=1, ci=True)
+    reports = [part for suffix in SUFFIXES for part in ("-o", f"sigmoid{suffix}")]
+    story.gradhealth("check", "net.py:Net", "--baseline", "--changed-since", "HEAD~1", *reports, expected=1, ci=True)
     story.commit("back to ReLU", old="self.act = nn.Sigmoid()", new="self.act = nn.ReLU()")
 
     story.commit("faster: no gradient for the side branch", old="self.side(x))", new="self.side(x).detach())")
-    reports = [part for name in ("detached.sarif", "detached.json") for part in ("-o", name)]
-    story.gradhealth("check", "net.py", "--baseline", *reports, expected=1, ci=True)
-    story.gradhealth("check", "net.py", "--baseline", "--output-format", "github", expected=1, ci=True)
+    reports = [part for suffix in SUFFIXES for part in ("-o", f"detached{suffix}")]
+    story.gradhealth("check", "net.py:Net", "--baseline", *reports, expected=1, ci=True)
 
-    story.gradhealth("baseline", "update", "net.py", "--reason", "the side branch is trained elsewhere")
+    story.gradhealth("baseline", "update", "net.py:Net", "--reason", "the side branch is trained elsewhere")
     story.commit("the branch is detached on purpose")
-    story.gradhealth("check", "net.py", "--baseline", "-v", ci=True)
+    story.gradhealth("check", "net.py:Net", "--baseline", "-v", ci=True)
 
     story.commit("train the side branch again", old="self.side(x).detach())", new="self.side(x))")
-    story.gradhealth("check", "net.py", "--baseline", ci=True)
-    story.gradhealth("baseline", "prune", "net.py")
+    story.gradhealth("check", "net.py:Net", "--baseline", ci=True)
+    story.gradhealth("baseline", "prune", "net.py:Net")
     story.commit("one accepted finding less")
-    story.gradhealth("check", "net.py", "--baseline", ci=True)
+    story.gradhealth("check", "net.py:Net", "--baseline", ci=True)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,10 @@ def line(source: str | None) -> Line | None:
 
 
 def first_line(finding: Finding, report: Report) -> Line | None:
-    """The first place whose line is known; otherwise the top of the file that was checked."""
+    """Where it starts, else the first place whose line is known; otherwise the top of the file that was checked."""
+    started = re.search(r", ([^,;]+:[0-9]+)(?:;|$)", dict(finding.details).get("starts", ""))
+    if started is not None and (found := line(started[1])):
+        return found
     for place in finding.places:
         if found := line(place.source):
             return found
