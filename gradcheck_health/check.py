@@ -18,6 +18,7 @@ from gradcheck_health.report import Finding, Report, Severity, UnhealthyGradient
 
 if TYPE_CHECKING:
     from gradcheck_health.baseline import Baseline
+    from gradcheck_health.trace import Trace
 
 ROUNDS_OF_NEEDS = 8
 
@@ -124,7 +125,7 @@ def check_gradients(
             trace = held.beside(trace, environment)
         for _ in range(ROUNDS_OF_NEEDS):
             findings, needs, ran = ask(chosen, settings.rules, trace, known)
-            needs += [fact for fact in facts if fact not in needs and fact not in trace.facts]
+            needs += [fact for fact in facts if fact not in needs and _wanting(fact, trace)]
             if not needs:
                 break
             bare = dataclasses.replace(trace, reference=None)  # a fact that hands back a trace need not repeat it
@@ -153,6 +154,12 @@ def check_gradients(
         environment=environment,
         change=None if held is None else held.change(trace, environment, accepted, gone),
     )
+
+
+def _wanting(fact: str, trace: Trace) -> bool:
+    """A fact that was asked for whatever the rules say is not there, or not for every seed yet."""
+    measured = trace.facts.get(fact)
+    return measured is None or (fact == "reseeded" and 0 < len(measured) < trace.rounds - 1)
 
 
 def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) -> Report:
