@@ -65,6 +65,7 @@ BASELINES = st.builds(
 # ---- the file
 
 
+@made_up.WHOLE
 @given(BASELINES)
 def test_what_was_written_is_read(baseline: Baseline) -> None:
     once = load(dump(baseline), "b.json")
@@ -141,6 +142,7 @@ def test_broken_file_is_one_error_with_its_remedy(tmp_path: Path, text: str, wor
     assert f"git checkout -- {path}" in str(raised.value)
 
 
+@made_up.WHOLE
 @given(st.integers(0, 2000), st.binary(max_size=3))
 def test_any_damage_is_an_error_or_a_baseline(position: int, junk: bytes) -> None:
     raw = dump(SAMPLE).encode()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gradcheck_health.errors import UsageError
 from gradcheck_health.gate import UNITS, Bound, parse, parse_all
+from tests import made_up
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,8 @@ def test_wrong_expression_is_told(text: str, words: str) -> None:
     assert f"fail_if {text!r}" in str(raised.value)
 
 
-@given(st.text(max_size=20) | st.from_regex(r"(flow|gain|dead_fraction)(@\w*)?:[-+]?\d+(dec|pp)?"))
+@made_up.WHOLE
+@given(st.text(max_size=20) | st.from_regex(r"(flow|gain|dead_fraction)(@[a-z.*]*)?:[-+]?[0-9]+(dec|pp)?", fullmatch=True))
 def test_any_text_is_a_bound_or_a_usage_error(text: str) -> None:
     try:
         bound = parse(text)
