@@ -421,6 +421,37 @@ def test_directory_is_searched_and_nothing_in_it_is_imported(run: Any, results: 
     assert sorted(call[0] for call in calls) == ["a.py", "zoo/broken.py", "zoo/deep/made.py", "zoo/net.py"]
 
 
+def test_models_of_the_settings_are_checked_where_no_target_is_given(
+    run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "gradhealth.yaml").write_text("models: [a.py:Net, b.py, 'package.nets:build']\n")
+    calls = results(SOUND)
+    assert run("check")[0] == 0
+    assert [call[0] for call in calls] == ["a.py:Net", "b.py", "package.nets:build"]
+    monkeypatch.chdir(folder / "sub")  # they are seen from the file
+    calls.clear()
+    run("check")
+    assert [call[0] for call in calls] == ["../a.py:Net", "../b.py", "package.nets:build"]
+    calls.clear()
+    run("check", "../c.py")
+    assert [call[0] for call in calls] == ["../c.py"]
+
+
+def test_override_reaches_the_process_of_its_model(folder: Path) -> None:
+    (folder / "nets.py").write_text(MODEL + "class Other(Net): pass\n")
+    (folder / "gradhealth.yaml").write_text(
+        "seed: 1\nmodels: [nets.py]\noverrides:\n  - {models: ['nets.py:Other'], seed: 2, ignore: {dead-unit: known}}\n"
+    )
+    done = execute("check", "--output-format", "json")
+    assert done.returncode == 0, done.stderr
+    reports = json.loads(done.stdout)["reports"]
+    assert [(one["model"], one["seed"], one["unmatched"]) for one in reports] == [
+        ("Net", 1, []),
+        ("Other", 2, ["dead-unit"]),
+    ]
+
+
 # ---- the rules explain themselves
 
 
