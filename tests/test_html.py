@@ -25,6 +25,7 @@ from gradcheck_health.formats import json as json_format
 from gradcheck_health.formats._page.chart import chart
 from gradcheck_health.formats._page.excerpts import excerpt
 from gradcheck_health.formats._page.payload import pack, slim, unpack
+from gradcheck_health.formats._page.visible import percent
 from gradcheck_health.profile import Level, Profile
 from gradcheck_health.report import Place, Report
 from gradcheck_health.trace import CutPoint, LayerTrace, ParameterTrace, TensorStats, Trace
@@ -210,6 +211,13 @@ def test_limits_seeds_and_baseline_are_drawn() -> None:
     low = max(float(y) for y in re.findall(r" (\d[\d.]*)", found.band))
     assert low == 960.0
     assert found.ghost.count("M") == 1 and found.ghost.count("L") == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0 %"), (0.001, "<1 %"), (0.19, "19 %"), (0.999, ">99 %"), (1.0, "100 %"), (None, "\u2013")]
+)
+def test_a_share_is_all_or_nothing_only_where_it_is(share: float | None, text: str) -> None:
+    assert percent(share) == text
 
 
 # ---- source

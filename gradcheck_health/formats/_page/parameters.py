@@ -177,4 +177,4 @@ def _reason(p: ParameterTrace, findings: Sequence[Finding], report: Report) -> t
             number = 0 if accepted else report.active.index(finding) + 1
             return f"{finding.rule}: {finding.message}{accepted}", number
     kind = "no gradient arrived" if p.gradient is None else "a gradient of zeros"
-    return f"{kind}; no rule that ran objects ({p.role})", 0
+    return f"{kind}; no finding names it ({p.role})", 0

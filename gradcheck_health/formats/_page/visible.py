@@ -30,9 +30,11 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`19 %`; small shares never round to nothing."""
+    """`19 %`; a small share never rounds to nothing, and what is not all never to all."""
     if share is None or not math.isfinite(share):
         return "\u2013"
+    if 0.995 <= share < 1:
+        return ">99 %"
     return "<1 %" if 0 < share < 0.01 else f"{share:.0%}".replace("%", " %")
 
 
