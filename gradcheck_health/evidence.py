@@ -181,3 +181,33 @@ class CustomBackward:
     """Forward hands an input on unchanged: it is there for the sake of its backward."""
     failed: str = ""
     """Why nothing could be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """The range of a model's numbers, measured where nothing over- or underflows (the `headroom` fact)."""
+
+    exponents: tuple[tuple[int, int], ...]
+    """(e, count): so many entries of gradients lie above 2^(e-1), up to 2^e; zeros are not counted."""
+    activation: float
+    """The largest absolute value that a layer returns."""
+    layer: str
+    """The layer that returns it."""
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differed between two identical passes (the `twice` fact)."""
+
+    what: str
+    """output, or gradient."""
+    names: tuple[str, ...]
+    """Output paths, or parameters."""
+    largest: float
+    """The largest difference, over the largest entry."""
+    layer: str = ""
+    kind: str = ""
+    op: str = ""
+    """The operation that torch calls nondeterministic, or the one whose result differs first."""
+    source: str | None = None

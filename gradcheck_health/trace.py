@@ -19,9 +19,11 @@ from gradcheck_health.declared import UNDECLARED, Declared
 from gradcheck_health.evidence import (
     CustomBackward,
     Cut,
+    Difference,
     Distribution,
     DoubleSoftmax,
     ForeignLeaf,
+    Headroom,
     Influence,
     Nonfinite,
     TimeProfile,
@@ -250,6 +252,10 @@ class Trace:
     """Of recurrences (the fact `time_profile`)."""
     backwards: tuple[CustomBackward, ...] = ()
     """Of custom functions (the fact `custom_backward`)."""
+    headrooms: tuple[Headroom, ...] = ()
+    """The range of numbers (the fact `headroom`)."""
+    differences: tuple[Difference, ...] = ()
+    """Between two identical passes (the fact `twice`)."""
     custom_functions: tuple[str, ...] = ()
     """Names of the custom `autograd.Function`s and operators in the graph."""
     repeats: tuple[int, ...] = ()
@@ -278,7 +284,7 @@ class Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
         measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed")
-        again = ("influences", "times", "backwards")
+        again = ("influences", "times", "backwards", "headrooms", "differences")
         rows = dict.fromkeys((*measured, *again, "twins", "double_softmaxes", "foreign"), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 

@@ -48,6 +48,7 @@ PART_OF = {
     "flow": "rules",
     "gate": "rules",
     "odds": "rules",
+    "halfness": "rules",
     "recurrence": "rules",
     "zeros": "rules",
 }

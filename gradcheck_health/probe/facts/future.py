@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,11 +13,12 @@ from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import ModelError
 from gradcheck_health.evidence import Influence
 from gradcheck_health.probe.objective import leaves
-from gradcheck_health.probe.pairs import afresh, changed, distance, nudged, origin, share
+from gradcheck_health.probe.pairs import afresh, changed, distance, evaluated, nudged, origin, outputs, share
 from gradcheck_health.probe.samples import axis_of, chosen
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
+_Run = Callable[[Inputs], dict[str, torch.Tensor]]
 SUSPICIOUS = 1e-3
 LEAST = 4
 """Steps that a sequence must have."""
@@ -29,21 +31,31 @@ def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """
     base = _small(subject)
     try:
-        seen = afresh(subject, base)
-        times = _times(base, seen, subject.declared.batch_axis)
-        found: list[tuple[Influence, _Time]] = []
-        for time in times:
-            worst = _worst(subject, base, seen, time)
-            if worst is not None and worst.share <= SUSPICIOUS:
-                return (trace.only(),)
-            if worst is not None:
-                found.append((worst, time))
-        if not found:
+        with evaluated(subject):
+            found = _leaks(subject, base, partial(outputs, subject))
+        if found:  # a state that is carried from call to call is no leak: each on a model that has seen nothing
+            found = _leaks(subject, base, partial(afresh, subject))
+        if found is None:
             return (trace.only(gaps=("no axis of an output follows the time steps of an input",)),)
+        if not found:
+            return (trace.only(),)
         influence, time = found[0]
-        return (trace.only(influences=(_explained(subject, base, seen, influence, time),)),)
+        return (trace.only(influences=(_explained(subject, base, afresh(subject, base), influence, time),)),)
     except (ModelError, RuntimeError) as error:
         return (trace.only(gaps=(f"it does not run on two samples ({type(error.__cause__ or error).__name__})",)),)
+
+
+def _leaks(subject: Subject, base: Inputs, run: _Run) -> list[tuple[Influence, _Time]] | None:
+    """What leaks along each axis that may be the time; none if one is clean, None if there is no such axis."""
+    seen = run(base)
+    found = []
+    for time in _times(base, seen, subject.declared.batch_axis):
+        worst = _worst(run, base, seen, time)
+        if worst is not None and worst.share <= SUSPICIOUS:
+            return []
+        if worst is not None:
+            found.append((worst, time))
+    return found or None
 
 
 def _small(subject: Subject) -> Inputs:
@@ -95,9 +107,9 @@ def _later(base: Inputs, time: _Time) -> Inputs:
     return changed(base, change)
 
 
-def _worst(subject: Subject, base: Inputs, seen: dict[str, torch.Tensor], time: _Time) -> Influence | None:
+def _worst(run: _Run, base: Inputs, seen: dict[str, torch.Tensor], time: _Time) -> Influence | None:
     """Of the output leaves with that axis the one that moves most before the cut; None where none can be judged."""
-    moved = afresh(subject, _later(base, time))
+    moved = run(_later(base, time))
     found = []
     for path, y in seen.items():
         if time.axis(y) is None or path not in moved or moved[path].shape != y.shape:

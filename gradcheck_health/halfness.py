@@ -1,0 +1,49 @@
+"""Is a model trained in half precision, and what of its gradients would half precision hold?"""
+
+from __future__ import annotations
+
+from gradcheck_health.evidence import Headroom
+from gradcheck_health.report import Severity
+from gradcheck_health.trace import Trace
+
+FLUSHED = {"float16": -25, "bfloat16": -134, "float32": -150}
+"""Entries at or below 2 to this power become zero: half of the smallest number of the type."""
+LARGEST = 65504.0
+"""Of float16."""
+FAR = 24
+"""Loss scales up to 2^24 are tried, as dynamic scalers do."""
+
+
+def severity(trace: Trace, declared: bool) -> Severity | None:
+    """Error where the model is float16, warning where it runs so under autocast or is declared to; None otherwise."""
+    if any(p.dtype == "float16" for p in trace.parameters.values()):
+        return Severity.ERROR
+    return Severity.WARNING if declared or any(output.dtype == "float16" for output in trace.outputs) else None
+
+
+def flushed(headroom: Headroom, dtype: str, scale: float = 1.0) -> float:
+    """Share of the non-zero gradient entries that become zero in a type, the loss multiplied by `scale` (a power of two)."""
+    total = sum(count for _, count in headroom.exponents)
+    if not total:
+        return 0.0
+    return sum(count for e, count in headroom.exponents if scale * 2.0**e <= 2.0 ** FLUSHED[dtype]) / total
+
+
+def largest_gradient(headroom: Headroom) -> float:
+    """A bound: no entry is larger."""
+    return 2.0 ** headroom.exponents[-1][0] if headroom.exponents else 0.0
+
+
+def helpful_scale(headroom: Headroom, share: float) -> float | None:
+    """The smallest power of two that keeps all but `share` of the entries and overflows none; None if there is none."""
+    scales = (2.0**k for k in range(FAR + 1))
+    fits = (s for s in scales if flushed(headroom, "float16", s) <= share and s * largest_gradient(headroom) <= LARGEST)
+    return next(fits, None)
+
+
+def table(headroom: Headroom) -> str:
+    """What each type would flush."""
+    shares = ", ".join(f"{flushed(headroom, dtype):.2g} in {dtype}" for dtype in FLUSHED)
+    return (
+        f"share of gradient entries that become zero: {shares}; largest activation {headroom.activation:.2g} (float16: 6.6e+04)"
+    )

@@ -1,0 +1,82 @@
+"""Do two identical passes give the same gradient? Same seed, same state, three samples."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from gradcheck_health.batch import Inputs
+from gradcheck_health.errors import ModelError
+from gradcheck_health.evidence import Difference
+from gradcheck_health.probe.names import named_parameters, unwrap
+from gradcheck_health.probe.objective import leaves, objective
+from gradcheck_health.probe.pairs import origin
+from gradcheck_health.probe.passes import backward, call
+from gradcheck_health.probe.samples import chosen
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.statistics import plain
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+_Seen = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+
+
+def twice(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with `differences`: of outputs, and of parameter gradients, where some bit differs."""
+    batch = subject.inputs.batch
+    few = batch is not None and batch > 3 and not trace.flow_note
+    try:
+        inputs = chosen(subject.inputs, [0, 1, 2], subject.declared.batch_axis) if few else subject.inputs
+        first, second = (_pass(subject, inputs) for _ in range(2))
+    except (ModelError, RuntimeError):
+        return (trace.only(gaps=("it does not run on three samples",)),)
+    found = []
+    for what, one, other in zip(("output", "gradient"), first, second, strict=True):
+        apart = {name: _apart(one[name], other[name]) for name in one if name in other}
+        differing = tuple(name for name, distance in apart.items() if distance > 0.0)
+        if differing:
+            found.append(Difference(what, differing, max(apart.values())))
+    return (trace.only(differences=tuple(_explained(subject, inputs, one) for one in found[:1])),)
+
+
+def _pass(subject: Subject, inputs: Inputs) -> _Seen:
+    with sandbox(subject.model):
+        output = call(subject.model, inputs, subject.seed)
+        returned = {leaf.path: values.clone() for leaf in leaves(output) if (values := plain(leaf.tensor)) is not None}
+        backward(objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed))
+        gradients = {}
+        for entry in named_parameters(unwrap(subject.model)):
+            values = None if entry.tensor.grad is None else plain(entry.tensor.grad)
+            if values is not None:
+                gradients[entry.name] = values.clone()
+        return returned, gradients
+
+
+def _apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    """0 where every bit is the same; NaN is equal to NaN."""
+    if a.shape != b.shape:
+        return float("inf")
+    if a.numel() == 0 or torch.equal(a.nan_to_num(), b.nan_to_num()):
+        return 0.0
+    return float((a - b).abs().max() / a.abs().max().clamp(min=torch.finfo(a.dtype).tiny))
+
+
+def _explained(subject: Subject, inputs: Inputs, difference: Difference) -> Difference:
+    """With the operations that torch itself calls nondeterministic, or the first one whose result differs."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with sandbox(subject.model):
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            backward(
+                objective(call(subject.model, inputs, subject.seed), loss=subject.loss, batch=inputs.batch, seed=subject.seed)
+            )
+    known = [
+        str(one.message).partition(" does not have a deterministic")[0] for one in told if "deterministic" in str(one.message)
+    ]
+    names = {"what": difference.what, "names": difference.names, "largest": difference.largest}
+    if known:
+        return Difference(**names, op=", ".join(dict.fromkeys(known))[:200])  # type: ignore[arg-type]
+    where = origin(subject, inputs, inputs, lambda tensor: tensor)
+    kind = type(where.module).__name__ if where.module is not None else ""
+    return Difference(**names, layer=where.layer, kind=kind, op=where.op, source=where.source)  # type: ignore[arg-type]

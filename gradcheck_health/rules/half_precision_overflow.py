@@ -1,0 +1,80 @@
+"""Activations are too large for half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health import halfness
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HELP = "normalise inputs or activations, scale the logits, use bfloat16, or keep that layer in float32"
+
+
+def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) -> Iterator[Finding | Need]:
+    """A layer returns values beyond 65504, the largest number of float16, or the scaled gradient does.
+
+    What it does: looks for the largest value that a layer returns, and for the largest gradient times the loss scale.
+
+    Why it is bad: it becomes Inf, then NaN; a gradient scaler skips the step, and does so again and again.
+
+    How it is measured: in float64, for a model in float16 (an error), under float16 autocast or with loss_scale given
+    (a warning). In any other model the statistics that are there anyway give a note.
+
+    When it is legitimate: layers that are kept in float32 inside a model in half precision.
+
+    How to fix: normalise inputs and activations, scale logits, use bfloat16, or keep the layer in float32.
+
+    How to silence: ignore={"half-precision-overflow:layer": "the reason"}.
+    """
+    severity = halfness.severity(trace, declared=loss_scale is not None)
+    if severity is None:
+        layers = [layer for layer in trace.layers.values() if layer.output is not None and layer.output.max > halfness.LARGEST]
+        if layers and not any(p.dtype == "bfloat16" for p in trace.parameters.values()):
+            first = layers[0]
+            largest = max(layer.output.max for layer in layers if layer.output is not None)
+            yield _finding(Severity.NOTE, largest, "a layer returns", Place(first.name, first.kind, first.source))
+        return
+    if "headroom" not in trace.facts:
+        yield Need("headroom")
+        return
+    for seen in trace.facts["headroom"]:
+        for headroom in seen.headrooms:
+            where = Place(headroom.layer, headroom.kind, trace.closest.layers[headroom.layer].source)
+            if headroom.activation > halfness.LARGEST:
+                yield _finding(severity, headroom.activation, "a layer returns", where)
+            scaled = halfness.largest_gradient(headroom) / 2 * (loss_scale or 1.0)
+            if scaled > halfness.LARGEST:
+                yield _finding(severity, scaled, "the scaled gradient reaches", Place("", trace.model))
+
+
+def _finding(severity: Severity, got: float, what: str, place: Place) -> Finding:
+    return Finding(
+        rule="half-precision-overflow",
+        severity=severity,
+        message=f"{what} {got:.2g}, beyond the largest number of float16 (at most 65504 allowed)",
+        places=(place,),
+        details=(("help", _HELP),),
+        got=got,
+        bound=halfness.LARGEST,
+    )
+
+
+def healthy() -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(16, 32), nn.LayerNorm(32), nn.Linear(32, 4))
+    with torch.no_grad():
+        model.get_parameter("0.weight").mul_(1e6)
+    return model
