@@ -12,6 +12,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import json
 import os
 import re
 import shutil
@@ -226,7 +227,47 @@ def attribute_docs(file: Path, class_name: str) -> dict[str, str]:
     return found
 
 
+def verdict_flips() -> str:
+    """Which verdicts the models of benchmarks/verdicts.py got under many seeds."""
+    measured = results("verdicts.json")
+    rows = []
+    for row in measured["rows"]:
+        counts = "; ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
+        rows.append(f"| {row['model']} | {row['label']} | {row['given']} | {counts} | {row['flips']:.1%} | {row['rounds']:.2f} |")
+    head = ["| model | meant to be | given as | verdicts | flips | seeds a verdict |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", by(measured)])
+
+
+def borderline() -> str:
+    """How well the measure of vanishing-gradient orders the nets of benchmarks/borderline.py."""
+    measured = results("borderline.json")
+    rows = measured["rows"]
+    head = ["| log10 of the ratio | nets | of them train |", "|---|---|---|"]
+    edges = [-100.0, -8.0, -6.0, -5.0, -4.1, -3.5, -3.0, -2.5, -2.0, 1.0]
+    lines = []
+    for low, high in pairwise(edges):
+        inside = [row["trains"] for row in rows if low <= row["score"] < high]
+        if inside:
+            span = f"below {high:g}" if low == edges[0] else f"above {low:g}" if high == edges[-1] else f"{low:g} to {high:g}"
+            lines.append(f"| {span} | {len(inside)} | {sum(inside)} |")
+    said = (
+        f"{len(rows)} nets: area under the curve {measured['auc']:.4f}; the highest score that does not train is "
+        f"{measured['highest_failing']:g}, the lowest that does {measured['lowest_training']:g}."
+    )
+    return "\n".join([*head, *lines, "", f"{said} {by(measured)}"])
+
+
+def results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / name).read_text())
+
+
+def by(measured: Any) -> str:
+    return f"`{measured['command']}`, torch {measured['torch']}."
+
+
 EXACT = {
+    "verdict-flips": verdict_flips,
+    "borderline": borderline,
     "example": example,
     "rules": rule_table,
     "rule-pages": rule_pages,

@@ -231,3 +231,69 @@ def test_sigmoid_depth_of_the_message_is_that_of_the_theory() -> None:
     (finding,) = [f for f in report.findings if f.rule == "vanishing-gradient"]
     assert finding.got == pytest.approx(0.0557 ** (10 / 2), rel=0.2)
     assert dict(finding.details)["because"].startswith("sigmoid keeps at most 0.25")
+
+
+def test_squared_gain_of_a_sigmoid_layer_by_default() -> None:
+    """Weights of variance 1 / (3 n): a third of Xavier's, at a smaller q."""
+    assert squared_gain(lambda: chain(6, nn.Sigmoid, default), batch()) == pytest.approx(0.0200, rel=0.1)
+
+
+@pytest.mark.parametrize("rows", [8, 16])
+def test_batch_norm_of_linear_layers_amplifies_in_small_batches(rows: int) -> None:
+    """Yang et al. 2019: (B - 2) / (B - 3) a layer, squared; nothing in the limit of a large batch."""
+
+    def build() -> nn.Module:
+        layers: list[nn.Module] = []
+        for _ in range(10):
+            layers += [nn.Linear(WIDTH, WIDTH, bias=False), nn.BatchNorm1d(WIDTH)]
+        return nn.Sequential(*layers)
+
+    assert squared_gain(build, batch(rows), skip=1, seeds=4) == pytest.approx((rows - 2) / (rows - 3), rel=0.03)
+
+
+def test_gain_of_a_step_of_the_default_rnn() -> None:
+    """Weights uniform in 1 / sqrt(n): their variance is 1 / (3 n), so a step keeps 3^-1/2 of the norm while tanh is linear."""
+    torch.manual_seed(0)
+    weight = nn.RNN(4, WIDTH).weight_hh_l0.detach()
+
+    class Unrolled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter = nn.Linear(WIDTH, WIDTH, bias=False)
+            self.register_buffer("recurrent", weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = self.enter(x)
+            for _ in range(12):
+                h = torch.tanh(h @ self.recurrent.T)
+            return h
+
+    points = [p.gradient for p in look(Unrolled(), 1e-3 * batch()).flow if p.op == "Mm"]
+    assert (points[0] / points[-1]) ** (1 / (len(points) - 1)) == pytest.approx(3**-0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("forget", "keeps"), [(0.0, 0.5), (1.0, 0.731), (2.0, 0.881)])
+def test_gain_of_a_step_along_the_cell_of_an_lstm(forget: float, keeps: float) -> None:
+    """The forget gate's sigmoid, which is all that a cell passes where nothing else moves: biases 0, +1 in one, +1 in both."""
+    cell = nn.LSTMCell(1, 8)
+    for parameter in cell.parameters():
+        nn.init.zeros_(parameter)
+    with torch.no_grad():
+        cell.bias_ih[8:16] = forget
+
+    class Carried(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.cell = nn.Linear(8, 8), cell
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            c = self.enter(x)
+            for _ in range(10):
+                _, c = self.cell(torch.zeros(len(x), 1), (torch.zeros(len(x), 8), c))
+            return c
+
+    trace = look(Carried(), batch(16, 8))
+    first = next(layer.output_gradient for name, layer in trace.layers.items() if name == "enter")
+    assert first is not None
+    r = torch.randn(16, 8, generator=torch.Generator().manual_seed(0)) / math.sqrt(8)
+    assert (first.norm / r.norm().item()) ** (1 / 10) == pytest.approx(keeps, rel=0.01)
