@@ -143,6 +143,7 @@ def summary(rows: list[dict[str, object]]) -> dict[str, object]:
         "command": "python benchmarks/borderline.py",
         "torch": torch.__version__.partition("+")[0],
         "steps": STEPS,
+        "of": len(cases()),
         "rates": RATES,
         "auc": round(auc(rows), 4) if scores[True] and scores[False] else None,
         "highest_failing": max(scores[False], default=None),

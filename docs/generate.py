@@ -233,7 +233,8 @@ def verdict_flips() -> str:
     rows = []
     for row in measured["rows"]:
         counts = "; ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
-        rows.append(f"| {row['model']} | {row['label']} | {row['given']} | {counts} | {row['flips']:.1%} | {row['rounds']:.2f} |")
+        about = f"{row['model']} | {row['label']} | {row['given']}"
+        rows.append(f"| {about} | {counts} | {row['flips']:.1%} | {row['rounds']:.2f} |")
     head = ["| model | meant to be | given as | verdicts | flips | seeds a verdict |", "|---|---|---|---|---|---|"]
     return "\n".join([*head, *rows, "", by(measured)])
 
@@ -251,7 +252,7 @@ def borderline() -> str:
             span = f"below {high:g}" if low == edges[0] else f"above {low:g}" if high == edges[-1] else f"{low:g} to {high:g}"
             lines.append(f"| {span} | {len(inside)} | {sum(inside)} |")
     said = (
-        f"{len(rows)} nets: area under the curve {measured['auc']:.4f}; the highest score that does not train is "
+        f"{len(rows)} nets of the sweep's {measured['of']}, in random order: area under the curve {measured['auc']:.4f}; the highest score that does not train is "
         f"{measured['highest_failing']:g}, the lowest that does {measured['lowest_training']:g}."
     )
     return "\n".join([*head, *lines, "", f"{said} {by(measured)}"])
