@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.zoo
 TIMM = ("cait_xxs24_224", "convnext_atto", "deit_tiny_patch16_224", "efficientformerv2_s0", "gcvit_xxtiny", "ghostnet_050",
         "halonet26t", "dla34", "resnet26d", "tiny_vit_5m_224")  # fmt: skip
 TRANSFORMERS = ("albert", "bart", "bert", "deit", "distilbert", "gpt2", "llama", "t5", "vit", "wav2vec2",
-                "audio-spectrogram-transformer", "glm4v_vision", "exaone4_5")  # fmt: skip
+                "audio-spectrogram-transformer", "glm4v_vision")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TIMM)
@@ -30,6 +32,11 @@ def test_timm(name: str) -> None:
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_transformers(name: str) -> None:
     _check("transformers", name)
+
+
+@pytest.mark.parametrize("name", ["llava", "mistral3", "exaone4_5"])
+def test_model_of_images_and_text_is_fed_both(name: str) -> None:
+    assert len(re.findall("float", _check("transformers", name)["inputs"])) == 1
 
 
 @pytest.mark.slow
@@ -89,7 +96,7 @@ def test_optional_argument_never_makes_a_trial_unaffordable(monkeypatch: pytest.
     assert max(sizes) < 16 * sizes[0]
 
 
-def _check(collection: str, name: str) -> None:
+def _check(collection: str, name: str) -> dict[str, Any]:
     # not importorskip: torchvision's operators may have to be declared before the import
     if find_spec(collection) is None:
         pytest.skip(f"{collection} is not installed")
@@ -100,3 +107,4 @@ def _check(collection: str, name: str) -> None:
     result = examine(build, 4)
     assert result["outcome"] == "ran", result
     assert result["reached"] == 1.0 and result["agrees"]
+    return result

@@ -2,7 +2,7 @@
 
 python -m benchmarks.inputs.measure inputs torch_nn timm --output results.jsonl
 python -m benchmarks.inputs.measure inputs timm --only convnext
-python -m benchmarks.inputs.measure inputs torch_nn timm --sample 20 --without solver --output results.jsonl
+python -m benchmarks.inputs.measure inputs torch_nn timm --sample 20 --without --output results.jsonl
 python -m benchmarks.inputs.measure verdict user_models --output verdicts.jsonl
 
 One line of JSON a model; what `--output` holds already is not measured again.
@@ -40,16 +40,26 @@ def main() -> None:
         subjects = [s for s in COLLECTIONS[collection]() if any(part in s[0] for part in options.only.split(","))]
         for position, (name, build) in _numbered(_evenly(subjects, options.sample)):
             label = name if position == 1 else f"{name} #{position}"
-            about = {"collection": collection, "name": label, "task": options.task, "without": options.without}
-            if (options.task, collection, label, options.without) in done:
-                continue
-            task, cpu = _task(options, build)
-            result = {**about, **in_child(task, cpu), "load": round(os.getloadavg()[0], 1)}
-            if options.output:
-                with open(options.output, "a") as file:
-                    file.write(json.dumps(result) + "\n")
-            if options.only or _striking(result):
-                print({key: value for key, value in result.items() if key not in ("task", "without", "known")}, flush=True)
+            for missing in options.without:
+                if (options.task, collection, label, missing, options.given) in done:
+                    continue
+                about = {
+                    "collection": collection,
+                    "name": label,
+                    "task": options.task,
+                    "without": missing,
+                    "given": options.given,
+                }
+                task, cpu = _task(options, build, missing)
+                _note({**about, **in_child(task, cpu), "load": round(os.getloadavg()[0], 1)}, options)
+
+
+def _note(result: dict[str, Any], options: argparse.Namespace) -> None:
+    if options.output:
+        with open(options.output, "a") as file:
+            file.write(json.dumps(result) + "\n")
+    if options.only or _striking(result):
+        print({key: value for key, value in result.items() if key not in ("task", "known")}, flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -59,15 +69,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output")
     parser.add_argument("--only", default="", help="models with one of these in their name, separated by commas")
     parser.add_argument("--sample", type=int, help="so many models of each collection, evenly drawn")
-    parser.add_argument("--without", choices=sorted(SWITCHES))
+    parser.add_argument(
+        "--without", nargs="*", choices=sorted(SWITCHES), help="one after the other; every one where none is named"
+    )
     parser.add_argument("--given", action="store_true", help="hand over the shapes of the known-good input")
     parser.add_argument("--batch", type=int, default=4, help="samples of the final check of inputs")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.without = [None] if options.without is None else options.without or list(SWITCHES)
+    return options
 
 
-def _task(options: argparse.Namespace, build: Any) -> tuple[Any, int]:
+def _task(options: argparse.Namespace, build: Any, missing: str | None) -> tuple[Any, int]:
     if options.task == "inputs":
-        return partial(examine, build, options.batch, options.without, options.given), BUDGET + SETUP
+        return partial(examine, build, options.batch, missing, options.given), BUDGET + SETUP
     return (partial(judge, build), VERDICT) if options.task == "verdict" else (partial(repeat, build), REPEATS)
 
 
@@ -91,7 +105,7 @@ def _done(output: str | None) -> set[tuple[Any, ...]]:
     if output is None or not Path(output).exists():
         return set()
     results = [json.loads(text) for text in Path(output).read_text().splitlines()]
-    return {(r["task"], r["collection"], r["name"], r["without"]) for r in results}
+    return {(r["task"], r["collection"], r["name"], r["without"], r.get("given", False)) for r in results}
 
 
 def _striking(result: dict[str, Any]) -> bool:

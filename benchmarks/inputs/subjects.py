@@ -14,7 +14,8 @@ from torch import nn
 from benchmarks.inputs.tiny import built
 
 Built = tuple[nn.Module, Any]
-"""A model, and a known-good input: positional arguments and keyword arguments; None where none is known, a list where several are."""
+"""A model, and a known-good input: positional arguments and keyword arguments; None where none is known,
+a list where several are, or a function that tells whether tensors are such as the author would feed."""
 Subject = tuple[str, Callable[[], Built]]
 
 
@@ -125,10 +126,17 @@ def torchvision() -> Iterator[Subject]:
 
 def user_models() -> Iterator[Subject]:
     """Hand-written models as people write them."""
-    from tests.inputs.user_models import MODELS
+    from tests.inputs.user_models import EXPECTED, MODELS
 
     for name, cls in MODELS.items():
-        yield name, lambda cls=cls: (cls(), None)
+        yield name, lambda cls=cls, right=EXPECTED[name]: (cls(), partial(_as_expected, right))
+
+
+def _as_expected(right: Any, tensors: list[torch.Tensor]) -> bool:
+    """Ranks and allowed dtypes in order; further arguments are free."""
+    got = [(tensor.dim(), str(tensor.dtype).removeprefix("torch.")) for tensor in tensors]
+    pairs = zip(got, right, strict=False)
+    return len(got) >= len(right) and all(rank == wanted and dtype in dtypes for (rank, dtype), (wanted, dtypes) in pairs)
 
 
 def third_party() -> Iterator[Subject]:

@@ -85,7 +85,7 @@ def _miss(r: Result) -> tuple[str, str] | None:
     if r["outcome"] != "ran":
         return r["outcome"], _why(str(r.get("error", "")))
     if r.get("agrees") is False:
-        return "other ranks or kinds", f"made up: {r['inputs'][:110]}; known: {_known(r['known'])}"
+        return "other ranks or kinds", f"made up: {r['inputs'][:110]}; known: {_known(r.get('known', {}))}"
     if r["reached"] < 0.98:
         return f"reaches {r['reached']:.0%}", "not reached: " + ", ".join(r["unreached"][:3])
     return None
@@ -114,7 +114,9 @@ def _ablations(results: list[Result]) -> str:
     for switch in taken:
         group = [by_switch[switch][key] for key in sorted(keys)]
         ran = [r for r in group if r["outcome"] == "ran"]
-        known = [r for r in group if "known" in r]
+        # a model that does not run agrees with nothing
+        compared = {key for key in keys if "agrees" in by_switch[None][key]}
+        known = [by_switch[switch][key] for key in compared]
         lines.append(
             _line((
                 switch or "(nothing)",

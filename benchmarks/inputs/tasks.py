@@ -39,7 +39,7 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     if model is None:
         return result
     wanted = set(result.pop("reachable", trainable(model)))
-    hints = _specs(known[0]) if given and known else None
+    hints = _specs(known[0]) if given and isinstance(known, list) else None
     start = time.process_time()
     with without(missing), _counted() as calls:
         try:
@@ -61,7 +61,9 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     result["reached"] = len(got & wanted) / len(wanted) if wanted else 1.0
     result["unreached"] = sorted(wanted - got)[:6]
     result["outcome"] = "ran" if result["cpu"] <= BUDGET else "too slow"
-    if known and wanted:  # a layer without parameters takes any rank
+    if callable(known):
+        result["agrees"] = known(list(outputs((list(inputs.args), dict(inputs.kwargs)))))
+    elif known and wanted:  # a layer without parameters takes any rank
         made = _arguments(model, inputs.args, dict(inputs.kwargs))
         right = [_arguments(model, *one) for one in known]
         result["agrees"] = any(all(made.get(name) == kinds for name, kinds in one.items()) for one in right)
@@ -69,7 +71,7 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     return result
 
 
-def _built(build: Build) -> tuple[torch.nn.Module | None, list[Any], dict[str, Any]]:
+def _built(build: Build) -> tuple[torch.nn.Module | None, Any, dict[str, Any]]:
     """The model in a state of its own, its known-good inputs, and what the first of them shows."""
     torch.manual_seed(0)
     result: dict[str, Any] = {"outcome": "not built"}
@@ -80,9 +82,9 @@ def _built(build: Build) -> tuple[torch.nn.Module | None, list[Any], dict[str, A
     result["parameters"] = sum(p.numel() for p in model.parameters() if not torch.nn.parameter.is_lazy(p))
     if result["parameters"] > LARGEST:
         return None, [], {**result, "outcome": "too large to measure"}
+    if known is None or callable(known):
+        return model, known, result
     several = known if isinstance(known, list) else [known]
-    if known is None:
-        return model, [], result
     try:
         # on a model of its own: what a first forward pass leaves behind must not help the search
         result["reachable"] = sorted(_reached(build()[0], *several[0]))

@@ -128,14 +128,14 @@ def known(model: nn.Module) -> tuple[tuple[()], dict[str, torch.Tensor]]:
     first: Exception | None = None
     for candidate in _candidates(model):
         try:
-            for _ in range(3):
+            for attempt in range(3):
                 state = {name: buffer.clone() for name, buffer in model.named_buffers()}
                 try:
                     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
                         model(**candidate)
                     return (), candidate
                 except Exception as error:
-                    repaired = _with_tokens(candidate, str(error), model.config)
+                    repaired = _with_tokens(candidate, str(error), model.config, attempt)
                     if repaired is None:
                         raise
                     candidate = repaired
@@ -226,13 +226,15 @@ def _argument(name: str, config: Any) -> torch.Tensor | None:
     return None
 
 
-def _with_tokens(candidate: dict[str, torch.Tensor], message: str, config: Any) -> dict[str, torch.Tensor] | None:
-    """Ids with as many placeholder tokens as the model says that it has features."""
+def _with_tokens(candidate: dict[str, torch.Tensor], message: str, config: Any, attempt: int) -> dict[str, torch.Tensor] | None:
+    """Ids with as many placeholder tokens as the model says that it has features, or, at a second attempt, entries of features."""
     found = re.search(r"(\w+) features and \w+ tokens do not match.*?features:? *(?:torch.Size\(\[)?(\d+)", message, re.S)
     if found is None or "input_ids" not in candidate:
         return None
     kind, total = found.group(1).lower(), int(found.group(2))
     token = _number(config, f"{kind}_token_id") or _number(config, f"{kind}_token_index")
+    if attempt:
+        total //= _number(getattr(config, "text_config", None) or config, "hidden_size") or 1
     if token is None or total % 2:
         return None
     ids = torch.full((2, total // 2 + 5), 9)

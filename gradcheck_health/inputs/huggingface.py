@@ -44,6 +44,12 @@ def plan(facts: Facts) -> Plan | None:
     return Plan(tuple(arguments))
 
 
+def told(facts: Facts, name: str) -> Leaf | None:
+    """What the configuration says of one argument; None for models of other kinds."""
+    config = getattr(facts.owner, "config", None)
+    return _node(name, config) if hasattr(config, "model_type") else None
+
+
 def _node(name: str, config: Any) -> Leaf | None:
     if name in ("input_ids", "decoder_input_ids"):
         vocabulary = _number(_part(config, "text_config") or config, "vocab_size") or _number(config, "vocab_size")
@@ -56,6 +62,9 @@ def _node(name: str, config: Any) -> Leaf | None:
         ]
         low = max(special) + 1 if special and max(special) < vocabulary // 2 else 0
         return Leaf(("B", "T"), "int", low=low, high=vocabulary, why=f"{_WHY}.vocab_size")
+    if name == "image_sizes":
+        side = _number(_part(config, "vision_config"), "image_size")
+        return Leaf(("B", 2), "int", "full", high=side, why=f"{_WHY}.image_size") if side else None
     if name == "pixel_values":
         vision = _part(config, "vision_config") or config
         side = getattr(vision, "image_size", None)
@@ -110,19 +119,26 @@ def _number(config: Any, name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def placeholders(plan: Plan, message: str, facts: Facts) -> Plan | None:
-    """The ids with as many image (audio, video) tokens as the failure says that there are features."""
+def placeholders(plan: Plan, message: str, facts: Facts) -> list[Plan]:
+    """The ids with as many image (audio, video) tokens as the failure says there are features, in vectors or in entries."""
     match = re.search(
         r"(\w+) features and \w+ tokens do not match.*?tokens:? *(\d+).*?features:? *(?:torch.Size\(\[)?(\d+)", message
     )
     ids = plan.get(("input_ids",))
     if match is None or not isinstance(ids, Leaf):
-        return None
+        return []
     kind, config = match.group(1).lower(), getattr(facts.owner, "config", None)
     token = _number(config, f"{kind}_token_id") or _number(config, f"{kind}_token_index")
-    count = int(match.group(3)) // max(plan.size("B"), 1)
-    if token is None or count < 1 or ids.placeholder == (token, count):
-        return None
+    width = _number(_part(config, "text_config") or config, "hidden_size") or 1
+    each, left = divmod(int(match.group(3)), max(plan.size("B"), 1))
+    if token is None or left:
+        return []
     rows = plan.size(ids.high) if ids.high is not None else 0
-    length = max(plan.size("T"), count + 4)
-    return plan.put(("input_ids",), replace(ids, placeholder=(token, count), high=max(rows, token + 1))).resize(T=length)
+    counts = [each // width] if each % width == 0 else []
+    return [
+        plan.put(("input_ids",), replace(ids, placeholder=(token, count), high=max(rows, token + 1))).resize(
+            T=max(plan.size("T"), count + 4)
+        )
+        for count in dict.fromkeys([*counts, each])
+        if count >= 1 and ids.placeholder != (token, count)
+    ]

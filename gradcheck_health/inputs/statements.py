@@ -13,7 +13,7 @@ from torch import nn
 from gradcheck_health.inputs.comparisons import comparison_wants
 from gradcheck_health.inputs.containers import container_wants, keyed, listed
 from gradcheck_health.inputs.facts import Facts
-from gradcheck_health.inputs.huggingface import placeholders
+from gradcheck_health.inputs.huggingface import placeholders, told
 from gradcheck_health.inputs.patterns import pattern_wants
 from gradcheck_health.inputs.plan import Group, Leaf, Plan
 from gradcheck_health.inputs.recurrent import recurrent_wants
@@ -39,9 +39,8 @@ def python_wants(plan: Plan, tracer: Tracer, error: Exception, facts: Facts, ope
                 wants.append(
                     Want("edit", why=f"key {error.args[0]!r}", edit=putting((name,), keyed(facts, error.args[0], node)))
                 )
-    filled = placeholders(plan, message, facts)
-    if filled is not None:
-        wants.append(Want("edit", why="placeholder tokens", cost=0.5, edit=_instead(filled)))
+    for step, filled in enumerate(placeholders(plan, message, facts)):
+        wants.append(Want("edit", why="placeholder tokens", cost=0.5 + 0.1 * step, edit=_instead(filled)))
     for path in tracer.apart:
         counts = [len(m) for m in facts.owner.modules() if isinstance(m, nn.ModuleList)] + [2, 3]
         leaf = plan.get(path)
@@ -96,5 +95,5 @@ def _tensor_like(argument: Argument) -> bool:
 
 def _supply(facts: Facts, name: str, cost: float) -> Want:
     argument = facts.signature.find(name) or Argument(name)
-    node = guess(argument, facts, 0)
+    node = told(facts, name) or guess(argument, facts, 0)
     return Want("edit", why=f"{name} is needed", edit=putting((name,), node), cost=cost)
