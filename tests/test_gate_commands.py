@@ -76,6 +76,7 @@ def test_baseline_from_first_to_last(folder: Path) -> None:
     assert f"baseline {path}: it is cut off or no JSON" in broken.stderr
 
 
+@pytest.mark.slow
 def test_diff_of_reports_baselines_and_targets(folder: Path) -> None:
     execute("check", "net.py", "-o", "before.json")
     execute("baseline", "write", "net.py", "--baseline", "before.baseline.json")
@@ -214,6 +215,7 @@ def test_net(gradhealth, n):
 """
 
 
+@pytest.mark.slow
 def test_tests_keep_their_baselines(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     plugin = () if _announced() else ("-p", "gradcheck_health.pytest_plugin")
