@@ -252,8 +252,9 @@ def borderline() -> str:
             span = f"below {high:g}" if low == edges[0] else f"above {low:g}" if high == edges[-1] else f"{low:g} to {high:g}"
             lines.append(f"| {span} | {len(inside)} | {sum(inside)} |")
     said = (
-        f"{len(rows)} nets of the sweep's {measured['of']}, in random order: area under the curve {measured['auc']:.4f}; the highest "
-        f"score that does not train is {measured['highest_failing']:g}, the lowest that does {measured['lowest_training']:g}."
+        f"{len(rows)} nets of the sweep's {measured['of']}, in random order: area under the curve {measured['auc']:.4f}; "
+        f"the highest score that does not train is {measured['highest_failing']:g}, the lowest that does "
+        f"{measured['lowest_training']:g}."
     )
     return "\n".join([*head, *lines, "", f"{said} {by(measured)}"])
 
