@@ -10,9 +10,9 @@ from pathlib import Path
 from gradcheck_health import baseline as baselines
 from gradcheck_health.baseline import Baseline
 from gradcheck_health.change import Change
-from gradcheck_health.comparison import profile_of
 from gradcheck_health.config import Config
 from gradcheck_health.gate import Bound, parse_all
+from gradcheck_health.profiling import profile_of
 from gradcheck_health.report import Finding
 from gradcheck_health.trace import Trace
 

@@ -13,10 +13,11 @@ from torch import nn
 from gradcheck_health import Report, baseline, check_gradients
 from gradcheck_health.alignment import align
 from gradcheck_health.change import Shift, Verdict
-from gradcheck_health.comparison import compare, profile_of
+from gradcheck_health.comparison import compare
 from gradcheck_health.errors import UsageError
 from gradcheck_health.gate import parse_all
 from gradcheck_health.profile import Level, Profile, Share
+from gradcheck_health.profiling import profile_of
 
 
 class Stack(nn.Module):

@@ -45,6 +45,7 @@ PART_OF = {
     "comparison": "rules",
     "explain": "rules",
     "presets": "rules",
+    "profiling": "rules",
     "flow": "rules",
     "gate": "rules",
     "odds": "rules",

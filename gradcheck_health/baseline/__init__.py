@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gradcheck_health.change import TWICE, Change, Entry, command
-from gradcheck_health.comparison import compare, profile_of
+from gradcheck_health.comparison import compare
 from gradcheck_health.errors import UsageError
 from gradcheck_health.gate import Bound
 from gradcheck_health.profile import Profile
+from gradcheck_health.profiling import profile_of
 from gradcheck_health.report import Finding, Report, Severity
 from gradcheck_health.trace import Trace
 

@@ -16,13 +16,14 @@ from gradcheck_health.commands import check as checking
 from gradcheck_health.commands.report import read as read_reports
 from gradcheck_health.commands.targets import expand
 from gradcheck_health.commands.writing import write
-from gradcheck_health.comparison import compare, profile_of
+from gradcheck_health.comparison import compare
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import UsageError
 from gradcheck_health.formats import Failure
 from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.gate import Bound, parse_all
 from gradcheck_health.profile import Profile
+from gradcheck_health.profiling import profile_of
 from gradcheck_health.report import Report, Severity
 from gradcheck_health.rules.regressed_gradient import findings
 from gradcheck_health.trace import InputsTrace, LayerTrace, Trace

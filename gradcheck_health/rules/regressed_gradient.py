@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from gradcheck_health.alignment import Alignment
 from gradcheck_health.change import Shift
-from gradcheck_health.comparison import compare, profile_of
+from gradcheck_health.comparison import compare
 from gradcheck_health.gate import parse_all
 from gradcheck_health.profile import Profile
+from gradcheck_health.profiling import profile_of
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import Trace
 
