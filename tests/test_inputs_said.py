@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from gradcheck_health.inputs import synthesize
+from gradcheck_health.check import check_gradients
+from gradcheck_health.config import Config
+from gradcheck_health.inputs import recipes, synthesize
+from gradcheck_health.inputs.detection import detection
 from gradcheck_health.inputs.relations import counts_steps
+from tests.zoo.torchvision_ops import declare_torchvision_ops
 
 
 def keep(n: torch.Tensor, size: int) -> torch.Tensor:
@@ -160,3 +168,117 @@ def test_generator_grows_its_image_out_of_a_point() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(20, 8, 4, 1, 0), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 3, 4, 2, 1))
     assert synthesize(model).args[0].shape == (64, 20, 1, 1)
     assert synthesize(nn.Sequential(nn.ConvTranspose2d(20, 8, 4, 2, 1))).args[0].shape[1:] == (20, 32, 32)
+
+
+class Edges(nn.Module):
+    """A graph whose edges are handed to a helper that compares them with node numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, data: Any) -> torch.Tensor:
+        x, edges = data.x, data.edge_index
+        out = self.fc(x)
+        return torch.zeros_like(out).index_add(0, edges[1], out[edges[0]])
+
+
+def test_nodes_of_a_graph_object_are_no_batch() -> None:
+    inputs = synthesize(Edges())
+    data = inputs.args[0]
+    assert inputs.batch is None
+    assert data.edge_index.shape[0] == 2 and int(data.edge_index.max()) < data.x.shape[0]
+    assert not any(finding.rule == "mixed-samples" for finding in check_gradients(Edges(), config=Config()).findings)
+    assert not counts_steps(Inline(), "edge_index")
+
+
+class Detector(nn.Module):
+    """torchvision's interface: losses in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.box = nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, images: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        pooled = torch.stack([self.conv(image[None]).mean((0, 2, 3)) for image in images])
+        wanted = torch.stack([target["boxes"].mean(0) for target in targets])
+        return {"loss": (self.box(pooled) - wanted).abs().mean()}
+
+
+def test_recipe_of_a_class_is_used_for_it_and_its_subclasses() -> None:
+    class Own(Detector):
+        pass
+
+    recipes.register(f"{Detector.__module__}.{Detector.__qualname__}", detection)
+    try:
+        images, targets = synthesize(Own()).args
+    finally:
+        del recipes.RECIPES[f"{Detector.__module__}.{Detector.__qualname__}"]
+    assert [image.shape for image in images] == [(3, 96, 96)] * 2
+    for target in targets:
+        low, high = target["boxes"][:, :2], target["boxes"][:, 2:]
+        assert (low < high).all() and high.max() <= 96 and target["labels"].min() >= 1
+
+
+@pytest.mark.zoo
+def test_detector_of_torchvision_gets_images_and_targets() -> None:
+    declare_torchvision_ops()
+    from torchvision.models.detection import ssdlite320_mobilenet_v3_large as ssd
+
+    images, targets = synthesize(ssd(weights=None, weights_backbone=None, num_classes=3)).args
+    assert len(images) == len(targets) == 2 and set(targets[0]) == {"boxes", "labels"}
+
+
+class KerasTensor:
+    def __init__(self, *shape: int | None, dtype: str = "float32") -> None:
+        self.shape, self.dtype, self.name = shape, dtype, "input_1"
+
+
+def test_keras_model_gets_what_it_was_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Functional(nn.Module):
+        def __init__(self, inputs: Any) -> None:
+            super().__init__()
+            self.inputs, self.fc = inputs, nn.Linear(12, 2)
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            first = args[0][0] if isinstance(args[0], list) else args[0]
+            return self.fc(first)
+
+    monkeypatch.setattr(Functional, "__module__", "keras.src.models.functional")
+    assert synthesize(Functional([KerasTensor(None, 12)])).args[0].shape == (32, 12)
+    pair = synthesize(Functional([KerasTensor(None, 12), KerasTensor(None, 5, dtype="int64")])).args[0]
+    assert isinstance(pair, list) and pair[1].shape == (32, 5) and pair[1].dtype == torch.int64
+
+
+FOLLOWED = """
+import torch
+from torch import nn
+
+def before(function):
+    return function
+
+class Followed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    @before
+    @before
+    def forward(
+        self,
+        batch,
+    ):
+# a comment at the margin
+        return self.fc(batch.x)
+def behind():
+    return 3
+"""
+
+
+def test_statement_is_found_whatever_stands_around_the_method(tmp_path: Path) -> None:
+    (tmp_path / "followed_net.py").write_text(FOLLOWED)
+    spec = importlib.util.spec_from_file_location("followed_net", tmp_path / "followed_net.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert synthesize(module.Followed()).args[0].x.shape == (32, 4)

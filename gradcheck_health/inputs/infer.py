@@ -8,6 +8,7 @@ from dataclasses import replace
 from gradcheck_health.batch import Inputs
 from gradcheck_health.inputs.accounts import accounts
 from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.graphs import as_graph
 from gradcheck_health.inputs.maximise import maximise, supply
 from gradcheck_health.inputs.message import inference_error
 from gradcheck_health.inputs.plan import Plan
@@ -32,6 +33,7 @@ def infer(facts: Facts, seed: int, batch_size: int | None, start: Plan | None = 
     found = Search(facts, seed, trials).find(first)
     if not found.best.ok:
         raise inference_error(facts, found)
+    found = as_graph(facts, found, seed)
     reach = maximise(facts, found.best, seed, TRIALS - found.trials)
     plan = widen(reach.outcome.plan, reach.outcome)
     simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1

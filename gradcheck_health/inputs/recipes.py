@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from gradcheck_health.inputs.detection import detection
 from gradcheck_health.inputs.plan import Leaf, Plan
 
 Recipe = Callable[[nn.Module], Plan]
@@ -58,6 +59,13 @@ RECIPES: dict[str, Recipe] = {
     "GaussianNLLLoss": _arguments(input=_SCORES, target=_SCORES, var=_SHARE),
     "CTCLoss": _ctc,
     "LinearCrossEntropyLoss": _linear_cross_entropy,
+    **dict.fromkeys(
+        (
+            f"torchvision.models.detection.{name}"
+            for name in ("generalized_rcnn.GeneralizedRCNN", "ssd.SSD", "retinanet.RetinaNet", "fcos.FCOS")
+        ),
+        detection,
+    ),
 }
 """By name of the class in `torch.nn`; further ones by full path, `register` adds them."""
 

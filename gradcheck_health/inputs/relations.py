@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from typing import Any
 
 from torch import nn
@@ -13,10 +14,15 @@ from gradcheck_health.inputs.uses import function_of, resolve
 _DEPTH = 3
 _CALLS = {"pack_padded_sequence": (1, "lengths")}
 """Functions that take lengths: at which position, under which name."""
+_ORDER = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+_OTHERWISE = re.compile(r"edge|adj|mask|index|pos|ids$|token|image|img|video|audio", re.I)
+"""Names that mean something else, whatever helpers do with it."""
 
 
 def counts_steps(module: nn.Module, argument: str) -> bool:
     """Whether the argument is compared with positions, or packs a padded sequence, here or where it is handed on to."""
+    if _OTHERWISE.search(argument):
+        return False
     return _counts(getattr(type(module), "forward", None), module, argument, 0)
 
 
@@ -33,7 +39,7 @@ def _counts(function: Any, module: nn.Module | None, argument: str, depth: int) 
             elif _root(node.value) in meant:
                 meant.add(target.id)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and len(node.comparators) == 1:
+        if isinstance(node, ast.Compare) and len(node.comparators) == 1 and isinstance(node.ops[0], _ORDER):
             sides = node.left, node.comparators[0]
             for one, other in (sides, sides[::-1]):
                 if _root(one) in meant and _has_positions(other, positions):

@@ -24,11 +24,15 @@ def _statement(code: CodeType, line: int) -> ast.stmt | None:
     start = code.co_firstlineno
     block = [lines[start - 1]] if start <= len(lines) else []
     indent = len(block[0]) - len(block[0].lstrip()) if block else 0
+    decorated = bool(block) and block[0].lstrip().startswith("@")
     for text in lines[start:]:
         bare = text.strip()
-        if bare and len(text) - len(text.lstrip()) <= indent and not bare.startswith((")", "]", "#", "def", "@")):
+        outside = len(text) - len(text.lstrip()) <= indent
+        if bare and outside and not bare.startswith((")", "]", "#")) and not decorated:
             break
-        block.append(text)
+        decorated = decorated and not bare.startswith(("def ", "async def "))
+        # a comment further left would be taken for the margin
+        block.append("" if outside and bare.startswith("#") else text)
     try:
         tree = ast.parse(textwrap.dedent("\n".join(block)))
     except (SyntaxError, ValueError, RecursionError):

@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import InputInferenceError
-from gradcheck_health.inputs import huggingface, timm
+from gradcheck_health.inputs import huggingface, keras, timm
 from gradcheck_health.inputs.declared import declared
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.given import read
@@ -38,8 +38,8 @@ _CONFIGURED = 40
 
 
 def from_configuration(facts: Facts, seed: int, batch_size: int | None) -> Inputs | None:
-    """A Hugging Face configuration, or timm's `pretrained_cfg`, as the first guess of the search."""
-    plan = huggingface.plan(facts) or timm.plan(facts)
+    """A Hugging Face configuration, timm's `pretrained_cfg`, the inputs of a Keras model: the first guess of the search."""
+    plan = huggingface.plan(facts) or timm.plan(facts) or keras.plan(facts)
     if plan is None:
         return None
     try:

@@ -1,0 +1,44 @@
+"""Graphs: what belongs to a node or an edge has no batch axis, though a batch of nodes runs as well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gradcheck_health.inputs.facts import Facts
+from gradcheck_health.inputs.plan import Dim, Leaf, Path, Plan
+from gradcheck_health.inputs.search import Found
+from gradcheck_health.inputs.trial import Bench
+
+_EDGES = ("edge_index", "edges", "edge_list", "adj_t")
+_OF_GRAPHS = ("batch", "batch_index", "batch_idx", "graph_ids")
+GRAPHS = 3
+
+
+def as_graph(facts: Facts, found: Found, seed: int) -> Found:
+    """The plan with nodes for the batch axis wherever there are edges, if it runs and reaches as much."""
+    plan = _with_nodes(found.best.plan)
+    if plan is None or plan.key() == found.best.plan.key():
+        return found
+    outcome = Bench(facts, seed).run(plan)
+    if not outcome.ok or len(outcome.reached) < len(found.best.reached):
+        return found
+    return replace(found, best=outcome, trials=found.trials + 1)
+
+
+def _with_nodes(plan: Plan) -> Plan | None:
+    edges = [path for path, leaf in plan.leaves() if path[-1] in _EDGES and leaf.kind == "int" and not leaf.fixed]
+    if not edges:
+        return None
+    for path, leaf in list(plan.leaves()):
+        if not leaf.fixed:
+            plan = plan.put(path, _of_nodes(path, leaf))
+    return plan
+
+
+def _of_nodes(path: Path, leaf: Leaf) -> Leaf:
+    if path[-1] in _EDGES:
+        return replace(leaf, dims=(2, "E"), high="N", why=leaf.why or "role: edges")
+    if path[-1] in _OF_GRAPHS and leaf.kind == "int":
+        return replace(leaf, dims=("N",), fill="segments", high=GRAPHS)
+    dims: tuple[Dim, ...] = tuple("N" if dim == "B" else dim for dim in leaf.dims)
+    return replace(leaf, dims=dims)
