@@ -312,3 +312,20 @@ def test_batch_that_is_worked_on_in_place_stays(kind: Any) -> None:
     batch = kind(x=torch.ones(4, 2))
     check_gradients(InPlace(), (batch,))
     assert batch.x.tolist() == [[1.0, 1.0]] * 4
+
+
+class Unmeasured(tuple[Any, ...]):
+    """A tuple that refuses to tell its length."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def test_tuple_that_refuses_its_length_is_looked_into() -> None:
+    model = nn.Linear(2, 2)
+    hidden = nn.Linear(2, 2)
+    model.parts = Unmeasured((hidden,))
+    before = hidden.weight.clone()
+    with sandbox(model), torch.no_grad():
+        hidden.weight.zero_()
+    assert torch.equal(hidden.weight, before)

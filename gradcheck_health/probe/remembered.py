@@ -51,7 +51,9 @@ class Memory:
             elif isinstance(value, list | set | deque):
                 back.append((_put_items, value, list(value)))
                 stack.extend(value)
-            elif isinstance(value, tuple | frozenset):
+            elif isinstance(value, tuple):
+                stack.extend(tuple.__iter__(value))  # a subclass may refuse to tell its length
+            elif isinstance(value, frozenset):
                 stack.extend(value)
             elif isinstance(value, torch.Generator):
                 back.append((torch.Generator.set_state, value, value.get_state()))
