@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import gradcheck_health
+from docs.parts import coded, printed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,9 +68,9 @@ def test_unknown_part_is_an_error(generate: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("expected", [{}, {"code": 1, "holds": "UnhealthyGradientsError"}])
-def test_traceback_is_no_documentation(generate: ModuleType, expected: dict[str, Any]) -> None:
+def test_traceback_is_no_documentation(expected: dict[str, Any]) -> None:
     with pytest.raises(SystemExit, match="ImportError: planted"):
-        generate.run("-c", "raise ImportError('planted')", **expected)
+        printed.run("-c", "raise ImportError('planted')", **expected)
 
 
 def anchors(path: Path) -> set[str]:
@@ -112,11 +113,11 @@ def test_python_blocks_parse_and_import_what_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
-def test_commands_and_options_exist(generate: ModuleType, path: Path) -> None:
+def test_commands_and_options_exist(path: Path) -> None:
     text = "\n".join(re.findall(r"`[^`]+`|^```\n.*?^```", path.read_text(), re.MULTILINE | re.DOTALL))
-    known = set(generate.commands())
+    known = set(coded.commands())
     named = set(re.findall(r"gradhealth ([a-z]+)", text))
     assert named <= {name.split()[0] for name in known}
-    helps = generate.command_pages()
+    helps = coded.command_pages()
     for options in re.findall(r"gradhealth [a-z]+ [^\n`]*", text):
         assert {option for option in re.findall(r"(?<!\S)--[a-z-]+", options) if option not in helps} == set()

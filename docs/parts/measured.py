@@ -1,0 +1,49 @@
+"""Tables of what benchmarks have measured."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+from docs.parts import ROOT
+
+
+def verdict_flips() -> str:
+    """Which verdicts the models of benchmarks/verdicts.py got under many seeds."""
+    measured = results("verdicts.json")
+    rows = []
+    for row in measured["rows"]:
+        counts = "; ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
+        about = f"{row['model']} | {row['label']} | {row['given']}"
+        rows.append(f"| {about} | {counts} | {row['flips']:.1%} | {row['rounds']:.2f} |")
+    head = ["| model | meant to be | given as | verdicts | flips | seeds a verdict |", "|---|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, "", by(measured)])
+
+
+def borderline() -> str:
+    """How well the measure of vanishing-gradient orders the nets of benchmarks/borderline.py."""
+    measured = results("borderline.json")
+    rows = measured["rows"]
+    head = ["| log10 of the ratio | nets | of them train |", "|---|---|---|"]
+    edges = [-100.0, -8.0, -6.0, -5.0, -4.1, -3.5, -3.0, -2.5, -2.0, 1.0]
+    lines = []
+    for low, high in pairwise(edges):
+        inside = [row["trains"] for row in rows if low <= row["score"] < high]
+        if inside:
+            span = f"below {high:g}" if low == edges[0] else f"above {low:g}" if high == edges[-1] else f"{low:g} to {high:g}"
+            lines.append(f"| {span} | {len(inside)} | {sum(inside)} |")
+    said = (
+        f"{len(rows)} nets of the sweep's {measured['of']}, in random order: area under the curve {measured['auc']:.4f}; "
+        f"the highest score that does not train is {measured['highest_failing']:g}, the lowest that does "
+        f"{measured['lowest_training']:g}."
+    )
+    return "\n".join([*head, *lines, "", f"{said} {by(measured)}"])
+
+
+def results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / name).read_text())
+
+
+def by(measured: Any) -> str:
+    return f"`{measured['command']}`, torch {measured['torch']}."
