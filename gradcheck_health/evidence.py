@@ -88,6 +88,23 @@ class Distribution:
 
 
 @dataclass(frozen=True, slots=True)
+class ConstantPredictor:
+    """The loss of one batch, and what it would be if the output were the same for every sample (`constant_predictor`)."""
+
+    loss: float
+    neutral: float
+    """Of an output that knows no target: zeros (equal probabilities), or the model's own mean output, whichever is better."""
+    best: float
+    """Of the best constant output that was found."""
+    near: float
+    """Of that output with every entry brought into -10 to 10."""
+    reach: float
+    """The largest absolute entry of the best constant output."""
+    output: float
+    """rms of the output that enters the loss."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignLeaf:
     """A tensor that requires a gradient and takes part in forward, but is no parameter of the model (`foreign_leaves`)."""
 
@@ -97,9 +114,10 @@ class ForeignLeaf:
     """Class name of the module that holds it, or of the tensor."""
     shape: tuple[int, ...]
     held: str
-    """"module" (in one that is not registered), "attribute", "global", or "forward" (made anew in each call)."""
+    """"module" (in one that is not registered), "attribute", "global", "product" (an attribute holds what was computed from
+    it), or "forward" (made anew in each call)."""
     source: str | None = None
-    """The line of forward that first takes it."""
+    """The line of forward that first takes it; of a product the line that computes it."""
     behind: tuple[str, ...] = ()
     """Parameters without a gradient that its values are computed from: it was made out of a layer's output."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from gradcheck_health.codec import decode, encode
 from gradcheck_health.declared import UNDECLARED, Declared
 from gradcheck_health.evidence import (
+    ConstantPredictor,
     CustomBackward,
     Cut,
     Difference,
@@ -261,6 +262,8 @@ class Trace:
     repeats: tuple[int, ...] = ()
     """How many times weights outside of torch's recurrent layers are used, where they are used again and again."""
     zeroed: tuple[Zeroed, ...] = ()
+    constants: tuple[ConstantPredictor, ...] = ()
+    """One for each batch (the fact `constant_predictor`)."""
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
     rounds: int = 5
@@ -285,7 +288,7 @@ class Trace:
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
         measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed")
         again = ("influences", "times", "backwards", "headrooms", "differences")
-        rows = dict.fromkeys((*measured, *again, "twins", "double_softmaxes", "foreign"), ())
+        rows = dict.fromkeys((*measured, *again, "twins", "double_softmaxes", "foreign", "constants"), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

@@ -157,8 +157,8 @@ class Leaves(TorchFunctionMode):
 
 @pytest.mark.parametrize("entry", of_rule("unregistered-parameter"))
 def test_a_gradient_reaches_what_no_optimizer_is_given(entry: Sick) -> None:
-    model, inputs = entry.build()
-    with Leaves() as leaves:
+    with Leaves() as leaves:  # a leaf may be taken in the constructor alone
+        model, inputs = entry.build()
         output = call(model, inputs)
     loss(output, 0).backward()
     known = {id(parameter) for parameter in model.parameters()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.names import logical
 
 _DEPTH = 12
@@ -25,12 +27,33 @@ class Home:
     owner: str
     """Class name of the module that holds it directly."""
     held: str
-    """"module": inside a module that is not registered; "attribute": in an attribute, list or dict; "global"."""
+    """"module": inside a module that is not registered; "attribute": in an attribute, list or dict; "global"; "product":
+    only something that was computed from it is in an attribute."""
 
 
 def homes(model: nn.Module) -> dict[int, Home]:
     """id(tensor) -> the shortest way to it: through attributes, lists, dicts and plain objects, then globals of forward."""
     found: dict[int, Home] = {}
+    for tensor, home in _reachable(model):
+        found.setdefault(id(tensor), home)
+    return found
+
+
+def products(model: nn.Module) -> dict[int, Home]:
+    """id(leaf) -> the attribute that holds what was computed from it, the one with the least computation between."""
+    found: dict[int, tuple[int, Home]] = {}
+    for tensor, home in _reachable(model):
+        graph = None if tensor.grad_fn is None else graphs.walk([tensor.grad_fn])
+        if graph is None:
+            continue
+        for leaf in (graph.nodes[position].variable for position in graph.leaves.values()):
+            size = len(graph.nodes)
+            if id(leaf) not in found or size < found[id(leaf)][0]:
+                found[id(leaf)] = (size, dataclasses.replace(home, held="product"))
+    return {leaf: home for leaf, (_, home) in found.items()}
+
+
+def _reachable(model: nn.Module) -> Iterator[tuple[torch.Tensor, Home]]:
     known = {id(module) for module in model.modules()}
     queue: deque[tuple[Any, str, str, str, int]] = deque()
     for path, module in model.named_modules():
@@ -42,7 +65,7 @@ def homes(model: nn.Module) -> dict[int, Home]:
     while queue:
         item, path, owner, held, depth = queue.popleft()
         if isinstance(item, torch.Tensor):
-            found.setdefault(id(item), Home(path, owner or type(item).__name__, held))
+            yield item, Home(path, owner or type(item).__name__, held)
         if id(item) in seen or depth > _DEPTH:
             continue
         seen.add(id(item))
@@ -51,7 +74,6 @@ def homes(model: nn.Module) -> dict[int, Home]:
             held = "attribute" if id(item) in known else "global" if held == "global" else "module"
         for key, value in _inside(item):
             queue.append((value, f"{path}.{key}" if path else str(key), owner, held, depth + 1))
-    return found
 
 
 def _inside(item: Any) -> Iterator[tuple[Any, Any]]:

@@ -16,6 +16,8 @@ _HELP = {
     "module": "hold modules in nn.ModuleList or nn.ModuleDict, not in a plain list or dict, and after super().__init__(); "
     "if it is hidden on purpose, call requires_grad_(False) on it",
     "attribute": "wrap it in nn.Parameter and assign it to an attribute (or put it into nn.ParameterList, nn.ParameterDict)",
+    "product": "assign the nn.Parameter itself and compute with it in forward: the product of a parameter is no parameter, and "
+    "scaling the values before they are wrapped, nn.Parameter(0.02 * torch.randn(...)), keeps it one",
     "global": "make it an attribute of the module: an nn.Parameter or a submodule",
     "forward": "build it once, in __init__: forward makes a new one in every call, and nothing that it learns is kept",
     "derived": "use the value itself: requires_grad_() on a detached tensor, or nn.Parameter(h), makes a new leaf, at which "
@@ -24,6 +26,7 @@ _HELP = {
 _NOTES = {
     "module": "in a module that is not registered",
     "attribute": "not registered",
+    "product": "computed from an nn.Parameter that has no name",
     "global": "not an attribute of the model",
     "forward": "made in forward",
 }
@@ -33,8 +36,9 @@ def unregistered_parameter(trace: Trace) -> Iterator[Finding | Need]:
     """A trainable tensor takes part in forward and is not among the model's parameters.
 
     What it does: finds tensors that require a gradient, get one, and are missing from model.parameters(): layers in a
-    plain list or dict, tensors with requires_grad as attributes, layers and nn.Parameters built inside forward, and
-    new leaves made of a layer's output by .detach().requires_grad_() or nn.Parameter(h).
+    plain list or dict, tensors with requires_grad as attributes, attributes that were computed from an nn.Parameter,
+    layers and nn.Parameters built inside forward, and new leaves made of a layer's output by
+    .detach().requires_grad_() or nn.Parameter(h).
 
     Why it is bad: the optimizer never gets it, so it keeps its initial value; to(device), state_dict() and
     zero_grad() do not reach it either. The loss still falls, because the rest learns. A leaf made of a layer's output

@@ -192,3 +192,22 @@ class UsesAGlobal(nn.Module):
 @sick(RULE, "SHARED")
 def layer_is_a_global() -> Built:
     return UsesAGlobal(), torch.randn(32, 12)
+
+
+class ScaledPositions(nn.Module):
+    """The factor belongs inside: the product is a tensor like any other, and its parameter has no name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 8)
+        self.pos = nn.Parameter(torch.randn(1, 6, 8)) * 0.02
+        self.mix = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.gelu(self.mix(self.embed(x) + self.pos)).mean(1))
+
+
+@sick(RULE, "pos")
+def product_of_a_parameter() -> Built:
+    return ScaledPositions(), torch.randn(32, 6, 8)

@@ -12,13 +12,14 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.evidence import ForeignLeaf
 from gradcheck_health.probe import graph as graphs
-from gradcheck_health.probe.attributes import Home, homes
+from gradcheck_health.probe.attributes import Home, homes, products
 from gradcheck_health.probe.instrument import Instrument
 from gradcheck_health.probe.lines import user_line
 from gradcheck_health.probe.names import layer_names, named_parameters, registered, unwrap
 from gradcheck_health.probe.objective import leaves, objective
 from gradcheck_health.probe.passes import call, eager
 from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
@@ -58,7 +59,7 @@ class _Pass(TorchFunctionMode):
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
-        model = unwrap(subject.model)
+        self.model = model = unwrap(subject.model)
         self._lines: dict[int, tuple[str, str | None]] = {}
         self._data: set[int] = set()
         self._backward = False
@@ -108,7 +109,10 @@ def _among(leaf: torch.Tensor, others: Iterable[torch.Tensor]) -> bool:
 
 def _kept(leaf: torch.Tensor, seen: _Pass) -> ForeignLeaf:
     layer, source = seen.line(leaf)
-    home = seen.homes.get(id(leaf), Home(layer, type(leaf).__name__, "global"))
+    home = seen.homes.get(id(leaf))
+    if home is None and (home := products(seen.model).get(id(leaf))) is not None:
+        source = Sources(seen.model)(home.name) or source
+    home = home or Home(layer, type(leaf).__name__, "global")
     return ForeignLeaf(home.name, home.owner, tuple(leaf.shape), home.held, source)
 
 

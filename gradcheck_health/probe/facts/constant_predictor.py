@@ -1,0 +1,93 @@
+"""The loss that an output without any knowledge of its sample would have."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+
+import torch
+
+from gradcheck_health.errors import GradhealthError
+from gradcheck_health.evidence import ConstantPredictor
+from gradcheck_health.probe.entering import Entering, entering
+from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.trace import Trace
+
+STEPS = 30
+"""Of L-BFGS, in which nothing but the loss is evaluated."""
+NEAR = 10.0
+
+
+def constant_predictor(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with `constants`: of this batch, and of a second one where another can be drawn."""
+    subjects = [subject] if subject.inputs.resample is None else [subject, subject.reseeded(subject.seed + 1)]
+    found: list[ConstantPredictor] = []
+    with sandbox(subject.model):
+        for one in subjects:
+            try:
+                seen = entering(one)
+                found += [] if seen is None else [measured(seen)]
+            except (GradhealthError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+                break  # a loss that takes no other output than the model's
+    return (trace.only(constants=tuple(found)),) if found else (trace.only(),)
+
+
+def measured(seen: Entering) -> ConstantPredictor:
+    """The loss at constant outputs: one vector for all samples.
+
+    Raises:
+        ValueError: there is nothing constant about an output of one sample.
+    """
+    y = seen.prediction
+    axes = tuple(axis for axis in range(y.dim()) if axis != seen.classes) if seen.classes is not None else (0,)
+    if math.prod(y.shape[axis] for axis in axes) < 2:
+        raise ValueError("one sample")
+    link = seen.link or (lambda constant: constant)
+
+    def spread(constant: torch.Tensor) -> torch.Tensor:
+        if seen.classes is None:
+            return constant.expand(y.shape).clone()
+        return constant.reshape([-1 if axis == seen.classes else 1 for axis in range(y.dim())]).expand(y.shape).clone()
+
+    def value(constant: torch.Tensor) -> float:
+        with torch.no_grad():
+            return float(seen.loss(spread(constant)))
+
+    shape = y.mean(axes).shape
+    zero = torch.zeros(shape, dtype=y.dtype, device=y.device)
+    own = y.mean(axes) if seen.classes is None or seen.link is None else y.exp().mean(axes).log()
+    at = {"zero": value(link(zero)), "own": value(own)}
+    neutral = min((v for v in at.values() if math.isfinite(v)), default=math.nan)
+    start = own if seen.link is None and at["own"] < at["zero"] else zero
+    best, constant = _lowest(lambda c: seen.loss(spread(link(c))), start, neutral)
+    near = value(link(constant.clamp(-NEAR, NEAR)))
+    return ConstantPredictor(
+        loss=seen.value,
+        neutral=neutral,
+        best=min(best, neutral),
+        near=near,
+        reach=float(constant.abs().max()),
+        output=float(y.double().square().mean().sqrt()),
+    )
+
+
+def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, scale: float) -> tuple[float, torch.Tensor]:
+    """The lowest loss that L-BFGS meets on its way from `start`, and where."""
+    point = start.detach().clone().requires_grad_()
+    found = [(math.inf, start)]
+    optimizer = torch.optim.LBFGS([point], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(point)
+        if float(value.detach()) < found[0][0]:
+            found[0] = (float(value.detach()), point.detach().clone())
+        value = value / (abs(scale) or 1.0)  # a scale-free first step
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with torch.enable_grad(), contextlib.suppress(RuntimeError):
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return found[0]

@@ -1,0 +1,143 @@
+"""A loss that starts far above that of an output which knows nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.evidence import ConstantPredictor
+from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FLOOR = 1e-6
+"""A best constant loss below this share of the loss is zero up to rounding: there is nothing to compare with."""
+
+
+def high_initial_loss(trace: Trace, *, max_ratio: float = 5.0) -> Iterator[Finding | Need]:
+    """The loss is many times that of a constant output, the same for every sample.
+
+    What it does: compares the loss (given, or returned by the model) with the loss of an output that does not look at
+    the input: zeros, the model's own mean output, and the best constant that a few optimisation steps find. Fires
+    above max_ratio times the best constant's loss, where zeros or the mean output would already be max_ratio times
+    better, or where the best constant has entries beyond 10.
+
+    Why it is bad: the model starts out certain and wrong. The first steps do nothing but shrink its outputs, with
+    gradients that are too large for the learning rate of everything after; a softmax or sigmoid saturates. A final
+    layer that is too large, inputs of 0 to 255, a temperature applied twice and targets that were not normalised
+    show here.
+
+    How it is measured: the output is replaced by one vector for all samples (one number a class under cross entropy);
+    only the loss is evaluated, never the model. It must hold on a second batch where one can be drawn. For a loss
+    inside the model this is done where it is one call of cross_entropy, nll_loss, mse_loss, l1_loss, smooth_l1_loss,
+    huber_loss or a binary cross entropy. Asked only where the pass that was made anyway allows it: a convex loss can
+    be max_ratio times that of zeros only if |y| |dL/dy| at the last layer is at least 1 - 1/max_ratio of it.
+
+    When it is legitimate: losses that can be negative or reach zero at a constant (likelihoods of densities,
+    contrastive losses, a norm of the output), and CTC, KL and ranking losses, have another base and are not judged;
+    nor is a rare class, whose frequency the best constant knows and a fresh model does not.
+
+    How to fix: zeros or a small std for the last layer, no large bias, inputs and targets normalised, or the last bias
+    set to the mean of the targets.
+
+    How to silence: ignore={"high-initial-loss": "the reason"}, or a larger max_ratio.
+    """
+    if trace.loss is None or not math.isfinite(trace.loss) or trace.loss <= 0:
+        return
+    if "constant_predictor" not in trace.facts:
+        if _possible(trace, 1 - 1 / max_ratio):
+            yield Need("constant_predictor")
+        return
+    seen = [constant for one in trace.facts["constant_predictor"] for constant in one.constants]
+    if seen and all(_high(constant, max_ratio) for constant in seen):
+        yield _finding(trace, seen, max_ratio)
+
+
+def _possible(trace: Trace, share: float) -> bool:
+    """Whether the outputs are large enough, or pulled the same way often enough, for zeros or a shift to gain `share`."""
+    called = [p for p in trace.parameters.values() if p.order >= 0]
+    if not called or trace.loss is None:
+        return False
+    last = max(called, key=lambda p: p.order).layer
+    layers = [trace.layers[name] for name in (last, "") if name in trace.layers]
+    for layer in layers if trace.objective == "the given loss" else layers[:1]:
+        y, g = layer.output, layer.output_gradient
+        if y is None or g is None or y.norm * g.norm >= share * trace.loss:
+            return True
+    bias = next((p.gradient for p in called if p.layer == last and p.role == "bias"), None)
+    pull = layers[0].output_gradient if layers else None
+    if bias is None or pull is None or not bias.numel or not pull.norm:
+        return False
+    # under a squared error the best shift gains exactly this share of the loss
+    return bias.norm**2 >= share * pull.norm**2 * pull.numel / bias.numel
+
+
+def _high(constant: ConstantPredictor, max_ratio: float) -> bool:
+    if not constant.best > FLOOR * constant.loss:
+        return False
+    return constant.loss > max_ratio * constant.neutral or _far(constant, max_ratio)
+
+
+def _far(constant: ConstantPredictor, max_ratio: float) -> bool:
+    return constant.loss > max_ratio * constant.best and constant.near > max_ratio * constant.best
+
+
+def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> Finding:
+    mildest = min(seen, key=lambda constant: constant.loss / constant.best)
+    ratio = mildest.loss / mildest.best
+    last = max((p for p in trace.parameters.values() if p.order >= 0), key=lambda p: p.order)
+    if mildest.loss > max_ratio * mildest.neutral:
+        because = f"the outputs are too large or too far off, rms {mildest.output:.3g}; "
+        because += f"without them the loss would be {mildest.neutral:.3g}"
+        advice = "start the last layer with zeros or a small std, and normalise the inputs"
+    else:
+        because = f"the targets lie far from where the outputs start: the best constant has entries of {mildest.reach:.3g}"
+        advice = "normalise the targets, or set the last bias to their mean"
+    batches = "1 batch, the only one there is" if len(seen) == 1 else f"{len(seen)} of {len(seen)} batches"
+    return Finding(
+        rule="high-initial-loss",
+        severity=Severity.WARNING,
+        message=f"the loss is {mildest.loss:.3g}, {ratio:.3g} x that of a constant output (at most {max_ratio:g} allowed)",
+        places=(Place(last.layer, last.kind, None, "the last layer"),),
+        details=(("because", because), ("confirmed", batches), ("help", advice)),
+        got=ratio,
+        bound=max_ratio,
+    )
+
+
+def healthy() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(8, 16)
+            self.head = nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = self.head(torch.relu(self.body(x)))
+            return nn.functional.cross_entropy(logits, torch.arange(len(x)) % 4)
+
+    return Classifier()
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Certain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(8, 16)
+            self.head = nn.Linear(16, 4)
+            nn.init.normal_(self.head.weight, std=20.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = self.head(torch.relu(self.body(x)))
+            return nn.functional.cross_entropy(logits, torch.arange(len(x)) % 4)
+
+    return Certain()
