@@ -18,6 +18,9 @@ HIDES: dict[str, tuple[str, ...] | None] = {
     "unregistered-parameter": ("cut-gradient", "missing-gradient"),
     "dead-unit": ("vanishing-gradient", "exploding-gradient"),
     "constant-output": ("zero-gradient", "vanishing-gradient"),
+    "vanishing-through-time": ("vanishing-gradient",),
+    "exploding-through-time": ("exploding-gradient",),
+    "half-precision-underflow": ("zero-gradient", "vanishing-gradient"),
 }
 """An error of this rule is the cause of whatever those rules see (None: of everything).
 

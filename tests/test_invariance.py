@@ -48,7 +48,9 @@ def test_scale_of_the_loss(model: nn.Sequential, scale: float) -> None:
     x = torch.randn(32, 24, generator=torch.Generator().manual_seed(1))
     plain = check_gradients(model, x, loss=lambda y: y.square().mean())
     scaled = check_gradients(model, x, loss=lambda y: scale * y.square().mean())
-    assert verdict(plain) == verdict(scaled)
+    # what float16 would hold is a question of scale: that is what a loss scale is for
+    one, other = ({v for v in verdict(report) if not v[0].startswith("half-precision")} for report in (plain, scaled))
+    assert one == other
     one, other = flow.ratio(plain.trace), flow.ratio(scaled.trace)
     assert one == pytest.approx(other, rel=1e-3)
 

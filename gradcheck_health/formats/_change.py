@@ -51,7 +51,7 @@ def _shifts(shifts: Sequence[Shift], width: int, limit: int | None) -> Iterator[
 
 
 def _size(shift: Shift) -> float:
-    return float("inf") if shift.amount is None else abs(shift.amount) / shift.allowed
+    return float("inf") if shift.amount is None else abs(shift.amount) / max(shift.allowed, 1e-9)
 
 
 def _shift(shift: Shift) -> str:

@@ -87,7 +87,8 @@ def objective(
     """
     if loss is not None:
         try:
-            value = loss(output)
+            with torch.inference_mode(False), torch.enable_grad():  # whatever surrounds the check
+                value = loss(output)
         except Exception as error:
             raise ModelError(f"loss= raised {told(error)}") from error
         return _given(value)
