@@ -102,6 +102,8 @@ class ConstantPredictor:
     """The largest absolute entry of the best constant output."""
     output: float
     """rms of the output that enters the loss."""
+    growth: float = 1.0
+    """The power of the distance from the best constant with which the loss grows: 1 (cross entropy) to 2 (squared errors)."""
 
 
 @dataclass(frozen=True, slots=True)

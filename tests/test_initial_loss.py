@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gradcheck_health import check_gradients
+from gradcheck_health import check_gradients, rules
 from gradcheck_health.evidence import ConstantPredictor
 from gradcheck_health.probe.entering import Entering
 from gradcheck_health.probe.facts.constant_predictor import measured
@@ -67,6 +68,14 @@ def test_best_constant_under_an_absolute_error_is_the_median() -> None:
     assert found.best == pytest.approx(float((targets - 2).abs().mean()), rel=0.05)
 
 
+def test_growth_is_the_power_of_the_loss() -> None:
+    y = torch.arange(60) % 4
+    assert measured(cross_entropy_of(y)).growth == pytest.approx(1.0, abs=0.1)
+    targets, far = torch.randn(60, 2), torch.full((60, 2), 80.0)
+    assert measured(Entering(far, lambda o: F.mse_loss(o, targets), 6400.0, None)).growth == pytest.approx(2.0, abs=0.05)
+    assert measured(Entering(far, lambda o: F.l1_loss(o, targets), 80.0, None)).growth == pytest.approx(1.0, abs=0.05)
+
+
 class Net(nn.Module):
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -115,22 +124,18 @@ def test_the_scale_of_the_loss_does_not_matter(factor: float) -> None:
 
 
 def verdict(constant: ConstantPredictor, trace: Trace, **options: Any) -> int:
-    import dataclasses
-
-    from gradcheck_health import rules
-
-    judged = dataclasses.replace(trace, facts={"constant_predictor": (trace.only(constants=(constant,)),)})
+    judged = replace(trace, facts={"constant_predictor": (trace.only(constants=(constant,)),)})
     return len(list(rules.builtin()[RULE](judged, **options)))
 
 
 def test_the_limit_and_what_is_no_base() -> None:
     trace = checked(1.0, loss="MSELoss").trace
     base = ConstantPredictor(loss=5.5, neutral=1.0, best=1.0, near=1.0, reach=0.0, output=2.0)
-    from dataclasses import replace
-
     assert verdict(base, trace) == 1
     assert verdict(base, trace, max_ratio=6.0) == 0
     assert verdict(replace(base, loss=4.9), trace) == 0
+    assert verdict(replace(base, growth=2.0), trace) == 0
+    assert verdict(replace(base, growth=2.0, loss=26.0), trace) == 1
     assert verdict(replace(base, best=-0.1), trace) == 0  # not bounded by zero
     assert verdict(replace(base, best=0.0), trace) == 0
     assert verdict(replace(base, neutral=5.0, best=0.5, near=0.5, reach=4.0), trace) == 0  # a rare class

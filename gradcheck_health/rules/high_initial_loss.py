@@ -23,7 +23,8 @@ def high_initial_loss(trace: Trace, *, max_ratio: float = 5.0) -> Iterator[Findi
     What it does: compares the loss (given, or returned by the model) with the loss of an output that does not look at
     the input: zeros, the model's own mean output, and the best constant that a few optimisation steps find. Fires
     above max_ratio times the best constant's loss, where zeros or the mean output would already be max_ratio times
-    better, or where the best constant has entries beyond 10.
+    better, or where the best constant has entries beyond 10. Of a loss that grows with the square of the outputs it
+    is max_ratio squared: outputs that are as much too large.
 
     Why it is bad: the model starts out certain and wrong. The first steps do nothing but shrink its outputs, with
     gradients that are too large for the learning rate of everything after; a softmax or sigmoid saturates. A final
@@ -78,18 +79,21 @@ def _possible(trace: Trace, share: float) -> bool:
 def _high(constant: ConstantPredictor, max_ratio: float) -> bool:
     if not constant.best > FLOOR * constant.loss:
         return False
-    return constant.loss > max_ratio * constant.neutral or _far(constant, max_ratio)
+    bound = _bound(constant, max_ratio)
+    far = constant.loss > bound * constant.best and constant.near > max_ratio * constant.best
+    return far or constant.loss > bound * constant.neutral
 
 
-def _far(constant: ConstantPredictor, max_ratio: float) -> bool:
-    return constant.loss > max_ratio * constant.best and constant.near > max_ratio * constant.best
+def _bound(constant: ConstantPredictor, max_ratio: float) -> float:
+    """A sound He net under a squared error starts at 5 to 7 times the variance of its targets."""
+    return float(max_ratio**constant.growth)
 
 
 def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> Finding:
     mildest = min(seen, key=lambda constant: constant.loss / constant.best)
-    ratio = mildest.loss / mildest.best
+    ratio, bound = mildest.loss / mildest.best, _bound(mildest, max_ratio)
     last = max((p for p in trace.parameters.values() if p.order >= 0), key=lambda p: p.order)
-    if mildest.loss > max_ratio * mildest.neutral:
+    if mildest.loss > bound * mildest.neutral:
         because = f"the outputs are too large or too far off, rms {mildest.output:.3g}; "
         because += f"without them the loss would be {mildest.neutral:.3g}"
         advice = "start the last layer with zeros or a small std, and normalise the inputs"
@@ -100,11 +104,11 @@ def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> F
     return Finding(
         rule="high-initial-loss",
         severity=Severity.WARNING,
-        message=f"the loss is {mildest.loss:.3g}, {ratio:.3g} x that of a constant output (at most {max_ratio:g} allowed)",
+        message=f"the loss is {mildest.loss:.3g}, {ratio:.3g} x that of a constant output (at most {bound:.3g} allowed)",
         places=(Place(last.layer, last.kind, None, "the last layer"),),
         details=(("because", because), ("confirmed", batches), ("help", advice)),
         got=ratio,
-        bound=max_ratio,
+        bound=bound,
     )
 
 

@@ -47,6 +47,15 @@ def label_smoothing() -> Built:
     return Net(5), torch.randn(64, 12)
 
 
+@sound_if(loss="MSELoss", targets=0.5 * torch.randn(64, 1))
+def he_initialisation_to_the_last_layer() -> Built:
+    net = Net(1)
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+    return net, torch.randn(64, 12)
+
+
 @sound_if(loss="BCEWithLogitsLoss", targets=(torch.arange(256) % 128 == 0).float().unsqueeze(1))
 def one_case_of_fraud_in_a_hundred() -> Built:
     return Net(1), torch.randn(256, 12)

@@ -70,7 +70,19 @@ def measured(seen: Entering) -> ConstantPredictor:
         near=near,
         reach=float(constant.abs().max()),
         output=float(y.double().square().mean().sqrt()),
+        growth=_growth(seen, spread(link(constant))),
     )
+
+
+def _growth(seen: Entering, base: torch.Tensor) -> float:
+    """log2 of what the loss grows by where the output is twice as far from `base`, at least 1 and at most 2."""
+    try:
+        with torch.no_grad():
+            farther = float(seen.loss(base + 2 * (seen.prediction - base)))
+    except (RuntimeError, ValueError):  # no probability any more
+        return 1.0
+    ratio = farther / seen.value if seen.value > 0 else 0.0
+    return 1.0 if math.isnan(ratio) else math.log2(min(max(ratio, 2.0), 4.0))
 
 
 def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, scale: float) -> tuple[float, torch.Tensor]:
