@@ -15,6 +15,11 @@ SEEN = {"saturated-activation": "what is too large saturates what comes after it
 LABELS = torch.arange(64) % 5
 
 
+def normal(*shape: int) -> Tensor:
+    """Targets: the same in every process."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
 class Net(nn.Module):
     def __init__(self, outputs: int, temperature: float = 1.0) -> None:
         super().__init__()
@@ -60,7 +65,7 @@ def inputs_of_0_to_255() -> Built:
     return Pixels(), torch.randint(0, 256, (32, 1, 16, 16)).float()
 
 
-@sick(RULE, "head", loss=lambda output, y: (output - y).square().mean(), targets=torch.randn(64, 3))
+@sick(RULE, "head", loss=lambda output, y: (output - y).square().mean(), targets=normal(64, 3))
 def bias_at_100() -> Built:
     net = Net(3)
     nn.init.constant_(net.head.bias, 100.0)
@@ -77,7 +82,7 @@ def temperature_divided_by_twice() -> Built:
     return Loss(Net(5, temperature=0.05), temperature=0.05), (torch.randn(64, 12), LABELS)
 
 
-@sick(RULE, "head", loss="MSELoss", targets=1000 + 50 * torch.randn(64, 1))
+@sick(RULE, "head", loss="MSELoss", targets=1000 + 50 * normal(64, 1))
 def targets_around_a_thousand() -> Built:
     return Net(1), torch.randn(64, 12)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.zoo.entry import Built, sound_if
-from tests.zoo.sick_initial_loss import LABELS, Net
+from tests.zoo.sick_initial_loss import LABELS, Net, normal
 
 
 @sound_if(loss="CrossEntropyLoss", targets=LABELS)
@@ -18,7 +18,7 @@ def head_of_zeros_under_a_loss() -> Built:
     return net, torch.randn(64, 12)
 
 
-@sound_if(loss="MSELoss", targets=torch.randn(64, 3))
+@sound_if(loss="MSELoss", targets=normal(64, 3))
 def regression_on_unit_targets() -> Built:
     return Net(3), torch.randn(64, 12)
 
@@ -47,7 +47,7 @@ def label_smoothing() -> Built:
     return Net(5), torch.randn(64, 12)
 
 
-@sound_if(loss="MSELoss", targets=0.5 * torch.randn(64, 1))
+@sound_if(loss="MSELoss", targets=0.5 * normal(64, 1))
 def he_initialisation_to_the_last_layer() -> Built:
     net = Net(1)
     for layer in net.modules():
