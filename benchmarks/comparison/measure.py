@@ -67,7 +67,7 @@ def judged(name: str, entry: Sick | Sound) -> dict[str, Any]:
     signal.alarm(LIMIT)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            alarms += TOOLS[name](model, inputs)
+            alarms += TOOLS[name](model, inputs, entry.settings)
     except Exception as error:  # noqa: BLE001 - other people's tools on other people's models
         failed = f"{type(error).__name__}: {str(error)[:200]}"
     finally:

@@ -8,8 +8,9 @@ gradients, activations and the flow between samples counts: advice about memory 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -88,7 +89,19 @@ MEANS: dict[str, frozenset[str]] = {
 """The tool's label -> the faults that it may stand for; read generously, in the tool's favour."""
 
 
-def _loss(output: Any) -> torch.Tensor:
+Settings = Mapping[str, Any]
+"""What the author of a model declares: its loss and targets, `causal=True`."""
+
+
+def _loss(settings: Settings, output: Any) -> torch.Tensor:
+    """The declared loss; otherwise the model's own, or a random projection."""
+    given = settings.get("loss")
+    if given is not None:
+        loss = getattr(nn, given)() if isinstance(given, str) else given
+        targets = (settings["targets"],) if "targets" in settings else ()
+        value = loss(output, *targets)
+        assert isinstance(value, torch.Tensor)
+        return value
     goal = objective(output, loss=None, batch=None, seed=0)
     total = sum((root.double() * gradient).real.sum() for root, gradient in zip(goal.roots, goal.gradients, strict=True))
     if not isinstance(total, torch.Tensor):
@@ -102,37 +115,39 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
-def gradcheck_health(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
+def gradcheck_health(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
     """This package, with the same inputs."""
     from gradcheck_health import check_gradients
 
-    for finding in check_gradients(model, inputs).active:
+    for finding in check_gradients(model, inputs, **settings).active:
         if finding.severity != "note":
             places = " ".join(f"<{name}>" for name in finding.names)
             yield Alarm(f"gradcheck_health:{finding.rule}", f"{finding.message} {places}", finding.severity == "error")
 
 
-def gradcheck_health_alone(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
-    """This package, with nothing given."""
-    yield from gradcheck_health(model, None)
+def gradcheck_health_alone(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
+    """This package, with nothing given but what belongs to targets."""
+    yield from gradcheck_health(model, inputs if "targets" in settings else None, settings)
 
 
-def torchtest2(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
+def torchtest2(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
     """`check_model` with one batch and its own random projection. Not its overfitting: the zoo has no targets to fit."""
     import torchtest2 as package
 
-    for result in package.check_model(model, inputs).results:
+    loss = partial(_loss, settings) if "loss" in settings else None
+    for result in package.check_model(model, inputs, loss_fn=loss).results:
         if result.status.value in ("FAIL", "WARN"):
             yield Alarm(f"torchtest2:{result.name}", f"{result.message} {result.details}", result.status.value == "FAIL")
 
 
-def pytest_torch(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
+def pytest_torch(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
     """Its gradient assertions, and the batch invariance of its inference contract."""
     from pytest_torch import assertions, training
 
+    loss = partial(_loss, settings)
     checks: list[tuple[str, Callable[[], Any]]] = [
-        ("gradients_finite", lambda: training.assert_gradients_finite(model, inputs, _loss)),
-        ("all_params_receive_grad", lambda: training.assert_all_params_receive_grad(model, inputs, _loss)),
+        ("gradients_finite", lambda: training.assert_gradients_finite(model, inputs, loss)),
+        ("all_params_receive_grad", lambda: training.assert_all_params_receive_grad(model, inputs, loss)),
         ("batch_invariant", lambda: assertions.assert_batch_invariant(copy.deepcopy(model).eval(), inputs)),
     ]
     for name, check in checks:
@@ -144,7 +159,7 @@ def pytest_torch(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
             continue
 
 
-def torch_audit(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
+def torch_audit(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
     """Its auditor around three training steps with Adam, every step audited."""
     from torch_audit.runtime import Auditor
 
@@ -156,7 +171,7 @@ def torch_audit(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
         auditor.audit_init()
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
-            auditor.backward(_loss(auditor.forward(*args, **kwargs)))
+            auditor.backward(_loss(settings, auditor.forward(*args, **kwargs)))
             auditor.optimizer_step()
     for finding in auditor.finish().findings:
         label = f"torch-audit:{finding.rule_id}"
@@ -165,7 +180,7 @@ def torch_audit(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
             yield Alarm(label, f"{finding.message} {finding.module_path} {finding.entity}", level.startswith(("E", "F")))
 
 
-def torchlens(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
+def torchlens(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
     """`trace.audit()` of a capture with gradients."""
     import torchlens as package
 
@@ -173,7 +188,7 @@ def torchlens(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
     log = package.trace(model, list(args), kwargs or None, capture=package.options.CaptureOptions(save_grads=True))
     try:
         outputs = [log[name].out for name in log.output_layers]
-        log.log_backward(_loss(outputs))
+        log.log_backward(_loss(settings, outputs[0] if len(outputs) == 1 else outputs))
         for finding in log.audit().findings:
             if finding.severity != "info":
                 text = f"{finding.message} {finding.ops} {finding.modules}"
@@ -182,18 +197,18 @@ def torchlens(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
         log.cleanup()
 
 
-def _preset(name: str) -> Callable[[nn.Module, Any], Iterator[Alarm]]:
-    def preset(model: nn.Module, inputs: Any) -> Iterator[Alarm]:
+def _preset(name: str) -> Callable[[nn.Module, Any, Settings], Iterator[Alarm]]:
+    def preset(model: nn.Module, inputs: Any, settings: Settings) -> Iterator[Alarm]:
         from gradcheck_health import check_gradients
 
-        for finding in check_gradients(model, inputs, preset=name).active:
+        for finding in check_gradients(model, inputs, preset=name, **settings).active:
             yield Alarm(f"preset:{finding.rule}", f"{finding.message} {finding.names}")
 
     preset.__name__ = f"preset_{name}"
     return preset
 
 
-TOOLS: dict[str, Callable[[nn.Module, Any], Iterator[Alarm]]] = {
+TOOLS: dict[str, Callable[[nn.Module, Any, Settings], Iterator[Alarm]]] = {
     tool.__name__: tool
     for tool in (
         gradcheck_health,
