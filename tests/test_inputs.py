@@ -359,3 +359,37 @@ def test_argument_named_like_a_branch_is_fed_for_that_branch() -> None:
 def test_loss_layers_of_torch_have_recipes() -> None:
     inputs = synthesize(nn.CTCLoss())
     assert torch.isfinite(F.ctc_loss(*inputs.args))
+
+
+class Scan(nn.Module):
+    """Walks along axis 1 and hands what it meets to a linear layer: a vector of samples would fit, were there 8 of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Linear(8, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.zeros(())
+        for t in range(x.shape[1]):
+            h = 0.9 * h + self.read(x[:, t])
+        return h
+
+
+def test_steps_of_a_sequence_have_features_of_their_own() -> None:
+    inputs = synthesize(Scan())
+    (x,) = inputs.args or tuple(inputs.kwargs.values())
+    assert (x.dim(), x.shape[0], x.shape[2]) == (3, inputs.batch, 8)
+
+
+def test_two_halves_of_the_features_are_put_together() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(8, 1), nn.Linear(8, 1)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.a(x[:, :8]), self.b(x[:, 8:])
+
+    inputs = synthesize(Halves())
+    (x,) = inputs.args or tuple(inputs.kwargs.values())
+    assert x.shape[1] == 16

@@ -40,7 +40,10 @@ def sized(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
     exact = origin.layout[dim] if origin.layout is not None else None
     if exact is not None:
         edits += _set(plan, exact[0], exact[1], value, want.cost, want.why)
-        if want.what == "size" and isinstance(leaf := plan.get(exact[0]), Leaf) and leaf.kind != "int" and not leaf.fixed:
+        deeper = _deepened(plan, exact[0], exact[1], value, want) if tensor.dim() == 1 else []
+        edits += deeper
+        leaf = plan.get(exact[0])
+        if want.what == "size" and isinstance(leaf, Leaf) and leaf.kind != "int" and not leaf.fixed and not deeper:
             edits += _swapped(plan, exact[0], leaf, exact[1], value, want)
     else:
         for path, leaf in editable(plan, origin):
@@ -63,7 +66,7 @@ def _affine(plan: Plan, want: Want, origin: Origin, got: int, value: int) -> lis
         if len(leaf.dims) > 1 and (len(leaf.dims) < 4 or len(origin.paths) > 1 or channel)
     ]
     for number, (path, _, i, size) in enumerate(reversed(ends)):
-        for extra, target in enumerate((size + value - got, size * value // got if size * value % got == 0 else 0)):
+        for extra, target in enumerate((size + value - got, size * value // got if got and size * value % got == 0 else 0)):
             if target > 0 and target != value:
                 edits += _set(plan, path, i, target, want.cost + 0.6 + 0.1 * number + 0.15 * extra, want.why)[:2]
     share = [end for end in ends if end[3] == ends[0][3]] if ends else []
@@ -81,6 +84,16 @@ def _affine(plan: Plan, want: Want, origin: Origin, got: int, value: int) -> lis
                 )
         edits.append(Edit(even, want.cost + 0.8, want.why))
     return edits
+
+
+def _deepened(plan: Plan, path: Path, index: int, value: int, want: Want) -> list[Edit]:
+    """Features were wanted of a vector of samples, x[:, t]: they are an axis that is missing at the end."""
+    leaf = plan.get(path)
+    if want.what != "size" or not isinstance(leaf, Leaf) or leaf.kind != "float" or leaf.fixed:
+        return []
+    if index >= len(leaf.dims) or leaf.dims[index] != "B":
+        return []
+    return [Edit(plan.put(path, replace(leaf, dims=(*leaf.dims, value), why=want.why or leaf.why)), want.cost + 0.3, want.why)]
 
 
 def _swapped(plan: Plan, path: Path, leaf: Leaf, index: int, value: int, want: Want) -> list[Edit]:
