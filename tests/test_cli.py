@@ -507,8 +507,12 @@ def test_ended_command_leaves_no_process(folder: Path, ended_by: signal.Signals)
     (folder / "loop.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass\n")
     environment = {**os.environ, "PYTHONPATH": str(Path(gradcheck_health.__file__).parents[1])}
     command = [sys.executable, "-m", "gradcheck_health", "check", "loop.py"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        for _ in range(200):
+    # a shell lets what it starts in the background ignore SIGINT, and children inherit that
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    with process:
+        for _ in range(600):
             if (folder / "pid").exists() and (folder / "pid").read_text():
                 break
             time.sleep(0.1)
