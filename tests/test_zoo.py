@@ -142,3 +142,12 @@ def test_a_touched_model_is_seen(change: Callable[[nn.Module], Any]) -> None:
     before = state(model)
     change(model)
     assert changed(before, state(model))
+
+
+@needs_packages
+@pytest.mark.zoo
+def test_small_images_through_many_batch_norms_are_no_explosion() -> None:
+    """With a made-up batch the forward signal grows, too, and batch norms have their known rate there as anywhere."""
+    (entry,) = (entry for entry in TORCHVISION if entry.name == "torchvision-mnasnet0_5")
+    model, _ = entry.build()
+    assert check_gradients(model).ok

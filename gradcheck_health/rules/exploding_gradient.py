@@ -83,9 +83,8 @@ def flow_limit(trace: Trace, *, max_ratio: float | None = None, max_relative: fl
     if max_ratio is not None:
         return max_ratio
     growth = [point.output for point in trace.flow if point.output]
-    if len(growth) > 1 and growth[-1] > 10 * growth[0]:
-        return WITH_GROWTH
-    return LIMIT * flow.BATCH_NORM_GAIN ** flow.batch_norms(trace.flow)
+    limit = WITH_GROWTH if len(growth) > 1 and growth[-1] > 10 * growth[0] else LIMIT
+    return limit * flow.BATCH_NORM_GAIN ** flow.batch_norms(trace.flow)
 
 
 def _relative(trace: Trace, allowed: float | None) -> Iterator[Finding]:
