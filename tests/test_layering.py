@@ -41,6 +41,7 @@ PART_OF = {
     "__main__": "cli",
     "worker": "isolation",
     "nursery": "isolation",
+    "forker": "isolation",
     "alignment": "rules",
     "comparison": "rules",
     "explain": "rules",
