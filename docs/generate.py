@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whichever i
 
 from docs.parts import ROOT
 from docs.parts.coded import command_pages, functions, report_tables, rule_pages, rule_table, settings_table
+from docs.parts.gates import gates
 from docs.parts.measured import borderline, verdict_flips
 from docs.parts.printed import drawn, example, failure, healthy, pytest_failure, pytest_options
 
@@ -27,6 +28,7 @@ PART = re.compile(r"(?<=<!-- generated: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<bod
 EXACT = {
     "verdict-flips": verdict_flips,
     "borderline": borderline,
+    "gates": gates,
     "example": example,
     "rules": rule_table,
     "rule-pages": rule_pages,
