@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from gradcheck_health import flow
+from gradcheck_health.measurements import CutPoint
 from gradcheck_health.report import Place
-from gradcheck_health.trace import CutPoint, Trace
+from gradcheck_health.trace import Trace
 
 _CEILINGS = {"Sigmoid": 0.25, "Tanh": 1.0, "Hardsigmoid": 1 / 6, "LogSigmoid": 1.0, "Relu": 1.0, "Softmax": 0.5}
 """Largest derivative of the function."""

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gradcheck_health import odds
-from gradcheck_health.trace import CutPoint, Trace
+from gradcheck_health.measurements import CutPoint
+from gradcheck_health.trace import Trace
 
 LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
 BRANCH = 0.1

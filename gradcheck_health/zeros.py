@@ -6,8 +6,9 @@ import dataclasses
 import enum
 
 from gradcheck_health.evidence import Cut, Zeroed
+from gradcheck_health.measurements import ParameterTrace, idle_layer
 from gradcheck_health.report import Need
-from gradcheck_health.trace import ParameterTrace, Trace, idle_layer
+from gradcheck_health.trace import Trace
 
 WHOLE = 0.95
 """From this share of dead units on a layer passes nothing worth the name."""

@@ -12,8 +12,9 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from gradcheck_health.measurements import CutPoint, InputsTrace
 from gradcheck_health.report import Finding, Place, Report, Severity
-from gradcheck_health.trace import CutPoint, InputsTrace, Trace
+from gradcheck_health.trace import Trace
 
 HOSTILE = (
     "weight\x00\x07\x7f",

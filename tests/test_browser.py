@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_health.formats import Failure, html
+from gradcheck_health.measurements import ActivationTrace, ParameterTrace, TensorStats
 from gradcheck_health.profile import Level, Profile
 from gradcheck_health.report import Place, Report, Severity
-from gradcheck_health.trace import ActivationTrace, ParameterTrace, TensorStats, Trace
+from gradcheck_health.trace import Trace
 from tests.made_up import finding, report
 from tests.test_formats import hostile
 from tests.test_html import large

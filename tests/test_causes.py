@@ -12,8 +12,9 @@ from torch import nn
 
 from gradcheck_health import Finding, Severity, check_gradients, flow
 from gradcheck_health.causes import ask, root_causes
+from gradcheck_health.measurements import CutPoint, InputsTrace
 from gradcheck_health.report import Need
-from gradcheck_health.trace import CutPoint, InputsTrace, Trace
+from gradcheck_health.trace import Trace
 from tests.zoo.sick import SICK
 
 FED = InputsTrace("float32[4, 4]", "given", False, 4)

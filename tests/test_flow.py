@@ -8,7 +8,8 @@ import math
 import pytest
 
 from gradcheck_health import flow
-from gradcheck_health.trace import CutPoint, InputsTrace, Trace
+from gradcheck_health.measurements import CutPoint, InputsTrace
+from gradcheck_health.trace import Trace
 
 
 def points(*gradients: float, op: str = "Addmm") -> tuple[CutPoint, ...]:

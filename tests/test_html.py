@@ -26,9 +26,10 @@ from gradcheck_health.formats._page.chart import chart
 from gradcheck_health.formats._page.excerpts import excerpt
 from gradcheck_health.formats._page.payload import pack, slim, unpack
 from gradcheck_health.formats._page.visible import percent
+from gradcheck_health.measurements import CutPoint, LayerTrace, ParameterTrace, TensorStats
 from gradcheck_health.profile import Level, Profile
 from gradcheck_health.report import Place, Report
-from gradcheck_health.trace import CutPoint, LayerTrace, ParameterTrace, TensorStats, Trace
+from gradcheck_health.trace import Trace
 from tests.made_up import HOSTILE, WHOLE, finding, report, trace, values
 from tests.test_formats import hostile
 from tests.test_picture import chain

@@ -14,7 +14,7 @@ PACKAGE = Path(gradcheck_health.__file__).parent
 NAME = "gradcheck_health"
 
 LAYERS = (
-    {"trace", "evidence", "profile", "change", "declared", "report", "codec", "batch", "errors"},
+    {"trace", "measurements", "evidence", "profile", "change", "declared", "report", "codec", "batch", "errors"},
     {"inputs", "probe", "rules", "remedies", "formats", "baseline", "config", "loading"},
     {"check"},
     {"cli", "pytest_plugin", "isolation", "watch"},

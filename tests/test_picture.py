@@ -13,8 +13,8 @@ from gradcheck_health.formats import terminal
 from gradcheck_health.formats._bars import axis, picture
 from gradcheck_health.formats._rows import Row, rows
 from gradcheck_health.formats._tree import tree
+from gradcheck_health.measurements import ActivationTrace, CutPoint, LayerTrace, TensorStats
 from gradcheck_health.report import Place, Report, Severity
-from gradcheck_health.trace import ActivationTrace, CutPoint, LayerTrace, TensorStats
 from tests.made_up import HOSTILE, WHOLE, finding, report, trace, values
 
 

@@ -12,10 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from gradcheck_health import flow
 from gradcheck_health.batch import Inputs
+from gradcheck_health.measurements import TensorStats
 from gradcheck_health.probe import Subject, graph, probe, sandbox
 from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics import Gather, measure
-from gradcheck_health.trace import TensorStats, Trace
+from gradcheck_health.trace import Trace
 
 
 def look(model: nn.Module, *args: torch.Tensor, **options: Any) -> Trace:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradcheck_health.trace import TensorStats, Trace
+from gradcheck_health.measurements import TensorStats
+from gradcheck_health.trace import Trace
 from tests.made_up import WHOLE, trace, values
 
 

@@ -22,11 +22,12 @@ from gradcheck_health.errors import UsageError
 from gradcheck_health.formats import Failure
 from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.gate import Bound, parse_all
+from gradcheck_health.measurements import InputsTrace, LayerTrace
 from gradcheck_health.profile import Profile
 from gradcheck_health.profiling import profile_of
 from gradcheck_health.report import Report, Severity
 from gradcheck_health.rules.regressed_gradient import findings
-from gradcheck_health.trace import InputsTrace, LayerTrace, Trace
+from gradcheck_health.trace import Trace
 
 
 @dataclass

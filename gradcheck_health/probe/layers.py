@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from gradcheck_health.measurements import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
 from gradcheck_health.probe.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.decades import Spread
 from gradcheck_health.probe.instrument import Instrument
 from gradcheck_health.probe.names import NamedParameter, logical
-from gradcheck_health.trace import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
 
 _ONE_SIDED = 0.05
 

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.evidence import DoubleSoftmax
+from gradcheck_health.measurements import CutPoint, InputsTrace, OutputTrace, TensorStats
 from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.causality import says
 from gradcheck_health.probe.decades import spreads
@@ -28,7 +29,7 @@ from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.twins import twins
 from gradcheck_health.probe.variation import input_variation, variation
 from gradcheck_health.probe.wayback import WayBack
-from gradcheck_health.trace import CutPoint, InputsTrace, OutputTrace, TensorStats, Trace
+from gradcheck_health.trace import Trace
 
 OFTEN = 5
 """From so many uses on a weight may be that of a recurrence."""

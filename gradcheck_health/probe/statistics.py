@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from gradcheck_health.trace import TensorStats
+from gradcheck_health.measurements import TensorStats
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor | None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health import flow
+from gradcheck_health.measurements import ParameterTrace
 from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import ParameterTrace, Trace
+from gradcheck_health.trace import Trace
 from gradcheck_health.zeros import Why, needs, why
 
 if TYPE_CHECKING:

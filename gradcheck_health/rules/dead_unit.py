@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from gradcheck_health.measurements import ActivationTrace
 from gradcheck_health.odds import binomial_tail, lower_share, student_tail
 from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import ActivationTrace, Trace
+from gradcheck_health.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

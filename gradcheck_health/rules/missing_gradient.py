@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gradcheck_health.measurements import ParameterTrace, idle_layer
 from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import ParameterTrace, Trace, idle_layer
+from gradcheck_health.trace import Trace
 from gradcheck_health.zeros import Why, needs, supply, suspects, why
 
 if TYPE_CHECKING:

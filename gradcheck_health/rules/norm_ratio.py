@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
+from gradcheck_health.measurements import TensorStats
 from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import TensorStats, Trace
+from gradcheck_health.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,10 +7,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from gradcheck_health import flow
+from gradcheck_health.measurements import ActivationTrace
 from gradcheck_health.odds import lower_share
 from gradcheck_health.report import Finding, Need, Severity
 from gradcheck_health.rules.dead_unit import SQUASHING, unit_places
-from gradcheck_health.trace import ActivationTrace, Trace
+from gradcheck_health.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

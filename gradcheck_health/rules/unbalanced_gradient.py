@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health import flow
+from gradcheck_health.measurements import ParameterTrace
 from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import ParameterTrace, Trace
+from gradcheck_health.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.explain import some
+from gradcheck_health.measurements import ParameterTrace
 from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import ParameterTrace, Trace
+from gradcheck_health.trace import Trace
 from gradcheck_health.zeros import Why, needs, supply, suspects, why, zeroed_of
 
 if TYPE_CHECKING:

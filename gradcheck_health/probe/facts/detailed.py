@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from gradcheck_health.measurements import idle_layer
 from gradcheck_health.probe.names import named_parameters, unwrap
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace, idle_layer
+from gradcheck_health.trace import Trace
 
 
 def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
