@@ -1,13 +1,15 @@
-"""What changed against a baseline, as lines for a terminal."""
+"""What changed against a baseline or another run: wrapped for a terminal, or one line a difference for everything else."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from gradcheck_health.change import Change, Entry, Restructured, Shift, Verdict, command
-from gradcheck_health.formats._text import escape, shorten, wrap
+from gradcheck_health.formats._text import escape, many, shorten, wrap
 
 _SHOWN = 4
+_FLAT = 40
+_NAME = 40
 
 
 def lines(change: Change, width: int, *, verbose: bool = False, new: bool = False) -> Iterator[str]:
@@ -20,18 +22,34 @@ def lines(change: Change, width: int, *, verbose: bool = False, new: bool = Fals
     where = shorten(escape(change.against), 60) or "the other run"
     seen = [shift for shift in change.shifts if shift.metric != "gain"] or change.shifts
     moved = "; ".join(text for verdict in Verdict if (text := _counted(seen, verdict)))
-    yield from wrap(f"{where}: {_many(change.compared, 'layer')} compared, {moved or 'none moved'}", width, "baseline: ", 10)
+    yield from wrap(f"{where}: {many(change.compared, 'layer')} compared, {moved or 'none moved'}", width, "baseline: ", 10)
     yield from _shifts(change.shifts, width, None if verbose else _SHOWN)
     for text in _structure(change.structure, None if verbose else _SHOWN):
         yield from wrap(text, width, " " * 10)
     for entry in change.new if new else ():
-        yield from wrap(f"new: {_entry(entry)}", width, " " * 10)
+        yield from wrap(escape(f"new: {_entry(entry)}"), width, " " * 10)
     for entry in change.gone:
-        yield from wrap(f"gone: {_entry(entry)}", width, " " * 10)
+        yield from wrap(escape(f"gone: {_entry(entry)}"), width, " " * 10)
     if change.gone and change.target:
         yield f"{'prune:':10}{command('prune', escape(change.target))}"
     for note in change.notes:
         yield from wrap(f"note: {escape(note)}", width, " " * 10)
+
+
+def flat(change: Change | None) -> Iterator[str]:
+    """One line a difference, not yet escaped; none where nothing was compared or nothing changed."""
+    if change is None:
+        return
+    texts = [
+        *map(_shift, change.shifts),
+        *(f"new: {_entry(entry)}" for entry in change.new),
+        *(f"gone: {entry.key}" for entry in change.gone),
+        *map(_restructured, change.structure),
+        *change.notes,
+    ]
+    yield from texts[:_FLAT]
+    if len(texts) > _FLAT:
+        yield f"and {many(len(texts) - _FLAT, 'more difference')}"
 
 
 def _counted(shifts: Sequence[Shift], verdict: Verdict) -> str:
@@ -45,7 +63,7 @@ def _shifts(shifts: Sequence[Shift], width: int, limit: int | None) -> Iterator[
     flows = [shift for shift in shifts if shift.metric != "gain"] or list(shifts)
     shown = sorted(flows, key=lambda shift: -_size(shift))
     for shift in shown[:limit]:
-        yield from wrap(_shift(shift), width, " " * 10, 12)
+        yield from wrap(escape(_shift(shift)), width, " " * 10, 12)
     if limit is not None and len(shown) > limit:
         yield f"{'':10}and {len(shown) - limit} more (-v)"
 
@@ -58,12 +76,14 @@ def _shift(shift: Shift) -> str:
     unit = shift.metric in ("flow", "gain")
 
     def told(value: float | None) -> str:
-        return "no gradient" if value is None else f"{value:+.2f}" if unit else f"{value:.1%}"
+        if value is None:
+            return "no gradient" if unit else "none"
+        return f"{value:+.2f}" if unit else f"{value:.1%}"
 
-    name = f" at {shorten(escape(shift.name), 40)}" if shift.name else ""
+    name = f" at {shorten(shift.name, _NAME)}" if shift.name else ""
     allowed = f"{shift.allowed:.2g} decades" if unit else f"{100 * shift.allowed:.2g} points"
     sign = "fails" if shift.fails else shift.verdict
-    return f"{sign}: {escape(shift.metric)}{name}: {told(shift.before)} -> {told(shift.now)} ({allowed} allowed)"
+    return f"{sign}: {shift.metric}{name}: {told(shift.before)} -> {told(shift.now)} ({allowed} allowed)"
 
 
 def _structure(structure: Sequence[Restructured], limit: int | None) -> Iterator[str]:
@@ -73,12 +93,12 @@ def _structure(structure: Sequence[Restructured], limit: int | None) -> Iterator
         counts[entry.what, entry.how] = counts.get((entry.what, entry.how), 0) + 1
     if counts:
         yield "structure: " + ", ".join(
-            f"{_many(n, what)} {how}{' (same shape)' if how == 'renamed' else ''}" for (what, how), n in counts.items()
+            f"{many(n, what)} {how}{' (same shape)' if how == 'renamed' else ''}" for (what, how), n in counts.items()
         )
     telling = [entry for entry in structure if limit is None or entry.how in ("replaced", "reshaped", "renamed", "frozen")]
     shown = _covered(telling)
     for entry in shown[:limit]:
-        yield f"  {entry.how}: {_restructured(entry)}"
+        yield f"  {escape(_restructured(entry))}"
     if limit is not None and len(shown) > limit:
         yield f"  and {len(shown) - limit} more (-v)"
 
@@ -90,15 +110,12 @@ def _covered(structure: Iterable[Restructured]) -> list[Restructured]:
 
 
 def _restructured(entry: Restructured) -> str:
-    name, before, now = (shorten(escape(text), 40) for text in (entry.name, entry.before, entry.now))
+    name, before, now = (shorten(text, _NAME) for text in (entry.name, entry.before, entry.now))
     if entry.how == "renamed":
-        return f"{before} -> {name}"
-    return f"{name}: {' -> '.join(text for text in (before, now) if text)}"
+        return f"{entry.what} renamed: {before} -> {name}"
+    values = " -> ".join(text for text in (before, now) if text)
+    return f"{entry.what} {entry.how}: {name}" + (f": {values}" if values else "")
 
 
 def _entry(entry: Entry) -> str:
-    return f"{escape(entry.key)}: {escape(entry.text)}" if entry.text else escape(entry.key)
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{entry.key}: {entry.text}" if entry.text else entry.key

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gradcheck_health.measurements import LayerTrace, TensorStats
 from gradcheck_health.report import Finding, Report
-from gradcheck_health.trace import LayerTrace, TensorStats, Trace
+from gradcheck_health.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)

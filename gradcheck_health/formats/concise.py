@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import Failure
-from gradcheck_health.formats._changes import change_lines
+from gradcheck_health.formats import Failure, _change
 from gradcheck_health.formats._places import first_line, subject, worth_showing
 from gradcheck_health.formats._text import defuse, escape, many
 from gradcheck_health.formats.terminal import places
@@ -31,7 +30,7 @@ def _report(report: Report) -> Iterator[str]:
         yield f"{_where(finding, report)}: {finding.severity}: {escape(finding.rule)}: {escape(finding.message)}{_at(finding)}"
     for entry in report.unmatched:
         yield f"{escape(subject(report))}: note: ignore entry {escape(entry)!r} matched nothing: remove it"
-    for text in change_lines(report.change):
+    for text in _change.flat(report.change):
         yield f"{escape(subject(report))}: changed: {escape(text)}"
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import Failure
-from gradcheck_health.formats._changes import change_lines
+from gradcheck_health.formats import Failure, _change
 from gradcheck_health.formats._places import subject, worth_showing
 from gradcheck_health.formats._text import defuse, many, printable
 from gradcheck_health.formats.terminal import places
@@ -71,7 +70,7 @@ def _row(report: Report) -> str:
 def _report(report: Report) -> Iterator[str]:
     shown = worth_showing(report)
     accepted = [finding for finding in report.findings if finding.suppressed is not None]
-    changes = list(change_lines(report.change))
+    changes = list(_change.flat(report.change))
     if not (shown or accepted or changes or report.unmatched):
         return
     yield f"## {text(report.model)}"

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gradcheck_health.measurements import ParameterTrace
 from gradcheck_health.report import Finding, Report
-from gradcheck_health.trace import ParameterTrace
 
 LEVELS = 5
 MAX_DECADES = 22

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradcheck_health.formats._tree import norm, reference
-from gradcheck_health.trace import CutPoint, Trace
+from gradcheck_health.measurements import CutPoint
+from gradcheck_health.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
