@@ -141,3 +141,24 @@ def test_modes_and_values_come_back() -> None:
     report(model, torch.randn(8, 8))
     assert [module.training for module in model] == [True, False, True, True]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Attention(nn.Module):
+    """Rows attend to rows: the steps of a sample, or the samples of a batch."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis, self.layer = axis, nn.Linear(12, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.layer(x)
+        out: Tensor = (h @ h.transpose(-1, -2)).softmax(self.axis) @ h
+        return out
+
+
+def test_made_up_rows_that_may_be_steps_are_no_samples() -> None:
+    torch.manual_seed(0)
+    assert report(Attention(-1), None).findings == ()
+    assert only(Attention(-1), torch.randn(16, 12)).severity is Severity.ERROR
+    assert report(Attention(-1), torch.randn(16, 7, 12)).findings == ()
+    assert only(Attention(0), None).severity is Severity.ERROR

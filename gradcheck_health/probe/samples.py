@@ -8,6 +8,8 @@ from gradcheck_health.batch import Inputs
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.pairs import changed
 
+STEPS = 5
+
 
 def axis_of(tensor: torch.Tensor, batch: int, declared: int | None = None) -> int | None:
     """The axis along which a tensor holds `batch` samples: the declared one, the first, or the second (hidden states)."""
@@ -26,6 +28,19 @@ def chosen(inputs: Inputs, rows: list[int], declared: int | None = None) -> Inpu
 
     picked = changed(inputs, pick)
     return Inputs(picked.args, picked.kwargs, inputs.origin, inputs.made_up, len(rows))
+
+
+def stepped(inputs: Inputs) -> Inputs:
+    """The same with an axis of steps behind the samples of every [sample, feature] tensor: the features, turned step by step.
+
+    What a sample holds still depends on that sample alone.
+    """
+
+    def deepen(tensor: torch.Tensor) -> torch.Tensor:
+        flat = tensor.is_floating_point() and tensor.dim() == 2 and tensor.shape[0] == inputs.batch
+        return torch.stack([tensor.roll(step, -1) for step in range(STEPS)], 1) if flat else tensor
+
+    return changed(inputs, deepen)
 
 
 def unclear(inputs: Inputs, least: int, declared: int | None) -> str:

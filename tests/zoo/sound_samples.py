@@ -192,3 +192,21 @@ class Siamese(nn.Module):
 @sound
 def halves_of_a_batch() -> Built:
     return Siamese(), torch.randn(32, 8)
+
+
+class SelfAttention(nn.Module):
+    """Written by hand, and it runs on rows that are steps as well as on rows that are samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(32, 32) for _ in range(3))
+        self.head = nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (self.query(x) @ self.key(x).transpose(-1, -2) / 32**0.5).softmax(-1)
+        return self.head(weights @ self.value(x))
+
+
+@sound
+def attention_written_by_hand() -> Built:
+    return SelfAttention(), torch.randn(16, 11, 32)

@@ -13,12 +13,16 @@ from gradcheck_health.errors import ModelError
 from gradcheck_health.evidence import Influence
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.pairs import afresh, distance, evaluated, nudged, origin, outputs, share
-from gradcheck_health.probe.samples import axis_of, chosen, unclear
+from gradcheck_health.probe.samples import STEPS, axis_of, chosen, stepped, unclear
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
 SUSPICIOUS = 1e-3
 """Below this share of its own influence nothing is looked at again."""
+_STEPS_NOT_SAMPLES = (
+    "the rows of the made-up inputs may be the steps of one sample: with an axis of steps behind the batch no sample moves "
+    "another; pass inputs= to have it judged"
+)
 _LOCATING = 5
 """Samples while the place is looked for: a size that few other axes have."""
 
@@ -47,7 +51,23 @@ def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     worst = max(found, key=lambda influence: influence.share)
     if worst.share <= SUSPICIOUS:
         return (trace.only(),)
+    if subject.inputs.made_up and _are_steps(subject, batches):
+        return (trace.only(gaps=(_STEPS_NOT_SAMPLES,)),)
     return (trace.only(influences=(_explained(subject, trace, worst, batches[0]),)),)
+
+
+def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
+    """Made-up rows were taken for samples and are the steps of one: with an axis more no sample moves another.
+
+    An attention over [T, D] runs on any [B, D]. A softmax or mean over the batch mixes the samples of [B, T, D], too.
+    """
+    try:
+        seen = [afresh(subject, stepped(inputs)) for inputs in batches]
+    except (ModelError, RuntimeError):
+        return False
+    n = batches[0].batch or 0
+    found = [_ends(path, y, 0, seen) for path, y in seen[0].items() if y.dim() > 2 and y.shape[:2] == (n, STEPS)]
+    return bool(found) and all(influence.share <= SUSPICIOUS for influences in found for influence in influences)
 
 
 def _rows(batch: int) -> tuple[list[int], list[int], list[int]]:
@@ -68,12 +88,19 @@ def _influences(subject: Subject, trace: Trace, seen: list[dict[str, torch.Tenso
         if axis is None or any(path not in one or one[path].shape != y.shape for one in seen):
             continue
         judged = True
-        for row, name, kept, moved in ((0, "first", 1, 2), (n - 1, "last", 2, 1)):
-            other = distance(y.select(axis, row), seen[kept][path].select(axis, row))
-            own = distance(y.select(axis, row), seen[moved][path].select(axis, row))
-            if not math.isnan(other) and not math.isnan(own):
-                found.append(Influence(path, f"the {name} sample", share(other, own), 0.0))
+        found += _ends(path, y, axis, seen)
     return found if judged else None
+
+
+def _ends(path: str, y: torch.Tensor, axis: int, seen: list[dict[str, torch.Tensor]]) -> list[Influence]:
+    """On the first and on the last sample of one output."""
+    found = []
+    for row, name, kept, moved in ((0, "first", 1, 2), (y.shape[axis] - 1, "last", 2, 1)):
+        other = distance(y.select(axis, row), seen[kept][path].select(axis, row))
+        own = distance(y.select(axis, row), seen[moved][path].select(axis, row))
+        if not math.isnan(other) and not math.isnan(own):
+            found.append(Influence(path, f"the {name} sample", share(other, own), 0.0))
+    return found
 
 
 def _output_axis(trace: Trace, path: str, y: torch.Tensor, n: int) -> int | None:
