@@ -39,15 +39,21 @@ def _import_name(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
-            hint = (
-                f" (did you mean the file {name}.py?)"
-                if Path(f"{name}.py").is_file()
-                else did_you_mean(name, _beside(Path.cwd()))
-            )
+            hint = _meant(name)
             raise UsageError(f"no module {error.name!r}{hint}; searched {Path.cwd()} and the installed packages") from None
         raise _failed(name, error) from error
     except BaseException as error:
         raise _failed(name, error) from error
+
+
+def _meant(name: str) -> str:
+    """What a name that is no module stands for, as a hint."""
+    if Path(f"{name}.py").is_file():
+        return f" (did you mean the file {name}.py?)"
+    module, _, attribute = name.rpartition(".")
+    if hasattr(sys.modules.get(module), attribute):  # the import got that far
+        return f" (did you mean {module}:{attribute}?)"
+    return did_you_mean(name, _beside(Path.cwd()))
 
 
 def _import_file(typed: Path) -> ModuleType:

@@ -148,6 +148,7 @@ def test_file_with_nothing_to_build_shows_the_command_to_copy() -> None:
         ("nothing.py", "no model in it"),
         ("nothing.py", "nothing.py:helper"),
         ("nope_package.mod:Net", "no module 'nope_package'"),
+        ("torch.nn.Linear", "no module 'torch.nn.Linear' (did you mean torch.nn:Linear?)"),
         ("nets:Nett", "has no 'Nett'"),
         ("data.txt", "got a .txt file; allowed: a Python file"),
     ],
