@@ -17,6 +17,7 @@ from gradcheck_health.accept import accept
 from gradcheck_health.errors import UsageError
 from gradcheck_health.formats import Failure, _schema, terminal
 from gradcheck_health.formats import json as json_format
+from gradcheck_health.measurements import CutPoint
 from gradcheck_health.report import Finding, Place, Report, Severity
 from tests.made_up import HOSTILE, WHOLE, finding, report, trace, values
 
@@ -202,6 +203,13 @@ def test_sound_model_takes_one_short_block() -> None:
     assert "float32[64, 8], made up from stem (Linear)" in text
     assert len(text.splitlines()) <= 6
     assert "accept:" not in text
+
+
+def test_flow_that_a_zero_initialisation_holds_back_is_told_as_it_is_a_moment_later() -> None:
+    asleep = (CutPoint("stem", "Addmm", 0.0), CutPoint("head", "Addmm", 1.0))
+    text = " ".join(terminal.render(report(trace=trace(flow=asleep, facts={"kicked": (trace(),)}))).split())
+    assert "keeps 0 x of its norm from head to stem (2 cut points); once the weights that are 0 at the start have moved" in text
+    assert "it keeps 0.5 x of its norm" in text
 
 
 def test_accepted_findings_are_not_passed_over_in_the_headline() -> None:

@@ -11,6 +11,7 @@ from gradcheck_health.change import command
 from gradcheck_health.formats import _bars, _change
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.report import Finding, Place, Report, Severity
+from gradcheck_health.trace import Trace
 
 SUFFIX = ".txt"
 MAX_NAMES = 4
@@ -119,14 +120,23 @@ def _flow(report: Report, width: int) -> Iterator[str]:
         yield from _labelled("flow", f"not judged: {escape(trace.flow_note)}", width)
     elif len(trace.flow) > 1 and trace.flow[-1].gradient:
         first, last = trace.flow[0], trace.flow[-1]
-        kept = first.gradient / last.gradient
-        what = f"keeps {kept:.2g} x of its norm" if kept <= 1 else f"grows {kept:.2g} x"
         ends = f"{_layer(last.layer)} to {_layer(first.layer)}" if first.layer != last.layer else _layer(first.layer)
-        yield from _labelled("flow", f"the gradient {what} from {ends} ({len(trace.flow)} {trace.flow_by})", width)
+        what = f"the gradient {_kept(trace)} from {ends} ({len(trace.flow)} {trace.flow_by})"
+        kicked = next(
+            (one for one in trace.facts.get("kicked", ()) if first.gradient == 0 and one.flow and one.flow[-1].gradient), None
+        )
+        if kicked is not None:
+            what += f"; once the weights that are 0 at the start have moved, it {_kept(kicked)}"
+        yield from _labelled("flow", what, width)
     reached = [p for p in trace.parameters.values() if p.trainable]
     if reached:
         got = sum(p.gradient is not None for p in reached)
         yield from _labelled("reached", f"{got} of {_many(len(reached), 'trainable parameter')}", width)
+
+
+def _kept(trace: Trace) -> str:
+    kept = trace.flow[0].gradient / trace.flow[-1].gradient
+    return f"keeps {kept:.2g} x of its norm" if kept <= 1 else f"grows {kept:.2g} x"
 
 
 def _layer(name: str) -> str:
