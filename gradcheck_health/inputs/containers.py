@@ -20,6 +20,7 @@ from gradcheck_health.inputs.source import evaluate
 from gradcheck_health.inputs.tracer import Tracer
 from gradcheck_health.inputs.wanting import Want, putting
 from gradcheck_health.inputs.wording import message as text_of
+from gradcheck_health.probe.passes import receiver
 
 _UNPACK = re.compile(
     r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)|too many values to unpack \(expected (\d+)"
@@ -161,6 +162,6 @@ def _grown(plan: Plan, path: Path, key: str | int, form: str, frame: FrameType) 
     """The dict or object at `path` with one more entry, guessed by its name."""
     node = plan.get(path)
     group = node if isinstance(node, Group) and node.form in ("dict", "object") else Group((), form)
-    owner = frame.f_locals.get("self")
+    owner = receiver(frame)
     new = guess(Argument(str(key)), Facts(owner), 0) if isinstance(owner, nn.Module) else _leaf_at(plan, path)
     return replace(group, items=(*group.items, (key, new)))

@@ -15,6 +15,7 @@ from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.statements import python_wants
 from gradcheck_health.inputs.tracer import Site, Tracer
 from gradcheck_health.inputs.wanting import Want
+from gradcheck_health.probe.passes import receiver
 
 
 def explain(plan: Plan, tracer: Tracer, error: Exception, facts: Facts) -> tuple[list[Want], str]:
@@ -38,7 +39,7 @@ def _place(site: Site, frames: list[Any], model: nn.Module) -> str:
     names = {id(module): name for name, module in model.named_modules()}
     module = ""
     for frame in frames:
-        owner = frame.f_locals.get("self")
+        owner = receiver(frame)
         if isinstance(owner, nn.Module) and id(owner) in names:
             module = names[id(owner)]
     operation = ".".join(part for part in (module, site[0].strip("_")) if part)

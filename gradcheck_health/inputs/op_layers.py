@@ -153,7 +153,7 @@ def attention(failure: Failure) -> list[Want]:
     for tensor in (query, key, value):
         if not tensor.is_floating_point():
             wants.append(Want("kind", tensor, value="float", why="attention", cost=0.6))
-        if tensor.dim() not in (2, 3):
+        if tensor.dim() not in (2, 3) or tensor.dim() < max(query.dim(), key.dim(), value.dim()):
             wants.append(Want("rank", tensor, value=3, template=("B", "T", width), why="attention"))
     if wants:
         return wants

@@ -10,11 +10,12 @@ from torch import nn
 
 from gradcheck_health.inputs.plan import Dim
 from gradcheck_health.inputs.wanting import Want
+from gradcheck_health.probe.passes import receiver
 
 
 def recurrent_wants(frame: FrameType) -> list[Want]:
     """Rank and width of the input, shapes of the states; nothing where the frame belongs to another module."""
-    module: Any = frame.f_locals["self"]
+    module: Any = receiver(frame)
     x = frame.f_locals.get("input")
     wants: list[Want] = []
     if not isinstance(module, nn.RNNBase | nn.RNNCellBase) or not isinstance(x, torch.Tensor):

@@ -23,6 +23,7 @@ from gradcheck_health.inputs.source import failing_statement
 from gradcheck_health.inputs.tracer import Tracer
 from gradcheck_health.inputs.wanting import Want, putting
 from gradcheck_health.inputs.wording import message as text_of
+from gradcheck_health.probe.passes import receiver
 
 
 def python_wants(plan: Plan, tracer: Tracer, error: Exception, facts: Facts, operation: bool) -> list[Want]:
@@ -49,7 +50,7 @@ def python_wants(plan: Plan, tracer: Tracer, error: Exception, facts: Facts, ope
         for count in dict.fromkeys(counts[:6]):
             wants.append(Want("edit", why=f"a list of {count}", cost=1.5, edit=putting(path, listed(leaf, count))))
     for frame, _ in reversed(frames[-6:]):
-        if isinstance(frame.f_locals.get("self"), nn.Module):
+        if isinstance(receiver(frame), nn.Module):
             wants += recurrent_wants(frame)
             break
     for frame, line in reversed(frames[-4:]):

@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections import UserDict
 from collections.abc import Iterator
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -157,12 +157,18 @@ def _forward_failed(model: nn.Module, inputs: Inputs, error: Exception) -> str:
     return "\n".join(lines)
 
 
+def receiver(frame: FrameType) -> Any:
+    """The object whose method this frame runs, however the method calls it (`self`, most of the time)."""
+    code = frame.f_code
+    return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+
+
 def _failing_layer(model: nn.Module, error: Exception) -> str:
     """Path of the innermost module whose call is on the error's stack."""
     names, found = layer_names(unwrap(model)), ""
     step = error.__traceback__
     while step is not None:
-        owner = step.tb_frame.f_locals.get("self")
+        owner = receiver(step.tb_frame)
         if isinstance(owner, nn.Module) and names.get(id(owner)):
             found = f"{names[id(owner)]} ({type(owner).__name__})"
         step = step.tb_next
