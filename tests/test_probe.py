@@ -261,6 +261,27 @@ def test_units_that_are_off_are_counted_exactly() -> None:
         assert (activation.units, activation.off, activation.producer) == (10, 3, "fc"), how
 
 
+@pytest.mark.parametrize(
+    ("layer", "function"),
+    [
+        (nn.Sigmoid(), lambda z: (4 * z.sigmoid() * (1 - z.sigmoid())) ** 2),
+        (nn.Tanh(), lambda z: (1 - z.tanh() ** 2) ** 2),
+        (nn.Hardtanh(), lambda z: (z.abs() < 1).double()),
+        (nn.Hardtanh(-3.0, 2.0), lambda z: ((z > -3) & (z < 2)).double()),
+        (nn.Hardsigmoid(), lambda z: (z.abs() < 3).double()),
+    ],
+    ids=str,
+)
+def test_saturated_units_are_those_of_the_derivative(layer: nn.Module, function: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 200), layer)
+    model[0].weight.data.mul_(torch.logspace(-1, 2, 200)[:, None])
+    x = torch.randn(64, 8)
+    squared = function(model[0](x).double().detach()).mean(0)
+    (activation,) = look(model, x).activations
+    assert activation.saturated == int((squared < 0.1).sum()) and 0 < activation.saturated < 200
+
+
 def test_channels_of_a_convolution_are_units() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU())

@@ -37,12 +37,16 @@ def _nonzero(y: torch.Tensor, axes: tuple[int, ...], bounds: tuple[float, float]
     return (y != 0).amax(axes)
 
 
-def _sigmoid_slope(y: torch.Tensor) -> torch.Tensor:
+def _sigmoid_slope(y: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
     return 4 * y * (1 - y)
 
 
-def _tanh_slope(y: torch.Tensor) -> torch.Tensor:
+def _tanh_slope(y: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
     return 1 - y * y
+
+
+def _hard_slope(y: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
+    return ((y > bounds[0]) & (y < bounds[1])).to(y.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Function:
     name: str
     alive: Alive | None = None
     bounds: Callable[[tuple[Any, ...], dict[str, Any]], tuple[float, float] | None] = lambda args, kwargs: (0.0, math.inf)
-    slope: Callable[[torch.Tensor], torch.Tensor] | None = None
+    slope: Callable[[torch.Tensor, tuple[float, float]], torch.Tensor] | None = None
+    """From the output to the derivative, over the largest possible."""
     gate: bool = False
     """Used as a gate as often as a squashing: all units closed, or all open, is a design and not a fault."""
 
@@ -78,7 +83,7 @@ _RELU = Function("relu", _above)
 _CLAMP = Function("clamp", _between, _clamp_bounds)
 _SIGMOID = Function("sigmoid", slope=_sigmoid_slope, gate=True)
 _TANH = Function("tanh", slope=_tanh_slope)
-_HARDTANH = Function("hardtanh", _between, _hardtanh_bounds)
+_HARDTANH = Function("hardtanh", _between, _hardtanh_bounds, _hard_slope)
 
 FUNCTIONS: dict[Any, Function] = {
     **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_), _RELU),
@@ -89,7 +94,7 @@ FUNCTIONS: dict[Any, Function] = {
     **dict.fromkeys((torch.clamp_min, torch.Tensor.clamp_min, torch.Tensor.clamp_min_, torch.clamp_min_), _CLAMP),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _HARDTANH),
     F.hardswish: Function("hardswish", _nonzero),
-    F.hardsigmoid: Function("hardsigmoid", _between, lambda args, kwargs: (0.0, 1.0), gate=True),
+    F.hardsigmoid: Function("hardsigmoid", _between, lambda args, kwargs: (0.0, 1.0), _hard_slope, gate=True),
     F.softshrink: Function("softshrink", _nonzero),
     F.hardshrink: Function("hardshrink", _nonzero),
     **dict.fromkeys(
@@ -159,7 +164,7 @@ class Units:
             self.alive = alive if self.alive is None else self.alive | alive
         if self.function.slope is not None:
             rows = sample_rows(y, axis).float()
-            slope, high = self.function.slope(rows).square().mean(0), rows.mean(0)
+            slope, high = self.function.slope(rows, bounds).square().mean(0), rows.mean(0)
             self.slope = slope if self.slope is None else self.slope + slope
             self.high = high if self.high is None else self.high + high
 

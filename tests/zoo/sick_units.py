@@ -126,6 +126,14 @@ def tanh_of_large_weights() -> Built:
 
 
 @sick("saturated-activation", "0", "1")
+def hardtanh_of_large_weights() -> Built:
+    """On either side of its range, sample by sample: no unit is dead."""
+    model = net(nn.Hardtanh(), nn.Tanh())
+    model[0].weight.data.mul_(100)
+    return model, batch()
+
+
+@sick("saturated-activation", "0", "1")
 def sigmoid_of_raw_pixels() -> Built:
     """0 to 255 without normalisation."""
     return net(nn.Sigmoid(), nn.ReLU()), 255 * torch.rand(512, 64)
