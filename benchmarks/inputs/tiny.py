@@ -1,15 +1,14 @@
-"""Tiny configurations of Hugging Face's architectures, and the inputs that their documentation gives them."""
+"""Tiny configurations of Hugging Face's architectures."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+from benchmarks.inputs.canonical import known, number
 
 _SMALL = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64,
@@ -30,6 +29,7 @@ _SMALL = {
     "upsample_initial_channel": 32, "upsample_groups": 4, "model_dim": 32, "ffn_hidden_size": 64, "d_inner": 64, "d_head": 8,
     "max_source_positions": 64, "max_target_positions": 64, "classifier_proj_size": 16, "first_k_dense_replace": 1,
     "time_step_rank": 4, "mamba_dt_rank": 4, "num_position_embeddings": 64, "shared_intermediate_size": 32, "codebook_size": 64,
+    "mm_tokens_per_image": 4, "context_size": 16, "conv_kernel_size": 7,
 }  # fmt: skip
 """Ceilings: an integer of a configuration that is larger is brought down to this."""
 _SPECIAL = {
@@ -40,6 +40,8 @@ _SPECIAL = {
     "image_end_token_id": 126, "video_start_token_id": 115, "video_end_token_id": 116, "audio_bos_token_id": 117,
     "audio_eos_token_id": 118, "cls_token_id": 3, "sep_token_id": 4, "mask_token_id": 5, "image_token": 120,
 }  # fmt: skip
+_SHAPED: dict[str, Any] = {"projector_patch_to_query_dict": {16: 4}, "prediction_length": 4}
+"""Values of parts whose sizes follow from the ceilings."""
 _VARIANTS: tuple[dict[str, int | None], ...] = (
     {},
     {"head_dim": None},
@@ -68,14 +70,17 @@ def tiny(kind: type, variant: dict[str, int | None]) -> Any:
         ceilings = {key: _SMALL[key] for key in _DEPTH}
     changed: dict[str, Any] = {}
     for key, ceiling in ceilings.items():
-        value = _number(default, key)
+        value = number(default, key)
         if value is not None and value > ceiling:
             changed[key] = ceiling
-    rows = changed.get("vocab_size", _number(default, "vocab_size"))
+    rows = changed.get("vocab_size", number(default, "vocab_size"))
     vocabulary = rows is None or rows >= 128
     for key, token in _SPECIAL.items():
-        if _number(default, key) is not None and vocabulary:
+        if number(default, key) is not None and vocabulary:
             changed[key] = token
+    changed |= {key: value for key, value in _SHAPED.items() if hasattr(default, key) and "only" not in ceilings}
+    if getattr(default, "use_timm_backbone", False):
+        changed |= {"use_timm_backbone": False, "backbone": None, "backbone_config": _backbone()}
     if "cached" in variant and isinstance(getattr(default, "use_cache", None), bool):
         changed["use_cache"] = False
     for key, part in list(vars(default).items()):
@@ -83,7 +88,7 @@ def tiny(kind: type, variant: dict[str, int | None]) -> Any:
             changed[key] = tiny(type(part), variant)
     for drop in range(4):
         try:
-            return kind(**changed)
+            return _sectioned(kind(**changed))
         except (AttributeError, TypeError, ValueError) as error:
             # a property that cannot be set, or one that differs from layer to layer
             name = re.search(r"'(\w+)'", str(error))
@@ -93,12 +98,22 @@ def tiny(kind: type, variant: dict[str, int | None]) -> Any:
     raise AssertionError
 
 
-def _number(config: Any, key: str) -> int | None:
-    try:
-        value = getattr(config, key, None)
-    except Exception:  # noqa: BLE001 - a property that differs from layer to layer raises
-        return None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _backbone() -> Any:
+    import transformers as library
+
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+    return library.ResNetConfig(**sizes, out_features=["stage2", "stage3", "stage4"])
+
+
+def _sectioned(config: Any) -> Any:
+    """Positions in time, height and width share the rotated part of a head: their shares have to add up."""
+    rope = getattr(config, "rope_parameters", None)
+    if not isinstance(rope, dict) or not isinstance(rope.get("mrope_section"), list):
+        return config
+    width = number(config, "head_dim") or (number(config, "hidden_size") or 32) // (number(config, "num_attention_heads") or 4)
+    half = int(width * (rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0)) // 2
+    rope["mrope_section"] = [half - 2 * (half // 3), half // 3, half // 3]
+    return config
 
 
 def built(kind: type) -> tuple[nn.Module, Any]:
@@ -121,122 +136,3 @@ def built(kind: type) -> tuple[nn.Module, Any]:
             first = first or error
     assert first is not None
     raise first
-
-
-def known(model: nn.Module) -> tuple[tuple[()], dict[str, torch.Tensor]]:
-    """The first canonical input that the model runs on, the richest first."""
-    first: Exception | None = None
-    for candidate in _candidates(model):
-        try:
-            for attempt in range(3):
-                state = {name: buffer.clone() for name, buffer in model.named_buffers()}
-                try:
-                    with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
-                        model(**candidate)
-                    return (), candidate
-                except Exception as error:
-                    repaired = _with_tokens(candidate, str(error), model.config, attempt)
-                    if repaired is None:
-                        raise
-                    candidate = repaired
-                finally:
-                    for name, buffer in model.named_buffers():
-                        if name in state and buffer.shape == state[name].shape:
-                            buffer.copy_(state[name])
-        except Exception as error:  # noqa: BLE001 - the next candidate may do
-            first = first or error
-    assert first is not None
-    raise first
-
-
-def _candidates(model: nn.Module) -> Iterator[dict[str, torch.Tensor]]:
-    import inspect
-
-    config = model.config
-    names = inspect.signature(model.forward).parameters
-    made = {name: value for name in names if (value := _argument(name, config)) is not None}
-    main = [model.main_input_name] if isinstance(model.main_input_name, str) else list(model.main_input_name)
-    required = [name for name, p in names.items() if p.default is inspect.Parameter.empty and p.kind.name != "VAR_KEYWORD"]
-    texts = ["input_ids", *(["decoder_input_ids"] if getattr(config, "is_encoder_decoder", False) else [])]
-    images = ["pixel_values", "image_grid_thw"]
-    sounds = ["input_features", "input_values", "input_features_mask", "audio_values"]
-    both = hasattr(config, "vision_config") or hasattr(config, "text_config")
-    for wanted in (
-        [*texts, *images, "bbox"] if both else [],
-        [*texts, "pixel_values"] if both else [],
-        [*texts, *sounds] if hasattr(config, "audio_config") or hasattr(config, "encoder_config") else [],
-        [*main, *(["decoder_input_ids"] if getattr(config, "is_encoder_decoder", False) else [])],
-        [*main, "grid_thw", "image_grid_thw", "bbox", "past_values", "past_time_features", "past_observed_mask"],
-        main,
-    ):
-        chosen = {name: made[name] for name in [*wanted, *required] if name in made}
-        if chosen:
-            yield chosen
-    yield made
-
-
-def _argument(name: str, config: Any) -> torch.Tensor | None:
-    text = getattr(config, "text_config", None) or config
-    vision = getattr(config, "vision_config", None) or getattr(config, "backbone_config", None) or config
-    if name in ("input_ids", "decoder_input_ids"):
-        return torch.arange(6, 20).reshape(2, 7) % (_number(text, "vocab_size") or _number(config, "vocab_size") or 100)
-    if name == "pixel_values":
-        side = _number(vision, "image_size") or _number(config, "image_size") or getattr(vision, "image_size", None) or 64
-        high, wide = (side, side) if isinstance(side, int) else tuple(side)[-2:]
-        if "temporal_patch_size" in vars(vision) and isinstance(_number(vision, "patch_size"), int):
-            patch = 3 * vision.temporal_patch_size * vision.patch_size**2
-            return torch.randn(16, patch)
-        channels = _number(vision, "num_channels") or _number(vision, "in_channels") or 3
-        frames = _number(config, "num_frames")
-        return torch.randn(2, *([frames] if frames else []), channels, high, wide)
-    if name in ("image_grid_thw", "grid_thw"):
-        return torch.tensor([[1, 4, 4]])
-    if name == "hidden_states" and _number(vision, "temporal_patch_size"):
-        return torch.randn(16, 3 * vision.temporal_patch_size * vision.patch_size**2)
-    if name == "input_values" and config.model_type in ("dac", "encodec", "mimi", "xcodec"):
-        return torch.randn(2, 1, 4000)
-    if name == "input_values":
-        bins = _number(config, "num_mel_bins")
-        length = _number(config, "max_length")
-        return torch.randn(2, length, bins) if bins and length else torch.randn(2, 4000)
-    if name == "input_features":
-        audio = getattr(config, "audio_config", None) or getattr(config, "encoder_config", None) or config
-        bins = (
-            _number(audio, "num_mel_bins")
-            or _number(audio, "input_feat_per_channel")
-            or _number(audio, "feature_projection_input_dim")
-            or 80
-        )
-        positions = _number(audio, "max_source_positions")
-        return torch.randn(2, bins, 2 * positions) if positions else torch.randn(2, 64, bins)
-    if name == "bbox":
-        if config.model_type == "bros":
-            return torch.rand(2, 7, 8)
-        corners = torch.tensor([2, 3, 20, 30])
-        return corners.expand(2, 7, 4).clone()
-    if config.model_type == "decision_transformer":
-        widths = {"states": config.state_dim, "actions": config.act_dim, "rewards": 1, "returns_to_go": 1}
-        return (
-            torch.arange(14).reshape(2, 7)
-            if name == "timesteps"
-            else torch.randn(2, 7, widths[name])
-            if name in widths
-            else None
-        )
-    return None
-
-
-def _with_tokens(candidate: dict[str, torch.Tensor], message: str, config: Any, attempt: int) -> dict[str, torch.Tensor] | None:
-    """Ids with as many placeholder tokens as the model says that it has features, or, at a second attempt, entries of features."""
-    found = re.search(r"(\w+) features and \w+ tokens do not match.*?features:? *(?:torch.Size\(\[)?(\d+)", message, re.S)
-    if found is None or "input_ids" not in candidate:
-        return None
-    kind, total = found.group(1).lower(), int(found.group(2))
-    token = _number(config, f"{kind}_token_id") or _number(config, f"{kind}_token_index")
-    if attempt:
-        total //= _number(getattr(config, "text_config", None) or config, "hidden_size") or 1
-    if token is None or total % 2:
-        return None
-    ids = torch.full((2, total // 2 + 5), 9)
-    ids[:, 2 : 2 + total // 2] = token
-    return {**candidate, "input_ids": ids}

@@ -92,6 +92,8 @@ def _unpacked(statement: ast.stmt, frame: FrameType, tracer: Tracer, expected: i
     value: ast.expr | None = getattr(statement, "value", None) or getattr(statement, "iter", None)
     if value is None:
         return
+    if isinstance(value, ast.Tuple) and any(isinstance(item, ast.Starred) for item in value.elts):
+        expected -= sum(not isinstance(item, ast.Starred) for item in value.elts)  # a, b, flag = *x.shape, self.flag
     shape_of = [owner for node in ast.walk(value) if (owner := _measured(node)) is not None]
     for node in shape_of:
         tensor = evaluate(node, frame)

@@ -1,4 +1,4 @@
-"""Edits of shapes, kinds and ranges that a wish suggests, the likeliest first."""
+"""Edits of shapes that a wish suggests, the likeliest first."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _affine(plan: Plan, want: Want, origin: Origin, got: int, value: int) -> lis
     """The size was put together from others by concatenation (a sum) or repetition (a multiple): change the parts."""
     edits: list[Edit] = []
     # space to depth multiplies the channels of an image; its sides are for the solver
-    channel = want.tensor is not None and want.tensor.dim() > 3 and want.dim % want.tensor.dim() == 1
+    channel = want.tensor is not None and want.tensor.dim() > 2 and want.dim % want.tensor.dim() == 1
     ends = [
         (path, leaf, 1 if len(leaf.dims) > 3 else len(leaf.dims) - 1, plan.shape(leaf)[1 if len(leaf.dims) > 3 else -1])
         for path, leaf in editable(plan, origin)
@@ -145,10 +145,19 @@ def ranked(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
             target = leaf.rank() + step
             if step == 0 or target < 0 or target > 7:
                 continue
-            for extra, dims in enumerate(_dims_of_rank(leaf, target, _template(want, origin, target))):
+            for extra, dims in enumerate(_dims_of_rank(leaf, target, named(plan, _template(want, origin, target)))):
                 new = replace(leaf, dims=dims, why=want.why or leaf.why)
                 edits.append(Edit(plan.put(path, new), want.cost + 0.3 * number + 0.4 * extra, want.why))
     return edits
+
+
+def named(plan: Plan, template: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """The template with the names of sizes that occur in the plan, instead of their numbers."""
+    used = [dim for _, leaf in plan.leaves() for dim in leaf.dims if isinstance(dim, str)]
+    names = {plan.size(dim): dim for dim in reversed(used)}
+    named = [names.get(dim, dim) if isinstance(dim, int) else dim for dim in template]
+    # the batch is the first axis; a number of features may be the same by chance
+    return tuple(dim if place and name == "B" else name for place, (dim, name) in enumerate(zip(template, named, strict=True)))
 
 
 def _template(want: Want, origin: Origin, target: int) -> tuple[Dim, ...]:
@@ -191,33 +200,3 @@ def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...]) -> list[tupl
         if len(option) == rank and option not in unique:
             unique.append(option)
     return unique
-
-
-def rekinded(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
-    edits = []
-    for path, leaf in editable(plan, origin):
-        if leaf.kind == want.value and not want.high:
-            continue
-        fill = leaf.fill if leaf.fill in ("mask", "padding", "causal", "lengths", "segments") else "normal"
-        high = (want.high or leaf.high or 2) if want.value == "int" else None
-        dims = leaf.dims
-        options = [dims]
-        if want.value == "int" and leaf.kind == "float" and len(dims) > 1 and isinstance(dims[-1], int):
-            # ids carry no feature axis
-            options = [dims[:-1] if len(dims) > 2 else (dims[0], "T"), dims]
-        for extra, option in enumerate(options):
-            new = replace(leaf, kind=want.value, fill=fill, high=high, low=0, dims=option, why=want.why or leaf.why)
-            edits.append(Edit(plan.put(path, new), want.cost + 0.3 * extra, want.why))
-    return edits
-
-
-def narrowed(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
-    edits = []
-    for path, leaf in editable(plan, origin):
-        current = plan.size(leaf.high) if leaf.high is not None else 2
-        exact = origin.layout is not None
-        for value in (want.value, current // 2, 1):
-            if leaf.kind == "int" and 0 < value < current:
-                cost = want.cost + (0 if exact and value == want.value else 0.5)
-                edits.append(Edit(plan.put(path, replace(leaf, high=value, low=0, why=want.why or leaf.why)), cost, want.why))
-    return edits

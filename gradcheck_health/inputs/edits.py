@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gradcheck_health.inputs.containers import keyed
-from gradcheck_health.inputs.edit_shapes import editable, narrowed, ranked, rekinded, sized
+from gradcheck_health.inputs.edit_kinds import alike, narrowed, rekinded
+from gradcheck_health.inputs.edit_shapes import editable, ranked, sized
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.failures import explain
 from gradcheck_health.inputs.plan import Edit, Leaf, Path, Plan
 from gradcheck_health.inputs.tracer import Merge, Origin, Tracer
+from gradcheck_health.inputs.values_wanted import value_wants
 from gradcheck_health.inputs.wanting import Want
 
 _SCALABLE = ("B", "T", "H", "W", "D", "L", "A", "N", "E", "P")
@@ -28,12 +30,10 @@ class Measure:
 
 def propose(plan: Plan, tracer: Tracer, error: Exception | None, facts: Facts) -> tuple[list[Edit], dict[Any, Measure], str]:
     """Edits that may get further, the measures at the failing place, and that place in words."""
-    if error is None:
-        merge = tracer.merges[0]
-        wants, place = [_merge_want(merge)], "view"
-    else:
-        wants, place = explain(plan, tracer, error, facts)
-        wants = wants + [_merge_want(merge) for merge in tracer.merges[:1]]
+    mixing = [_merge_want(merge) for merge in tracer.merges[:1]]
+    mixing += [Want("rank", tensor, value=tensor.dim() + 1, why=f"{name} along the batch") for tensor, name in tracer.across]
+    wants, place = ([], mixing[0].why if mixing else "values") if error is None else explain(plan, tracer, error, facts)
+    wants = wants + mixing + list(value_wants(tracer, plan))
     edits: list[Edit] = []
     measures: dict[Any, Measure] = {}
     for number, want in enumerate(wants):
@@ -87,6 +87,8 @@ def _direct(plan: Plan, want: Want, origin: Origin, facts: Facts) -> list[Edit]:
             return rekinded(plan, want, origin)
         case "range":
             return narrowed(plan, want, origin)
+        case "like":
+            return alike(plan, want, origin)
         case "key":
             return [Edit(plan.put(path, keyed(facts, want.value)), want.cost, want.why) for path, _ in editable(plan, origin)]
         case "fill":

@@ -1,4 +1,4 @@
-"""Graphs: what belongs to a node or an edge has no batch axis, though a batch of nodes runs as well."""
+"""Graphs and clouds: what belongs to a node, an edge or a point has no batch axis, though a batch of them runs as well."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ GRAPHS = 3
 
 
 def as_graph(facts: Facts, found: Found, seed: int) -> Found:
-    """The plan with nodes for the batch axis wherever there are edges, if it runs and reaches as much."""
-    plan = _with_nodes(found.best.plan)
+    """The plan with nodes for the batch axis, if it runs and reaches as much.
+
+    Wherever there are edges, or an argument says which rows are summed up together.
+    """
+    plan = _with_nodes(found.best.plan, found.best.grouped)
     if plan is None or plan.key() == found.best.plan.key():
         return found
     outcome = Bench(facts, seed).run(plan)
@@ -25,20 +28,21 @@ def as_graph(facts: Facts, found: Found, seed: int) -> Found:
     return replace(found, best=outcome, trials=found.trials + 1)
 
 
-def _with_nodes(plan: Plan) -> Plan | None:
+def _with_nodes(plan: Plan, grouped: tuple[Path, ...]) -> Plan | None:
     edges = [path for path, leaf in plan.leaves() if path[-1] in _EDGES and leaf.kind == "int" and not leaf.fixed]
-    if not edges:
+    groups = [path for path, leaf in plan.leaves() if path in grouped and leaf.rank() == 1 and not leaf.fixed]
+    if not edges and not groups:
         return None
     for path, leaf in list(plan.leaves()):
         if not leaf.fixed:
-            plan = plan.put(path, _of_nodes(path, leaf))
+            plan = plan.put(path, _of_nodes(path, leaf, path in groups))
     return plan
 
 
-def _of_nodes(path: Path, leaf: Leaf) -> Leaf:
+def _of_nodes(path: Path, leaf: Leaf, group: bool) -> Leaf:
     if path[-1] in _EDGES:
         return replace(leaf, dims=(2, "E"), high="N", why=leaf.why or "role: edges")
-    if path[-1] in _OF_GRAPHS and leaf.kind == "int":
+    if (group or path[-1] in _OF_GRAPHS) and leaf.kind == "int":
         return replace(leaf, dims=("N",), fill="segments", high=GRAPHS)
     dims: tuple[Dim, ...] = tuple("N" if dim == "B" else dim for dim in leaf.dims)
     return replace(leaf, dims=dims)

@@ -131,14 +131,21 @@ def placeholders(plan: Plan, message: str, facts: Facts) -> list[Plan]:
     token = _number(config, f"{kind}_token_id") or _number(config, f"{kind}_token_index")
     width = _number(_part(config, "text_config") or config, "hidden_size") or 1
     each, left = divmod(int(match.group(3)), max(plan.size("B"), 1))
-    if token is None or left:
+    if token is None or left or kind not in _TYPE:
         return []
     rows = plan.size(ids.high) if ids.high is not None else 0
     counts = [each // width] if each % width == 0 else []
-    return [
-        plan.put(("input_ids",), replace(ids, placeholder=(token, count), high=max(rows, token + 1))).resize(
-            T=max(plan.size("T"), count + 4)
-        )
-        for count in dict.fromkeys([*counts, each])
-        if count >= 1 and ids.placeholder != (token, count)
-    ]
+    filled = []
+    for count in dict.fromkeys([*counts, each]):
+        if count >= 1 and ids.placeholder != (token, count):
+            changed = plan.put(("input_ids",), replace(ids, placeholder=(token, count), high=max(rows, token + 1)))
+            if facts.signature.find(_TYPES) is not None:
+                types = Leaf(("B", "T"), "int", "zeros", high=2, why="placeholder tokens", placeholder=(_TYPE[kind], count))
+                changed = changed.put((_TYPES,), types)
+            filled.append(changed.resize(T=max(plan.size("T"), count + 4)))
+    return filled
+
+
+_TYPES = "mm_token_type_ids"
+_TYPE = {"image": 1, "video": 2, "audio": 3}
+"""What the type of a token says: 0 is text."""

@@ -91,6 +91,9 @@ def loss(failure: Failure) -> list[Want]:
     wants: list[Want] = []
     if failure.name in ("cross_entropy", "nll_loss"):
         classes = x.shape[1] if x.dim() > 1 else x.shape[0] if x.dim() else 1
+        if target.dim() != max(x.dim() - 1, 0) or target.is_floating_point() or target.dtype is torch.bool:
+            template = ("B", *x.shape[2:]) if x.dim() > 1 else ()
+            wants.append(Want("like", target, template=template, high=classes, why=failure.name, cost=0.6))
         if target.is_floating_point() or target.dtype is torch.bool:
             wants.append(Want("kind", target, value="int", high=classes, why=failure.name, cost=0.7))
         else:
@@ -103,10 +106,22 @@ def loss(failure: Failure) -> list[Want]:
                 size(target, d, x.shape[axis], failure.name) for d, axis in enumerate(axes) if target.shape[d] != x.shape[axis]
             ]
         return wants
+    return _like(failure, x, target) + aligned(x, target, failure.name)
+
+
+def _like(failure: Failure, x: torch.Tensor, target: torch.Tensor) -> list[Want]:
+    """A target of the shape and kind of the input; probabilities, where the loss is one of probabilities."""
+    binary = "binary_cross_entropy" in failure.name
+    wants: list[Want] = []
+    if not target.is_floating_point() or target.dim() != x.dim():
+        fill = "uniform" if binary else "normal"
+        wants.append(Want("like", target, value=fill, template=("B", *x.shape[1:]), why=failure.name, cost=0.6))
     if not target.is_floating_point():
         wants.append(Want("kind", target, value="float", why=failure.name, cost=0.7))
-    if "binary_cross_entropy" in failure.name:
-        wants.append(Want("fill", target, value="uniform", why="targets in [0, 1]", cost=0.9))
+    shares = [] if not binary else [target] if "logits" in failure.name else [x, target]
+    for tensor in shares:
+        if tensor.is_floating_point() and not bool(((tensor >= 0) & (tensor <= 1)).all()):
+            wants.append(Want("fill", tensor, value="uniform", why="values in [0, 1]", cost=0.8))
     if target.dim() != x.dim():
         wants.append(Want("rank", target, value=x.dim(), template=tuple(x.shape[1:]) and ("B", *x.shape[1:]), why=failure.name))
-    return wants + aligned(x, target, failure.name)
+    return wants

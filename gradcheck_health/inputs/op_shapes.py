@@ -108,7 +108,10 @@ def concatenation(failure: Failure) -> list[Want]:
     a = parts[0]
     for b in parts[1:]:
         if a.dim() != b.dim():
-            wants += [Want("rank", b, value=a.dim(), why="cat"), Want("rank", a, value=b.dim(), why="cat", cost=1.1)]
+            wants += [
+                Want("rank", b, value=a.dim(), template=tuple(a.shape), why="cat"),
+                Want("rank", a, value=b.dim(), template=tuple(b.shape), why="cat", cost=1.1),
+            ]
             continue
         skip = dim % a.dim() if failure.name in ("cat", "concat", "concatenate") and a.dim() else -1
         for d in range(a.dim()):

@@ -55,6 +55,7 @@ def _state(facts: Facts) -> Node | None:
     return Group(((0, hidden), (1, Leaf((layers, "B", module.hidden_size), why="hidden_size"))), "tuple")
 
 
+_STEPS = "role: timesteps"
 _ROLES: tuple[tuple[str, Role], ...] = (
     (r"edge_?index|edges?", _fixed(Leaf((2, "E"), "int", high="N", why="role: edges"))),
     (r"edge_?(weights?)", _fixed(Leaf(("E",), fill="uniform", why="role: edge weights"))),
@@ -76,7 +77,7 @@ _ROLES: tuple[tuple[str, Role], ...] = (
     (r"(.*_)?(len(gth)?s?|seq_lens?|sizes)", _fixed(Leaf(("B",), "int", "lengths", high="T", why="role: lengths"))),
     (r"offsets?", _fixed(Leaf(("B",), "int", "offsets", high="T", why="role: offsets"))),
     (r"cu_seqlens?|ptr|indptr", _fixed(Leaf(("B",), "int", "boundaries", high="T", why="role: boundaries"))),
-    (r"time_?steps?|t_?steps?|diffusion_steps?", _fixed(Leaf(("B",), "int", high=100, why="role: timesteps"))),
+    (r"time_?steps?|t_?steps?|diffusion_steps?", _fixed(Leaf(("B",), "int", high=100, why=_STEPS))),
     (r"t|time|times|sigmas?|noise_levels?|log_snr|lam", _fixed(Leaf(("B",), fill="uniform", why="role: time"))),
     (r"labels?|targets?|y|y_true|gt|class_?(ids|labels)?|classes", _fixed(Leaf(("B",), "int", high=2, why="role: labels"))),
     (r"h|hx|hc|h_?0|c_?0|(prev_)?hidden(_states?)?|(rnn_)?states?|carry|prev_states?", _state),
@@ -113,6 +114,8 @@ def _unwritten(argument: Argument, facts: Facts, position: int) -> Node:
     if used is not None:
         if used.kind == "int" and not facts.sequence and _one_a_sample(argument, by_name, facts):
             return replace(used, dims=("B",))
+        if isinstance(by_name, Leaf) and by_name.kind == "int" and by_name.why == _STEPS and used.kind == "float":
+            return by_name  # what the layer takes is an embedding that was computed of it
         # a mask that meets an embedding or a convolution first is no mask
         return _with_time(used, argument, facts)
     return by_name if by_name is not None else main(argument, facts, position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,13 +13,18 @@ from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.plan import Edit, Leaf, Plan
 from gradcheck_health.inputs.solver import DEAR, solve
 from gradcheck_health.inputs.trial import Bench, Outcome
+from gradcheck_health.inputs.wording import said
 
 TRIALS = 140
 """Trials for one model. Counted, never timed: results must not depend on how busy the machine is."""
 PATIENCE = 25
 """Further trials after one that ran but mixed samples."""
+STALE = 40
+"""Trials in a row that may fail as earlier ones did, and no further on."""
 WORK = 400e9
-"""Multiply-adds times two that all trials together may cost (an operation counts 1e5 besides)."""
+"""Multiply-adds times two that all trials together may cost.
+
+An operation counts 1e5 besides, an entry of its result 50, one of a made-up tensor 300."""
 MAX_ELEMENTS = 1 << 27
 """No made-up tensor is larger."""
 
@@ -47,14 +53,26 @@ class Search:
         self.order = 0
         self.mixed: tuple[Outcome, tuple[str, ...]] | None = None
         self.furthest: tuple[Outcome, tuple[str, ...]] | None = None
+        self.failures: set[str] = set()
+        self.told = 0
+        """The last trial that showed something new: another failure, or more call sites."""
 
     def affordable(self) -> bool:
-        return self.bench.trials < self.trials and self.bench.work < WORK
+        stale = self.bench.trials - self.told > STALE
+        return self.bench.trials < self.trials and self.bench.work < WORK and not stale
 
     def run(self, plan: Plan) -> Outcome:
         outcome = self.bench.run(plan) if self.allowed(plan) else Outcome(plan, False, 0)
         self.visited.add(plan.key())
+        self._listen(outcome)
         return outcome
+
+    def _listen(self, outcome: Outcome) -> None:
+        failure = re.sub(r"\d+", "#", f"{outcome.place} {said(outcome.error) if outcome.error is not None else outcome.ok}")
+        further = self.furthest is None or outcome.coverage > self.furthest[0].coverage
+        if further or failure not in self.failures:
+            self.told = self.bench.trials
+        self.failures.add(failure)
 
     def find(self, *starts: Plan) -> Found:
         """Search from these plans, the first one first, until one runs or the budget is spent."""

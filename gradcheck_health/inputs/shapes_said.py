@@ -17,12 +17,15 @@ _NAMED: tuple[tuple[str, str], ...] = (
     (r"(seq|src|tgt|time|max|n)_?(len(gth)?|steps?|tokens)", "T"),
     (r"h|height|img_?h|image_?height", "H"),
     (r"w|width|img_?w|image_?width", "W"),
-    (r"nodes?|num_?nodes|v|vertices", "N"),
+    (r"n|nodes?|num_?nodes|v|vertices", "N"),
     (r"e|edges|num_?edges", "E"),
 )  # fmt: skip
 _KINDS = {"float": "float", "f": "float", "int": "int", "uint": "int", "integer": "int", "bool": "bool", "complex": "complex",
           "num": "float", "shaped": "float", "real": "float", "inexact": "float", "bfloat": "float"}  # fmt: skip
 _ANNOTATION = re.compile(r"(?P<kind>[a-z]+)\d*\[(?:[^'\"\[\]]*,)?\s*['\"]?(?P<dims>[\w\s*.#_=?]+)['\"]?\]")
+
+_PRODUCT = re.compile(r"\^\{([^{}]*\\times[^{}]*)\}")
+"""A space in the notation of LaTeX: `\\mathbb{R}^{B \\times N \\times F}`."""
 
 
 def annotated(argument: Argument, guess: Leaf) -> Leaf | None:
@@ -52,7 +55,7 @@ def documented(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None
             continue
         # up to the next argument
         line = re.split(r"\n\s*\w+\s*(?:\([^()]*\))?\s*:|\n\s*\n", text[start.end() - 1 :], maxsplit=1)[0]
-        for inside in re.findall(r"[(\[]([\w\s*,.+_/-]+)[)\]]", line):
+        for inside in re.findall(r"[(\[]([\w\s*,.+_/-]+)[)\]]", _PRODUCT.sub(_as_tuple, line)):
             tokens = [token.strip() for token in inside.split(",") if token.strip()]
             if len(tokens) < 2 or not _BATCH.fullmatch(tokens[0].lower()):
                 continue
@@ -60,6 +63,10 @@ def documented(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None
                 return None  # the layer that takes it tells more
             return _shaped(tokens, guess, "its docstring")
     return None
+
+
+def _as_tuple(product: re.Match[str]) -> str:
+    return f"({', '.join(part.strip() for part in product[1].split(chr(92) + 'times'))})"
 
 
 def _shaped(tokens: list[str], guess: Leaf, why: str) -> Leaf | None:

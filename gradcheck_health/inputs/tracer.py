@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gradcheck_health.inputs.alignment import Alignment
+from gradcheck_health.inputs.batch_axis import grouping, works_along
 from gradcheck_health.inputs.flow import layout_after
 from gradcheck_health.inputs.plan import Path
 
@@ -59,6 +61,14 @@ class Tracer(TorchFunctionMode):
         self.kept: list[torch.Tensor] = []
         self.failure: Failure | None = None
         self.merges: list[Merge] = []
+        self.across: list[tuple[torch.Tensor, str]] = []
+        """Tensors along whose batch axis an operation worked that runs along a sequence, and its name."""
+        self.outside: list[tuple[torch.Tensor, str]] = []
+        """Arguments of which an operation made NaN, and its name."""
+        self.misaligned: Alignment | None = None
+        """An alignment loss to which no path between the targets and the steps is possible."""
+        self.grouped: dict[Path, None] = {}
+        """Integer arguments that say which samples belong together."""
         self.covered: set[Any] = set()
         self.ranges: dict[Path, int] = {}
         self.apart: dict[Path, None] = {}
@@ -113,19 +123,32 @@ class Tracer(TorchFunctionMode):
                 continue
             layout = layout_after(name, args, kwargs, found[0][0], found[0][1].layout, tensor)
             self._mark(tensor, Origin(paths, layout))
+        if not self.across and works_along(name, args, kwargs, found[0][0], found[0][1].layout):
+            self.across.append((found[0][0], name))
+        if (index := grouping(name, args, kwargs)) is not None and (origin := self.origins.get(id(index))) is not None:
+            self.grouped.update(dict.fromkeys(origin.paths if len(origin.paths) == 1 else ()))
         if name in ("unbind", "__getitem__") and args and found[0][1].layout is not None and args[0] is found[0][0]:
             self._taken_apart(name, args, found[0][1], frame)
+        if name in _DOMAINS and found[0][1].layout is not None and outs and not bool(outs[0].isfinite().all()):
+            self.outside.append((found[0][0], name))
+        if name == "ctc_loss" and (alignment := Alignment.of(args, kwargs)).impossible:
+            self.misaligned = alignment
         if name == "embedding" and len(operands) > 1:
             self._narrow(operands)
+        elif name in ("cross_entropy", "nll_loss") and len(operands) > 1 and not operands[1].is_floating_point():
+            self._range(operands[1], operands[0].shape[1] if operands[0].dim() > 1 else operands[0].numel())
         elif name in ("view", "reshape") and outs:
             self._merged(args, found[0][0], outs[0], frame)
 
     def _narrow(self, operands: list[torch.Tensor]) -> None:
         ids, table = (operands[0], operands[1]) if not operands[0].is_floating_point() else (operands[1], operands[0])
+        self._range(ids, table.shape[0])
+
+    def _range(self, ids: torch.Tensor, rows: int) -> None:
         origin = self.origins.get(id(ids))
         if origin is not None and origin.layout is not None and len(origin.paths) == 1:
             (path,) = origin.paths
-            self.ranges[path] = min(self.ranges.get(path, table.shape[0]), table.shape[0])
+            self.ranges[path] = min(self.ranges.get(path, rows), rows)
 
     def _taken_apart(self, name: str, args: Any, origin: Origin, frame: Any) -> None:
         first = origin.layout[0] if origin.layout else None
@@ -154,6 +177,8 @@ class Tracer(TorchFunctionMode):
             self.merges.append(Merge(before.numel() // max(self.batch, 1), wanted, _site("view", frame), before))
 
 
+_DOMAINS = {"log", "log2", "log10", "sqrt", "rsqrt", "pow", "__pow__", "asin", "acos", "atanh", "logit", "xlogy"}
+"""Elementwise operations that are not defined for every number."""
 _TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
 
 

@@ -42,7 +42,9 @@ class Outcome:
     """Names of the parameters that the outputs depend on."""
     differentiable: bool = False
     mixed: bool = False
-    """It ran, but a view changed the size of the batch."""
+    """It ran, but a view changed the size of the batch, something walked along it, or values were of no use to an operation."""
+    grouped: tuple[Path, ...] = ()
+    """Integer arguments that say which rows belong together."""
 
 
 class Bench:
@@ -61,7 +63,9 @@ class Bench:
             torch.manual_seed(self.seed)
             values = materialise(plan, self.seed, facts.device, facts.dtype)
             args, kwargs = facts.signature.call(values)
-            tracer = Tracer(dict(_tensors(values)), plan.size("B"))
+            leaves = dict(_tensors(values))
+            self.work += 300.0 * sum(tensor.numel() for tensor in leaves.values())
+            tracer = Tracer(leaves, plan.size("B"))
             try:
                 with torch.enable_grad(), tracer:
                     output = facts.model(*args, **kwargs)
@@ -69,7 +73,7 @@ class Bench:
                 outcome = self._failed(plan, tracer, error)
             else:
                 outcome = self._succeeded(plan, tracer, output)
-        self.work += tracer.flops + tracer.calls * 1e5
+        self.work += tracer.flops + tracer.calls * 1e5 + tracer.elements * 50.0
         return outcome
 
     def _failed(self, plan: Plan, tracer: Tracer, error: Exception) -> Outcome:
@@ -82,7 +86,8 @@ class Bench:
         names, differentiable = reached(self.facts.model, output)
         outcome = Outcome(plan, True, len(tracer.covered), flops=tracer.flops, elements=tracer.elements)
         outcome.reached, outcome.differentiable, outcome.ranges = names, differentiable, dict(tracer.ranges)
-        if tracer.merges:
+        outcome.grouped = tuple(tracer.grouped)
+        if tracer.merges or tracer.across or tracer.outside or tracer.misaligned:
             outcome.mixed = True
             outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.facts)
         return outcome

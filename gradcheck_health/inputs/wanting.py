@@ -13,7 +13,7 @@ from gradcheck_health.inputs.plan import Dim, Group, Leaf, Node, Path, Plan
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One wish: `what` is size, least, multiple, rank, total, kind, range or fill; or a ready edit of the plan."""
+    """One wish: `what` is size, least, multiple, rank, total, kind, range, fill or like; or a ready edit of the plan."""
 
     what: str
     tensor: torch.Tensor | None = None
