@@ -314,6 +314,25 @@ def test_source_lines_are_those_of_the_assignments() -> None:
     assert source("") is None
 
 
+def test_activation_is_where_its_module_is_built_or_where_forward_calls_the_function() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.module = nn.Tanh()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h: torch.Tensor = self.module(self.layer(x))
+            return torch.maximum(h.softmax(-1), torch.zeros(()))
+
+    (trace,) = facts_of(Both(), "detailed")
+    with open(__file__) as file:
+        lines = file.read().splitlines()
+    found = {a.function: lines[int((a.source or ":0").rpartition(":")[2]) - 1].strip() for a in trace.activations}
+    called = "return torch.maximum(h.softmax(-1), torch.zeros(()))"
+    assert found == {"tanh": "self.module = nn.Tanh()", "softmax": called, "relu": called}
+
+
 def test_what_the_code_refers_to() -> None:
     source = Sources(Built())
     assert source.referenced("stem")

@@ -123,6 +123,14 @@ def rectifies(func: Any, args: tuple[Any, ...]) -> bool:
     )
 
 
+def function_name(func: Any, args: tuple[Any, ...]) -> str:
+    """What this call is named in a trace, if it applies an activation function; "" otherwise."""
+    if func in SOFTMAX:
+        return "softmax"
+    function = FUNCTIONS.get(func) or (_RELU if rectifies(func, args) else None)
+    return function.name if function is not None else ""
+
+
 def unit_axis(ndim: int, producer: str) -> int:
     """Which axis of an activation counts units, by what produced it ("conv2d", "linear", "batch_norm" ...)."""
     if ndim >= 3 and (producer.startswith(("conv", "_conv")) or producer in ("batch_norm", "instance_norm", "group_norm")):

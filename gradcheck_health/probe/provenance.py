@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from gradcheck_health.evidence import Cut, Nonfinite
+from gradcheck_health.probe.activations import function_name
 from gradcheck_health.probe.lines import torch_helper, user_line
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.statistics import nonfinite_kind
@@ -54,6 +55,8 @@ class Provenance:
     def __init__(self, followed: Mapping[str, torch.Tensor], *, look_for_nonfinite: bool = True) -> None:
         self.sources: dict[Any, str] = {}
         """Autograd node -> `file:line`."""
+        self.applied: dict[tuple[str, str], str] = {}
+        """(layer, activation function) -> `file:line` of its first call there."""
         self.nonfinite: list[Nonfinite] = []
         self.look_for_nonfinite = look_for_nonfinite
         self.followed = followed
@@ -93,6 +96,9 @@ class Provenance:
         for tensor in outputs:
             if tensor.grad_fn is not None and source is not None:
                 self.sources.setdefault(tensor.grad_fn, source)
+        function = function_name(func, args)
+        if function and source is not None:
+            self.applied.setdefault((layer, function), source)
         spot = (name, layer, source)
         if self.look_for_nonfinite:
             self._look_for_nonfinite(spot, inputs, outputs)

@@ -56,6 +56,13 @@ class Sources:
             overridden |= {method.name for method in methods if not _calls_super(method)}
         return False
 
+    def is_of_torch(self, path: str) -> bool:
+        """The layer at `path` is of a class of torch's own."""
+        try:
+            return type(self._model.get_submodule(path)).__module__.startswith("torch.nn.")
+        except AttributeError:
+            return False
+
     def _find(self, path: str) -> tuple[str, int, ast.AST | None] | None:
         if not path:
             return None

@@ -99,10 +99,12 @@ def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
     names = [name for name in (a.producer, a.layer) if name] or [""]
     if len(names) == 2 and (names[0] == names[1] or names[0].startswith(f"{names[1]}.")):
         names = names[:1]
+    applied = next((b.source for b in trace.activations if (b.layer, b.function) == (a.layer, a.function)), None)
     found = []
     for i, name in enumerate(names):
         layer = trace.layers.get(name)
-        found.append(Place(name, layer.kind if layer else "", layer.source if layer else None, "" if i else note))
+        source = applied if name == a.layer else layer.source if layer else None
+        found.append(Place(name, layer.kind if layer else "", source, "" if i else note))
     return found
 
 

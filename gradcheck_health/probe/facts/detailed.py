@@ -20,7 +20,8 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     lost = {name for name, p in trace.parameters.items() if p.trainable and (p.gradient is None or p.gradient.is_zero)}
     with sandbox(subject.model):
         followed = {entry.name: entry.tensor for entry in named_parameters(model) if entry.name in lost}
-        seen = probe(subject, provenance=Provenance(followed, look_for_nonfinite=not _finite(trace)))
+        provenance = Provenance(followed, look_for_nonfinite=not _finite(trace))
+        seen = probe(subject, provenance=provenance)
     source = Sources(model)
     return (
         dataclasses.replace(
@@ -34,7 +35,13 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                 )
                 for name, p in seen.parameters.items()
             },
-            activations=tuple(dataclasses.replace(a, source=source(a.layer)) for a in seen.activations),
+            activations=tuple(
+                # an activation module is where it was built, a function where forward calls it
+                dataclasses.replace(
+                    a, source=source(a.layer) if source.is_of_torch(a.layer) else provenance.applied.get((a.layer, a.function))
+                )
+                for a in seen.activations
+            ),
         ),
     )
 
