@@ -88,7 +88,7 @@ def forward_backward(subject: Subject) -> None:
     for parameter in subject.model.parameters():
         parameter.grad = None
     output = call(subject.model, subject.inputs, subject.seed)
-    backward(objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed))
+    backward(objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed), subject.model)
 
 
 def measure(model: nn.Module, x: torch.Tensor, repeats: int) -> tuple[float, float, float, float]:

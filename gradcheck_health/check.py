@@ -51,7 +51,7 @@ def check_gradients(
 ) -> Report:
     """Probe a model and judge how its gradients flow. The model and the process come back as they were.
 
-    What Python cannot see is out of reach of that promise: class attributes and global counters of your own code.
+    Out of reach of that promise: globals of your own files, how far an iterator has come, and the inside of compiled objects.
 
     Args:
         model: an `nn.Module`, or a factory (class or function without arguments) that returns `model`, `(model, inputs)` or

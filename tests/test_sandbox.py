@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import signal
@@ -20,56 +19,9 @@ from torch import nn
 
 from gradcheck_health import check_gradients
 from gradcheck_health.errors import ModelError
-from gradcheck_health.probe.remembered import SavedTensor
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
-
-
-def freeze(value: Any, seen: dict[int, Any]) -> Any:
-    """A value that compares equal exactly if nothing in the nest changed: identity, data pointer, bytes, flags."""
-    if id(value) in seen:
-        return ("again", id(value))
-    seen[id(value)] = None
-    if isinstance(value, torch.Tensor):
-        lazy = isinstance(value, nn.parameter.UninitializedParameter)
-        data = value.detach() if not lazy else torch.empty(0)
-        raw = data.contiguous().view(torch.uint8).numpy().tobytes() if data.numel() and data.dim() else data.tolist()
-        grad = freeze(value.grad, seen) if value.is_leaf else None
-        return (
-            id(value),
-            type(value),
-            data.data_ptr(),
-            hashlib.sha256(raw).hexdigest() if isinstance(raw, bytes) else str(raw),
-            value.requires_grad,
-            grad,
-        )
-    if isinstance(value, torch.Generator):
-        return value.get_state().tolist()
-    if isinstance(value, nn.Module):
-        return (id(value), type(value), freeze(vars(value), seen))
-    if isinstance(value, dict):
-        return (id(value), [(key, freeze(item, seen)) for key, item in value.items()])
-    if isinstance(value, list | tuple | deque):
-        return (id(value), [freeze(item, seen) for item in value])
-    return (type(value), value if isinstance(value, int | float | str | bool | None.__class__) else id(value))
-
-
-def process() -> Any:
-    return (
-        random.getstate(),
-        torch.get_rng_state().tolist(),
-        torch.is_grad_enabled(),
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.is_autocast_enabled("cpu"),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_anomaly_enabled(),
-        dict(os.environ),
-        os.getcwd(),
-        list(sys.path),
-        list(warnings.filters),
-        len(nn.modules.module._global_forward_hooks),
-        len(nn.modules.module._global_forward_pre_hooks),
-    )
+from gradcheck_health.probe.saved_tensor import SavedTensor
+from tests.trace.fingerprint import Fingerprint
 
 
 class Hostile(nn.Module):
@@ -115,25 +67,9 @@ def test_hostile_model_comes_back_bit_identical() -> None:
     model = Hostile()
     model.fc.weight.grad = torch.ones(4, 4)
     x = torch.randn(8, 4)
-    before, outside = freeze(model, {}), process()
+    before = Fingerprint.of(model)
     check_gradients(model, x)
-    assert freeze(model, {}) == before
-    assert process() == outside
-
-
-def test_the_fingerprint_can_fail() -> None:
-    model = Hostile()
-    before, outside = freeze(model, {}), process()
-    filters, path = list(warnings.filters), list(sys.path)
-    try:
-        model(torch.randn(8, 4))
-        assert freeze(model, {}) != before
-        assert process() != outside
-    finally:
-        warnings.filters[:] = filters
-        sys.path[:] = path
-        os.environ.pop("GRADHEALTH_HOSTILE")
-        torch.use_deterministic_algorithms(False)
+    assert before.differences(Fingerprint.of(model)) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -144,11 +80,10 @@ def test_model_comes_back_after_an_exception(error: type[BaseException]) -> None
             raise error("now")
 
     model, x = Raises(), torch.randn(8, 4)
-    before, outside = freeze(model, {}), process()
+    before = Fingerprint.of(model)
     with pytest.raises(ModelError if error is ValueError else error):
         check_gradients(model, x)
-    assert freeze(model, {}) == before
-    assert process() == outside
+    assert before.differences(Fingerprint.of(model)) == []
 
 
 def test_sick_path_leaves_no_trace() -> None:
@@ -156,11 +91,10 @@ def test_sick_path_leaves_no_trace() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(*[layer for _ in range(10) for layer in (nn.Linear(8, 8), nn.Sigmoid())], nn.Linear(8, 2))
     x = torch.randn(16, 8)
-    before, outside = freeze(model, {}), process()
+    before = Fingerprint.of(model)
     report = check_gradients(model, x)
     assert {"kicked", "after_steps", "reseeded", "detailed"} <= set(report.trace.facts)
-    assert freeze(model, {}) == before
-    assert process() == outside
+    assert before.differences(Fingerprint.of(model)) == []
 
 
 def test_gradients_start_as_none_inside() -> None:
@@ -199,20 +133,23 @@ def test_interrupt_during_restore_waits_until_it_is_done(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(SavedTensor, "restore", interrupted)
     x = torch.randn(8, 4)
-    before = freeze(model, {})
+    before = Fingerprint.of(model)
     with pytest.raises(KeyboardInterrupt):
         check_gradients(model, x)
-    assert freeze(model, {}) == before
+    assert before.differences(Fingerprint.of(model)) == []
 
 
-def test_failure_on_the_way_in_loses_no_gradient() -> None:
-    class Uncopied(torch.Tensor):
-        def clone(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            raise MemoryError
-
+def test_failure_on_the_way_in_loses_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(2, 2)
     kept = model.weight.grad = torch.ones(2, 2)
-    model.odd = torch.zeros(1).as_subclass(Uncopied)
+    remember = SavedTensor.__init__
+
+    def out_of_memory(self: SavedTensor, tensor: torch.Tensor) -> None:
+        if tensor is model.bias:
+            raise MemoryError
+        remember(self, tensor)
+
+    monkeypatch.setattr(SavedTensor, "__init__", out_of_memory)
     with pytest.raises(MemoryError), sandbox(model):
         pass
     assert model.weight.grad is kept

@@ -158,7 +158,7 @@ def _counted() -> Iterator[list[int]]:
 
 def judge(build: Build) -> dict[str, Any]:
     """The verdict of a check with default settings, and whether the model and the process came back as they were."""
-    from tests.test_sandbox import freeze, process
+    from tests.trace.fingerprint import Fingerprint
 
     torch.manual_seed(0)
     try:
@@ -167,7 +167,7 @@ def judge(build: Build) -> dict[str, Any]:
         return {"outcome": "not built", "error": line(error)}
     if sum(p.numel() for p in model.parameters() if not torch.nn.parameter.is_lazy(p)) > LARGEST:
         return {"outcome": "too large to measure"}
-    before = freeze(model, {}), process()
+    before = Fingerprint.of(model)
     start = time.process_time()
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -189,7 +189,8 @@ def judge(build: Build) -> dict[str, Any]:
         ]
         result = {"outcome": "judged", "ok": report.ok, "inputs": report.trace.inputs.description, "findings": findings}
     result["cpu"] = time.process_time() - start
-    result["left_as_it_was"] = (freeze(model, {}), process()) == before
+    result["traces"] = before.differences(Fingerprint.of(model))[:8]
+    result["left_as_it_was"] = not result["traces"]
     return result
 
 

@@ -29,6 +29,10 @@ class Graph:
     leaves: dict[int, int]
     """id of a leaf tensor -> position of its AccumulateGrad node."""
 
+    def variables(self) -> list[Any]:
+        """The leaf tensors, in the order of their nodes."""
+        return [self.nodes[position].variable for position in sorted(self.leaves.values())]
+
 
 def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
     """The graph in topological order; position 0 is a virtual root above all `roots`. None if it has more than `cap` nodes."""

@@ -63,7 +63,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
     error = ""
     try:
         with watch.backward():
-            backward(goal)
+            backward(goal, model, () if flow.graph is None else flow.graph.variables())
     except Exception as raised:  # noqa: BLE001 - a custom backward raises what it likes
         error = f"{type(raised).__name__}: {safe_text(raised)}"
     named = named_parameters(model)

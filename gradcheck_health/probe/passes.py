@@ -9,7 +9,7 @@ import random
 import sys
 import traceback
 from collections import UserDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType, SimpleNamespace
 from typing import Any
 
@@ -18,8 +18,10 @@ from torch import nn
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import GradhealthError, ModelError
-from gradcheck_health.probe.names import layer_names, unwrap
+from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.names import layer_names, registered, unwrap
 from gradcheck_health.probe.objective import Objective
+from gradcheck_health.probe.saved_tensor import SavedGradient
 
 
 def fresh(value: Any) -> Any:
@@ -107,11 +109,33 @@ class _Seed(torch.autograd.Function):
         return (None, *ctx.gradients)
 
 
-def backward(goal: Objective) -> None:
-    if goal.roots:
+def backward(goal: Objective, model: nn.Module, leaves: Iterable[torch.Tensor] | None = None) -> None:
+    """The gradient of the goal into `.grad` of the model's parameters, and of no other tensor.
+
+    Args:
+        leaves: those of the graph, where it has been walked already.
+    """
+    if not goal.roots:
+        return
+    if leaves is None:
+        leaves = leaves_of(goal)
+    own = registered(model)
+    foreign = [SavedGradient(leaf) for leaf in leaves if id(leaf) not in own]
+    try:
+        for saved in foreign:
+            saved.detach()
         with torch.inference_mode(False), torch.enable_grad():
             start = _Seed.apply(goal.gradients, *goal.roots)  # type: ignore[no-untyped-call]
         start.backward()
+    finally:
+        for saved in foreign:
+            saved.restore()
+
+
+def leaves_of(goal: Objective) -> list[torch.Tensor]:
+    """The leaves of its graph; none where the graph is too large to be walked."""
+    graph = graphs.walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
+    return [] if graph is None else graph.variables()
 
 
 def user_frames(error: BaseException) -> Iterator[traceback.FrameSummary]:

@@ -1,24 +1,32 @@
 """The contents of objects, remembered and put back in place: identities, data pointers and bytes stay.
 
-What can be remembered is what a module holds in its attributes: tensors, generators, numpy arrays, containers, other modules,
-and plain records (dataclasses, namespaces, user dicts). Other objects are opaque.
+What can be remembered is what hangs on a module: tensors, generators, numpy arrays, containers, modules, their classes, and
+plain Python objects and functions as far as there is room. The inside of compiled objects is opaque.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import random
 import sys
-from collections import OrderedDict, UserDict, UserList, deque
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from types import MemberDescriptorType, SimpleNamespace
+from functools import partial
+from types import CellType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.nn.parameter import is_lazy
 
-_ATOMS = (type(None), str, int, float, bool, complex, bytes, type)
+from gradcheck_health.probe import putting_back as put
+from gradcheck_health.probe.holdings import ATOMS, is_apart, is_persons, is_record
+from gradcheck_health.probe.saved_tensor import SavedTensor
+
+ROOM = 50_000
+"""How many things are followed from plain objects; each 4 KiB of a tensor count for one."""
+_PAGE = 4096
 
 
 class Memory:
@@ -28,165 +36,175 @@ class Memory:
         self.tensors: list[SavedTensor] = []
         self._ways_back: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
         """(how, what, the contents it had); tuples, because a large model has a hundred thousand of them."""
+        self._ways: dict[type, Callable[[Any], Iterable[Any]] | None] = {}
+        self._slots_of: dict[type, tuple[Any, ...]] = {}
+        self._seen: dict[int, Any] = {}
+        """Holds the objects, too: an id is unique only while its object lives."""
+        self._apart: list[Any] = []
+        """Plain objects, whose insides come last: they may lead far."""
 
     def remember(self, roots: Iterable[Any]) -> None:
-        back = self._ways_back
-        seen: dict[int, Any] = {}  # holds the objects, too: an id is unique only while its object lives
-        stack = list(roots)
-        while stack:
+        self._follow(list(roots), float("inf"))
+        room: float = ROOM
+        for value in self._apart:  # grows meanwhile
+            if room <= 0:
+                break
+            room = self._follow([*self._inside(value)], room)
+
+    def _follow(self, stack: list[Any], room: float) -> float:
+        seen, ways = self._seen, self._ways
+        while stack and room > 0:
             value = stack.pop()
-            if isinstance(value, _ATOMS) or id(value) in seen:
+            cls = type(value)
+            if cls not in ways:
+                ways[cls] = self._way(value)
+            way = ways[cls]
+            if way is None or id(value) in seen:
                 continue
             seen[id(value)] = value
-            if isinstance(value, dict):
-                back.append((_put_dict, value, dict(value)))
-                stack.extend(value.values())
-            elif isinstance(value, torch.Tensor):
-                self.tensors.append(SavedTensor(value))
-                stack.append(vars(value))
-            elif isinstance(value, nn.Module):
-                back.append((_put_class, value, type(value)))
-                # a scripted module keeps its tensors outside of vars()
-                stack += (vars(value), *value._parameters.values(), *value._buffers.values(), *self._slots(value))
-            elif isinstance(value, list | set | deque):
-                back.append((_put_items, value, list(value)))
-                stack.extend(value)
-            elif isinstance(value, tuple):
-                stack.extend(tuple.__iter__(value))  # a subclass may refuse to tell its length
-            elif isinstance(value, frozenset):
-                stack.extend(value)
-            elif isinstance(value, torch.Generator):
-                back.append((torch.Generator.set_state, value, value.get_state()))
-            elif _is_record(value):
-                stack += (vars(value), *self._slots(value))
-            elif _is_array(value):
-                back.append((_put_array, value, value.copy()))
+            room -= 1 if way != self._tensor else 1 + _size(value) // _PAGE
+            if room > 0:
+                stack.extend(way(value))
+        return room
 
     def restore(self) -> None:
         """Everything, whatever one of the objects says to it; then the first error is raised."""
         errors: list[Exception] = []
-        for put, value, saved in (*((SavedTensor.restore, saved, None) for saved in self.tensors), *reversed(self._ways_back)):
+        for back, value, saved in (*((SavedTensor.restore, saved, None) for saved in self.tensors), *reversed(self._ways_back)):
             try:
-                put(value, saved)
+                back(value, saved)
             except Exception as error:  # noqa: BLE001 - a class of the user's
                 errors.append(error)
         if errors:
             raise errors[0]
 
+    def _way(self, value: Any) -> Callable[[Any], Iterable[Any]] | None:
+        """How objects of this type are remembered; returns what hangs on them."""
+        if isinstance(value, ATOMS):
+            return None
+        for kinds, way in (
+            (dict, self._dict),
+            (torch.Tensor, self._tensor),
+            (nn.Module, self._module),
+            (list | set | deque, self._items),
+            (tuple, lambda value: tuple.__iter__(value)),  # a subclass may refuse to tell its length
+            (frozenset, lambda value: value),
+            (torch.Generator, self._generator),
+            (random.Random, self._python_generator),
+            (weakref.WeakSet | weakref.WeakKeyDictionary | weakref.WeakValueDictionary, self._weak),
+        ):
+            if isinstance(value, kinds):
+                return way
+        if is_record(value):
+            return self._inside
+        return self._numpy(value) or (self._later if is_apart(value) else None)
+
+    def _dict(self, value: dict[Any, Any]) -> Iterator[Any]:
+        kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may compute what it shows
+        saved = dict(kind.items(value))
+        self._ways_back.append((put.dict_back, value, saved))
+        yield from saved.values()
+        if type(value) not in (dict, OrderedDict) and hasattr(value, "__dict__"):
+            yield vars(value)
+
+    def _tensor(self, value: torch.Tensor) -> Iterator[Any]:
+        self.tensors.append(SavedTensor(value))
+        yield vars(value)
+
+    def _module(self, value: nn.Module) -> Iterator[Any]:
+        self._ways_back.append((put.class_back, value, type(value)))
+        yield vars(value)
+        yield from value._parameters.values()  # a scripted module keeps its tensors outside of vars()
+        yield from value._buffers.values()
+        yield from self._slots(value)
+        for cls in type(value).__mro__:
+            if id(cls) not in self._seen and is_persons(cls):
+                self._seen[id(cls)] = cls
+                attributes = {name: held for name, held in vars(cls).items() if not name.startswith("__")}
+                self._ways_back.append((put.attributes_back, cls, attributes))
+                yield from (held for held in attributes.values() if not isinstance(held, FunctionType))
+
+    def _items(self, value: Any) -> Iterable[Any]:
+        saved = list(value)
+        self._ways_back.append((put.items_back, value, saved))
+        return saved
+
+    def _generator(self, value: torch.Generator) -> tuple[()]:
+        self._ways_back.append((torch.Generator.set_state, value, value.get_state()))
+        return ()
+
+    def _python_generator(self, value: random.Random) -> tuple[()]:
+        if not isinstance(value, random.SystemRandom):
+            self._ways_back.append((random.Random.setstate, value, value.getstate()))
+        return ()
+
+    def _weak(self, value: Any) -> tuple[()]:
+        self._ways_back.append((put.weak_back, value.data, value.data.copy()))
+        return ()
+
+    def _numpy(self, value: Any) -> Callable[[Any], Iterable[Any]] | None:
+        numpy = sys.modules.get("numpy")
+        if numpy is None:
+            return None
+        if isinstance(value, numpy.ndarray):
+            return self._array
+        if isinstance(value, numpy.random.Generator | numpy.random.RandomState):
+            return self._numpy_generator
+        return None
+
+    def _array(self, value: Any) -> Iterable[Any]:
+        self._ways_back.append((put.array_back, value, value.copy()))
+        return value.flat if value.dtype.hasobject and value.dtype.names is None else ()
+
+    def _numpy_generator(self, value: Any) -> tuple[()]:
+        bits = getattr(value, "bit_generator", None) or value._bit_generator
+        self._ways_back.append((put.bits_back, bits, bits.state))
+        return ()
+
+    def _later(self, value: Any) -> tuple[()]:
+        self._apart.append(value)
+        return ()
+
+    def _inside(self, value: Any) -> Iterator[Any]:
+        """Attributes of an object, or what a function has closed over."""
+        if isinstance(value, MethodType | partial):
+            yield from (value.__self__,) if isinstance(value, MethodType) else (value.func, value.args, value.keywords)
+            return
+        with contextlib.suppress(TypeError):  # slots alone
+            yield vars(value)
+        if isinstance(value, FunctionType):
+            yield value.__defaults__
+            yield value.__kwdefaults__
+            for cell in value.__closure__ or ():
+                yield from self._cell(cell)
+        else:
+            yield from self._slots(value)
+
+    def _cell(self, cell: CellType) -> Iterator[Any]:
+        try:
+            content = cell.cell_contents
+        except ValueError:  # not filled yet
+            return
+        self._ways_back.append((put.content_back, cell, content))
+        yield content
+
     def _slots(self, value: Any) -> Iterator[Any]:
         """The contents of `__slots__`, which `vars` does not show."""
-        for slot in _descriptors(type(value)):  # type: ignore[arg-type] # a class is hashable
-            try:
-                content = slot.__get__(value)
-            except AttributeError:  # not set
-                continue
-            self._ways_back.append((slot.__set__, value, content))
+        cls = type(value)
+        if cls not in self._slots_of:
+            self._slots_of[cls] = tuple(_descriptors(cls))
+        for slot in self._slots_of[cls]:
+            content = put.read(slot, value)
+            self._ways_back.append((put.slot_back, (slot, value), content))
             yield content
 
 
-@cache
-def _descriptors(cls: type) -> tuple[Any, ...]:
-    return tuple(
-        member
-        for owner in cls.__mro__
-        if "__slots__" in vars(owner)
-        for member in vars(owner).values()
-        if isinstance(member, MemberDescriptorType)
-    )
+def _size(tensor: torch.Tensor) -> int:
+    """Bytes, where it can say so."""
+    return tensor.nbytes if tensor.layout == torch.strided and not is_lazy(tensor) and not tensor.is_nested else 0
 
 
-def _put_dict(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
-    if len(value) != len(saved) or any(a is not b or value[a] is not saved[b] for a, b in zip(value, saved, strict=True)):
-        kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may refuse to be changed
-        kind.clear(value)
-        kind.update(value, saved)
-
-
-def _put_items(value: list[Any] | set[Any] | deque[Any], saved: list[Any]) -> None:
-    if len(value) != len(saved) or any(a is not b for a, b in zip(value, saved, strict=True)):
-        value.clear()
-        value.update(saved) if isinstance(value, set) else value.extend(saved)
-
-
-def _put_class(module: nn.Module, cls: type) -> None:
-    if type(module) is not cls:
-        module.__class__ = cls
-
-
-def _put_array(value: Any, saved: Any) -> None:
-    if value.flags.writeable and value.tobytes() != saved.tobytes():
-        value[...] = saved
-
-
-def _is_record(value: Any) -> bool:
-    plain = isinstance(value, SimpleNamespace | UserDict | UserList) or dataclasses.is_dataclass(value)
-    return plain and hasattr(value, "__dict__")
-
-
-def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray) and not value.dtype.hasobject
-
-
-class SavedTensor:
-    """One tensor: identity, storage, bytes, flags, hooks and gradient."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor, self.cls = tensor, type(tensor)
-        self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
-        self.uninitialized = isinstance(tensor, UninitializedParameter | UninitializedBuffer)
-        self.alias = tensor.data
-        self.copy = None if self.uninitialized or tensor.is_meta else self.alias.clone()
-        self.grad = tensor.grad if self.is_leaf else None
-        self.hooks: Any = tensor._post_accumulate_grad_hooks if self.is_leaf and self.requires_grad else None
-        self.accumulated = dict(self.hooks) if self.hooks else None
-        self.backward_hooks: Any = tensor._backward_hooks
-        self.registered = None if self.backward_hooks is None else dict(self.backward_hooks)
-
-    def detach_gradient(self) -> None:
-        """Inside, `.grad` starts as None, and no hook of the user's (an optimizer in backward) runs on it."""
-        if self.grad is not None:
-            self.tensor.grad = None
-        if self.accumulated:
-            self.hooks.clear()  # autograd holds this very dict
-
-    def restore(self, _: None = None) -> None:
-        tensor = self.tensor
-        with torch.no_grad(), torch._C.DisableTorchFunction():
-            if type(tensor) is not self.cls:  # a lazy parameter that was materialised
-                tensor.__class__ = self.cls
-            if self.uninitialized or not _same_storage(tensor, self.alias):
-                tensor.data = self.alias
-            if self.copy is not None and not _identical(self.alias, self.copy):
-                self.alias.copy_(self.copy)
-            if self.is_leaf:
-                if tensor.requires_grad != self.requires_grad and tensor.is_leaf:
-                    tensor.requires_grad_(self.requires_grad)
-                if tensor.grad is not self.grad:
-                    tensor.grad = self.grad
-                if self.accumulated:
-                    self.hooks.update(self.accumulated)
-            self._restore_backward_hooks()
-
-    def _restore_backward_hooks(self) -> None:
-        if self.tensor._backward_hooks is not self.backward_hooks:
-            self.tensor._backward_hooks = self.backward_hooks
-        if self.registered is not None and dict(self.backward_hooks) != self.registered:
-            self.backward_hooks.clear()
-            self.backward_hooks.update(self.registered)
-
-
-def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
-    if tensor.layout != torch.strided or alias.layout != torch.strided:
-        return tensor.layout == alias.layout
-    same = tensor.shape == alias.shape and tensor.dtype == alias.dtype and tensor.device == alias.device
-    return same and tensor.stride() == alias.stride() and tensor.data_ptr() == alias.data_ptr()
-
-
-def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.layout != torch.strided or a.is_quantized or a.is_nested:
-        return False  # cheap to copy back, awkward to compare
-    try:
-        return torch.equal(a, b)
-    except (RuntimeError, NotImplementedError):  # a type without arithmetic
-        return False
+def _descriptors(cls: type) -> Iterator[Any]:
+    for owner in cls.__mro__:
+        if "__slots__" in vars(owner):
+            yield from (member for member in vars(owner).values() if isinstance(member, MemberDescriptorType))

@@ -1,58 +1,43 @@
 """The model and the process come back as they were, also when forward raises or Ctrl-C comes.
 
-Everything is restored in place: identities, data pointers and bytes. Opaque Python objects, class attributes and global
-counters of the user's code are out of reach here; the command line covers them by checking in a worker process.
+Everything is restored in place: identities, data pointers and bytes. How far an iterator has come, globals of the user's files
+and the inside of compiled objects are out of reach here; the command line, and `isolation="fork"`, check in another process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
+import sys
 from collections import deque
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from gradcheck_health.probe.process import process_guard
+from gradcheck_health.probe.process import remember_process
 from gradcheck_health.probe.remembered import Memory
+from gradcheck_health.probe.reversible import Reversible
+
+_DEEP = 2000
+"""Frames of the stack, at least: observed, a call of a module takes four where it took three, and the default is a thousand."""
 
 
-@contextlib.contextmanager
-def sandbox(model: nn.Module) -> Iterator[None]:
+def sandbox(model: nn.Module) -> Reversible:
     """Whatever the block does to `model` and to process-wide torch and Python state is undone.
 
     Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold.
     """
-    undo = contextlib.ExitStack()
-    try:
-        undo.enter_context(process_guard())
-        memory = Memory()
-        undo.callback(memory.restore)
-        memory.remember([*model.modules(), model])  # scripted modules keep their children outside of vars()
-        for saved in memory.tensors:  # not before the way back is laid for all of them
-            saved.detach_gradient()
-        yield
-    finally:
-        with _interrupts_held():
-            undo.close()
+    return Reversible(partial(_remember, model))
 
 
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the block is done: half a restore would leave an empty model."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[tuple[int, Any]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
+def _remember(model: nn.Module, undo: contextlib.ExitStack) -> None:
+    remember_process(undo)
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEP))
+    memory = Memory()
+    undo.callback(memory.restore)
+    memory.remember([*model.modules(), model])  # scripted modules keep their children outside of vars()
+    for saved in memory.tensors:  # not before the way back is laid for all of them
+        saved.detach_gradient()
 
 
 def reachable_modules(model: nn.Module) -> list[nn.Module]:

@@ -57,7 +57,7 @@ def _pass(subject: Subject) -> float:
     subject.model.zero_grad(set_to_none=True)
     output = call(subject.model, subject.inputs, subject.seed)
     goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
-    backward(goal)
+    backward(goal, subject.model)
     if goal.value is not None:
         return goal.value
     projected = (torch.sum(root.detach() * gradient) for root, gradient in zip(goal.roots, goal.gradients, strict=True))

@@ -72,7 +72,7 @@ class _Pass(TorchFunctionMode):
         self._shapes = {leaf.tensor.shape for leaf in leaves((subject.inputs.args, dict(subject.inputs.kwargs)))}
         graph = graphs.walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
         known = registered(model) | self._data
-        variables = [] if graph is None else [graph.nodes[position].variable for position in sorted(graph.leaves.values())]
+        variables = [] if graph is None else graph.variables()
         self.leaves: list[torch.Tensor] = [leaf for leaf in variables if id(leaf) not in known]
         if self._backward:  # forward calls backward() itself: what got a gradient there is data
             self.leaves = [leaf for leaf in self.leaves if leaf.grad is None]

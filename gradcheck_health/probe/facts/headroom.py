@@ -62,7 +62,7 @@ def _measured(subject: Subject, dtype: torch.dtype) -> Headroom:
         output = call(subject.model, inputs, subject.seed)
     finally:
         handle.remove()
-    backward(objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed))
+    backward(objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed), model)
     for parameter in model.parameters():
         if parameter.grad is not None:
             count(parameter.grad)

@@ -44,7 +44,7 @@ def _pass(subject: Subject, inputs: Inputs) -> _Seen:
     with sandbox(subject.model):
         output = call(subject.model, inputs, subject.seed)
         returned = {leaf.path: values.clone() for leaf in leaves(output) if (values := plain(leaf.tensor)) is not None}
-        backward(objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed))
+        backward(objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed), subject.model)
         gradients = {}
         for entry in named_parameters(unwrap(subject.model)):
             values = None if entry.tensor.grad is None else plain(entry.tensor.grad)
@@ -69,7 +69,8 @@ def _explained(subject: Subject, inputs: Inputs, difference: Difference) -> Diff
         with sandbox(subject.model):
             torch.use_deterministic_algorithms(True, warn_only=True)
             backward(
-                objective(call(subject.model, inputs, subject.seed), loss=subject.loss, batch=inputs.batch, seed=subject.seed)
+                objective(call(subject.model, inputs, subject.seed), loss=subject.loss, batch=inputs.batch, seed=subject.seed),
+                subject.model,
             )
     known = [
         str(one.message).partition(" does not have a deterministic")[0] for one in told if "deterministic" in str(one.message)

@@ -1,0 +1,42 @@
+"""Which objects that hang on a module are looked into, and which belong to somebody else."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+from collections import UserDict, UserList
+from functools import partial
+from types import FunctionType, MethodType, SimpleNamespace
+from typing import Any
+
+import torch
+
+ATOMS = (type(None), str, int, float, complex, bytes, type, enum.Enum, torch.dtype, torch.device, torch.Size)
+_OTHERS = frozenset({"torch", "torchgen", "numpy", "gradcheck_health", "pytest", "_pytest", "_hypothesis_pytestplugin"})
+_OF_TORCH = ("torch.optim.", "torch.distributions.", "torch.amp.")
+"""Parts of torch whose objects keep a state that changes with every use."""
+
+
+def is_persons(cls: type) -> bool:
+    """Neither of Python, of torch, nor of what runs the check: threads and locks work on in theirs."""
+    module = cls.__module__ if isinstance(cls.__module__, str) else ""
+    top = module.partition(".")[0]
+    return top not in _OTHERS and (top not in sys.stdlib_module_names or top == "__main__")
+
+
+def is_record(value: Any) -> bool:
+    """Holds values and does nothing: a dataclass, a namespace, a dict in other clothes."""
+    return isinstance(value, SimpleNamespace | UserDict | UserList) or dataclasses.is_dataclass(value)
+
+
+def is_apart(value: Any) -> bool:
+    """A plain object or function of a person's: it may lead far, and is looked into as long as there is room."""
+    cls = type(value)
+    if isinstance(value, FunctionType):
+        return is_persons(value)  # type: ignore[arg-type] # it has a __module__, too
+    if isinstance(value, MethodType | partial):
+        return True
+    if not (is_persons(cls) or cls.__module__.startswith(_OF_TORCH)):
+        return False
+    return hasattr(cls, "__dict__") and (cls.__dictoffset__ != 0 or any("__slots__" in vars(owner) for owner in cls.__mro__))

@@ -1,0 +1,84 @@
+"""How the contents that an object had are put back into it: (the object, its contents) -> None, where they differ."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Any
+from weakref import ref
+
+from torch import nn
+
+UNSET = object()
+"""The content of a slot that has none."""
+
+
+def dict_back(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
+    kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may refuse to be changed
+    now = list(kind.items(value))
+    if len(now) != len(saved) or any(a is not c or b is not d for (a, b), (c, d) in zip(now, saved.items(), strict=True)):
+        kind.clear(value)
+        kind.update(value, saved)
+
+
+def items_back(value: list[Any] | set[Any] | deque[Any], saved: list[Any]) -> None:
+    if len(value) != len(saved) or any(a is not b for a, b in zip(value, saved, strict=True)):
+        value.clear()
+        value.update(saved) if isinstance(value, set) else value.extend(saved)
+
+
+def weak_back(value: dict[Any, Any] | set[Any], saved: Any) -> None:
+    """The table of a weak container; who has died meanwhile stays away."""
+    if isinstance(value, set):
+        items_back(value, [one for one in saved if one() is not None])
+    else:
+        pairs = saved.items()
+        dict_back(value, {key: held for key, held in pairs if _alive(key) and _alive(held)})
+
+
+def _alive(one: Any) -> bool:
+    return not isinstance(one, ref) or one() is not None
+
+
+def class_back(module: nn.Module, cls: type) -> None:
+    if type(module) is not cls:
+        module.__class__ = cls
+
+
+def attributes_back(cls: type, saved: dict[str, Any]) -> None:
+    """What stands in a class."""
+    now = {name: held for name, held in vars(cls).items() if not name.startswith("__")}
+    for name in now.keys() - saved.keys():
+        type.__delattr__(cls, name)
+    for name, held in saved.items():
+        if name not in now or now[name] is not held:
+            type.__setattr__(cls, name, held)
+
+
+def array_back(value: Any, saved: Any) -> None:
+    if value.flags.writeable and (value.dtype.hasobject or value.tobytes() != saved.tobytes()):
+        value[...] = saved
+
+
+def bits_back(bits: Any, state: Any) -> None:
+    bits.state = state
+
+
+def content_back(cell: Any, content: Any) -> None:
+    cell.cell_contents = content
+
+
+def read(slot: Any, value: Any) -> Any:
+    try:
+        return slot.__get__(value)
+    except AttributeError:
+        return UNSET
+
+
+def slot_back(place: tuple[Any, Any], saved: Any) -> None:
+    slot, value = place
+    if read(slot, value) is saved:
+        return
+    if saved is UNSET:
+        slot.__delete__(value)
+    else:
+        slot.__set__(value, saved)

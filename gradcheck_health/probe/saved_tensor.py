@@ -1,0 +1,144 @@
+"""One tensor of any kind, put back in place: identity, storage, bytes, flags, hooks and gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+_PLAIN = (torch.Tensor, nn.Parameter, nn.Buffer)
+
+
+class SavedGradient:
+    """`.grad` of a leaf, and the hooks that run when it has arrived (an optimizer in backward is one)."""
+
+    def __init__(self, leaf: torch.Tensor) -> None:
+        self.leaf = leaf
+        self.grad = leaf.grad
+        self.hooks: Any = leaf._post_accumulate_grad_hooks if leaf.requires_grad else None
+        self.registered = dict(self.hooks) if self.hooks is not None else {}
+
+    def detach(self) -> None:
+        """From now on `.grad` is None, and none of the hooks runs."""
+        if self.grad is not None:
+            self.leaf.grad = None
+        if self.registered:
+            self.hooks.clear()  # autograd holds this very dict
+
+    def restore(self) -> None:
+        leaf = self.leaf
+        if leaf.grad is not self.grad:
+            leaf.grad = self.grad
+        if not leaf.requires_grad:
+            return
+        if leaf._post_accumulate_grad_hooks is not self.hooks:
+            leaf._post_accumulate_grad_hooks = self.hooks or {}  # None alone would not stop the new ones
+            leaf._post_accumulate_grad_hooks = self.hooks
+        if self.hooks is not None and self.hooks != self.registered:
+            self.hooks.clear()
+            self.hooks.update(self.registered)
+
+
+class SavedTensor:
+    """A tensor as it was when this was made."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor, self.cls = tensor, type(tensor)
+        with torch._C.DisableTorchFunctionSubclass():
+            self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
+            self.uninitialized = isinstance(tensor, UninitializedParameter | UninitializedBuffer)
+            self.alias = None if _is_wrapper(tensor) else tensor.data
+            parts = () if self.uninitialized or self.alias is None or tensor.is_meta else _parts(self.alias)
+            self.parts = [(part, part.untyped_storage().nbytes(), part.clone()) for part in parts]
+            self.gradient = SavedGradient(tensor) if self.is_leaf else None
+            self.backward_hooks: Any = tensor._backward_hooks
+            self.registered = None if self.backward_hooks is None else dict(self.backward_hooks)
+
+    def detach_gradient(self) -> None:
+        """Inside, `.grad` starts as None, and no hook of the user's runs on it."""
+        if self.gradient is not None:
+            self.gradient.detach()
+
+    def restore(self, _: None = None) -> None:
+        tensor = self.tensor
+        with torch.no_grad(), torch._C.DisableTorchFunctionSubclass():
+            if type(tensor) is not self.cls:  # a lazy parameter that was materialised
+                tensor.__class__ = self.cls
+            if self.alias is not None and (self.uninitialized or not _same_storage(tensor, self.alias)):
+                tensor.data = self.alias
+            for part, size, copy in self.parts:
+                if part.untyped_storage().nbytes() != size:
+                    part.untyped_storage().resize_(size)
+                if not _identical(part, copy):
+                    part.copy_(copy)
+            if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
+                tensor.requires_grad_(self.requires_grad)
+            if self.gradient is not None:
+                self.gradient.restore()
+            self._restore_backward_hooks()
+
+    def _restore_backward_hooks(self) -> None:
+        if self.tensor._backward_hooks is not self.backward_hooks:
+            self.tensor._backward_hooks = self.backward_hooks
+        if self.registered is not None and dict(self.backward_hooks) != self.registered:
+            self.backward_hooks.clear()
+            self.backward_hooks.update(self.registered)
+
+
+def _is_wrapper(tensor: torch.Tensor) -> bool:
+    """A subclass without memory of its own: what it wraps hangs in its attributes."""
+    if type(tensor) in _PLAIN or tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
+        return False
+    try:
+        tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return True
+    return False
+
+
+def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Strided tensors that hold its bytes, and can be written to."""
+    if tensor.layout == torch.sparse_coo:
+        yield from (tensor._indices(), tensor._values())
+    elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        yield from (tensor.crow_indices(), tensor.col_indices(), tensor.values())
+    elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        yield from (tensor.ccol_indices(), tensor.row_indices(), tensor.values())
+    elif tensor.is_nested:
+        yield tensor.values()
+    elif tensor.layout == torch.strided and _overlaps(tensor):
+        span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        yield tensor.as_strided((span,), (1,), tensor.storage_offset())
+    else:
+        yield tensor
+
+
+def _overlaps(tensor: torch.Tensor) -> bool:
+    """Entries lie over each other in memory, as after `expand` and `unfold`: such a tensor cannot be written to as a whole."""
+    if tensor.is_contiguous() or tensor.numel() == 0:
+        return False
+    reach = 0
+    for stride, size in sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1):
+        if stride <= reach:
+            return True
+        reach += stride * (size - 1)
+    return False
+
+
+def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
+    if tensor.layout != torch.strided or tensor.is_nested or alias.layout != torch.strided:
+        return False
+    same = tensor.shape == alias.shape and tensor.dtype == alias.dtype and tensor.device == alias.device
+    return same and tensor.stride() == alias.stride() and tensor.data_ptr() == alias.data_ptr()
+
+
+def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.layout != torch.strided or a.is_quantized:
+        return False  # cheap to copy back, awkward to compare
+    try:
+        return torch.equal(a, b)
+    except (RuntimeError, NotImplementedError):  # a type without arithmetic
+        return False
