@@ -1,0 +1,1 @@
+"""What a check leaves behind, on many models."""

@@ -1,0 +1,107 @@
+"""What a whole check leaves behind in models of other people, by the fingerprint of the tests.
+
+    python -m benchmarks.traces.third_party [--limit N] [--only timm-resnet] [--record]
+
+The models of the zoo, and every architecture of transformers that can be built from a tiny configuration; each in a forked process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.gates import record
+from benchmarks.inputs.child import in_child, line
+from benchmarks.inputs.subjects import COLLECTIONS
+from gradcheck_health import check_gradients
+from tests.trace.fingerprint import Fingerprint
+from tests.zoo.third_party import THIRD_PARTY
+
+CPU = 90
+"""Seconds for one model, building it included."""
+Build = Callable[[], tuple[nn.Module, Any]]
+
+
+def models() -> Iterator[tuple[str, Build]]:
+    """(name, build); inputs are made up where the second of what is built is None."""
+    for entry in THIRD_PARTY:
+        yield entry.name, entry.build
+    for name, build in COLLECTIONS["transformers"]():
+        yield f"transformers-tiny-{name}", partial(_without_inputs, build)
+    for name, build in COLLECTIONS["third_party"]():
+        yield name, partial(_without_inputs, build)
+
+
+def _without_inputs(build: Build) -> tuple[nn.Module, Any]:
+    return build()[0], None
+
+
+def traces(build: Build) -> dict[str, Any]:
+    """Where model, inputs or process are different after a check; also after one that fails."""
+    torch.manual_seed(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, inputs = build()
+    except BaseException as error:  # noqa: BLE001 - other people's constructors
+        return {"outcome": "not built", "error": line(error)}
+    before = Fingerprint.of(model, inputs)
+    outcome, error = "judged", ""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            check_gradients(model, inputs)
+        except Exception as raised:  # noqa: BLE001 - the outcome that is measured
+            outcome, error = "no verdict", line(raised)
+    left = before.differences(Fingerprint.of(model, inputs))
+    return {"outcome": outcome, "error": error, "traces": left[:8], "places": len(before.entries)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, help="stop when so many were fingerprinted")
+    parser.add_argument("--only", default="", help="models with this in their name")
+    parser.add_argument("--record", action="store_true", help="write the gate")
+    options = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    traces(lambda: (nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 1)), torch.randn(8, 4)))  # imports everything
+    done: list[dict[str, Any]] = []
+    for name, build in models():
+        if options.only not in name or (options.limit is not None and len(done) >= options.limit):
+            continue
+        start = time.monotonic()
+        result = in_child(partial(traces, build), CPU)
+        if "traces" in result:
+            done.append({"name": name, **result})
+        if result.get("traces") or result["outcome"] != "judged":
+            print(
+                f"{name}: {result['outcome']} in {time.monotonic() - start:.0f} s {result.get('error', '')} {result.get('traces', '')}",
+                flush=True,
+            )
+        elif len(done) % 20 == 0:
+            print(f"{len(done)} models, {sum(bool(one['traces']) for one in done)} with traces", flush=True)
+    touched = [one["name"] for one in done if one["traces"]]
+    places = sum(one["places"] for one in done)
+    print(f"{len(touched)} of {len(done)} models left with traces ({places} places compared): {', '.join(touched) or 'none'}")
+    if options.record:
+        record(
+            "traces-1-third-party",
+            promise="models of other people in which a check leaves a trace",
+            allowed="0 of 150",
+            reached=f"{len(touched)} of {len(done)}",
+            command="python -m benchmarks.traces.third_party",
+        )
+
+
+if __name__ == "__main__":
+    main()
