@@ -24,6 +24,7 @@ from gradcheck_health.probe.passes import seed_everything
 from gradcheck_health.probe.process import process_guard
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.probe.training_step import as_forward, bind_step
 
 
 @contextlib.contextmanager
@@ -44,7 +45,7 @@ def examined(
     with process_guard():
         built, given, loss = _build(model, given, loss, settings.seed)
         _checkable(built)
-        with sandbox(built):
+        with as_forward(built) as stepping, sandbox(built):
             _move(built, settings)
             fed = synthesize(
                 built,
@@ -54,6 +55,8 @@ def examined(
                 saved=saved(settings),
                 target=target,
             )
+            if stepping:
+                fed = dataclasses.replace(fed, origin=f"{fed.origin}, fed to training_step")
             fed = _with_axis(fed, declared)
             loss = bind(loss, targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
@@ -72,7 +75,7 @@ def examined(
 def runs(model: nn.Module) -> bool:
     """Whether inputs can be made up for the model."""
     try:
-        with process_guard(), sandbox(model):
+        with process_guard(), as_forward(model), sandbox(model):
             synthesize(model)
     except Exception:  # noqa: BLE001 - whatever it raises, it does not run
         return False
@@ -142,6 +145,7 @@ def _with_axis(fed: Inputs, declared: Declared) -> Inputs:
 def _rebuilder(factory: Any, first: Subject, given_loss: Any, targets: Any, settings: Config) -> Callable[[int], Subject]:
     def rebuild(seed: int) -> Subject:
         built, _, own_loss = _build(factory, None, None, seed)
+        bind_step(built)
         _move(built, settings)
         loss = bind(own_loss if given_loss is None else given_loss, targets, settings.seed)
         return dataclasses.replace(first, model=unwrap(built), inputs=first.inputs.another(seed), loss=loss, seed=seed)

@@ -130,3 +130,14 @@ def test_configuration_is_made_small_and_stays_valid(name: str) -> None:
     model = transformers.AutoModel.from_config(config)
     assert sum(p.numel() for p in model.parameters()) < 3_000_000
     assert runs(model)
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", ["BertForSequenceClassification", "GPT2LMHeadModel", "LlavaForConditionalGeneration"])
+def test_class_of_a_library_is_built_from_a_small_configuration(name: str) -> None:
+    """Their configurations are dataclasses, too, whose fields all have defaults: the large published ones."""
+    pytest.importorskip("tests.zoo.torchvision_ops").declare_torchvision_ops()
+    pytest.importorskip("transformers")
+    (loaded,) = load(f"transformers:{name}", {}, runs)
+    torch.manual_seed(0)
+    assert sum(p.numel() for p in loaded.model().parameters()) < 1_000_000

@@ -125,10 +125,10 @@ def configurations(owner: Any) -> Iterator[Any]:
         if isinstance(value, type) and any(word in key.lower() for word in ("config", "args", "params", "cfg"))
     ]  # fmt: skip
     for _, cls in sorted(found, key=lambda pair: not pair[0].startswith(name[:3])):
-        if dataclasses.is_dataclass(cls):
-            made = dataclass_of(cls)
-        elif hasattr(cls, "model_type") and hasattr(cls, "to_dict"):
+        if hasattr(cls, "model_type") and hasattr(cls, "to_dict"):
             made = tiny(cls())
+        elif dataclasses.is_dataclass(cls):
+            made = dataclass_of(cls)
         else:
             try:
                 made = cls()

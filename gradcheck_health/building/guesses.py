@@ -81,12 +81,12 @@ def _objects(name: str, hint: type, owner: Any) -> Iterator[Any]:
 
     if issubclass(hint, nn.Module):
         yield from _modules()
+    elif hasattr(hint, "model_type") and hasattr(hint, "to_dict"):  # some of them are dataclasses besides
+        yield tiny(hint())
     elif dataclasses.is_dataclass(hint):
         made = dataclass_of(hint)
         if made is not None:
             yield made
-    elif hasattr(hint, "model_type") and hasattr(hint, "to_dict"):
-        yield tiny(hint())
     elif issubclass(hint, dict | Mapping):
         yield {}
 
