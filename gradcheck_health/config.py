@@ -66,6 +66,8 @@ class Config:
     """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
     timeout: float = 300.0
     """Seconds that the command line waits for one model."""
+    memory: str | None = None
+    """What a worker of the command line may allocate, such as "8G", or "none"; None is nine tenths of what the machine has."""
     models: tuple[str, ...] = ()
     """What `gradhealth check` checks where no target is given, and pytest where it collects the file."""
     overrides: tuple[Mapping[str, Any], ...] = ()

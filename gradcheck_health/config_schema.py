@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
+from gradcheck_health import memory
+
 PATH = Path(__file__).with_name("settings.schema.json")
 
 Word = Annotated[str, Field(min_length=1)]
@@ -67,6 +69,7 @@ class Settings(BaseModel):
     )
     baseline: Word | None = Field(None, description="a folder, or a file that ends with .json, such as '.gradhealth'")
     timeout: float = Field(300.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0")
+    memory: str | None = Field(None, pattern=f"^{memory.PATTERN}$", description="a size such as '8G' or '512M', or 'none'")
     models: list[Word] = Field([], description='a list of targets, such as ["models/net.py:Net"]')
     overrides: list[dict[str, Any]] = Field([], description="a list of tables, each with `models` and the settings for them")
 
@@ -78,7 +81,7 @@ class Override(Settings):
     reason: Word | None = Field(None, description="the reason, as text that is not empty")
 
 
-ONLY_OUTSIDE = ("overrides", "extra_rules", "preset", "saved_inputs", "timeout")
+ONLY_OUTSIDE = ("overrides", "extra_rules", "preset", "saved_inputs", "timeout", "memory")
 """Settings that hold for a whole run, or name their models themselves."""
 WITH_REASON = ("select", "rules", "fail_on")
 """Settings that make a check say less: an override that has one says why."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import traceback
+
+MAX_TEXT, MAX_LINE = 2000, 160
+"""Characters of an exception's text, and of a line of source, that a message shows."""
 
 
 class GradhealthError(Exception):
@@ -40,6 +43,12 @@ class UsageError(GradhealthError):
     __module__ = "gradcheck_health"
 
     exit_code = 2
+
+
+class OutputError(UsageError):
+    """Standard output cannot be written: what was found is told nowhere."""
+
+    __module__ = "gradcheck_health"
 
 
 class InputsError(UsageError):
@@ -92,20 +101,30 @@ def told(error: BaseException) -> str:
         text = str(error)
     except BaseException as broken:  # noqa: BLE001 - user code may raise anything, SystemExit included
         text = f"(its message could not be read: {type(broken).__name__})"
-    head = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    head = f"{type(error).__name__}: {_clipped(text, MAX_TEXT)}" if text else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{head}\n  {error.filename}:{error.lineno}: {(error.text or '').strip()}"
-    frames = _own_frames(error)
-    return "\n".join([head, *(f"  {frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames)])
-
-
-def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """The last frames outside of this package, Python and torch; the very last one if there are none."""
-    import sysconfig
+        return f"{head}\n  {error.filename}:{error.lineno}: {_clipped((error.text or '').strip(), MAX_LINE)}"
     import traceback
+
+    return "\n".join([head, *map(shown_frame, own_frames(traceback.extract_tb(error.__traceback__)))])
+
+
+def _clipped(text: str, room: int) -> str:
+    """An exception may carry a megabyte, and a reader has a screen."""
+    return text if len(text) <= room else f"{text[:room]} ... ({len(text) - room} more characters)"
+
+
+def shown_frame(frame: traceback.FrameSummary) -> str:
+    """A frame as a line of a message."""
+    line = f": {_clipped(frame.line, MAX_LINE)}" if frame.line else ""
+    return f"  {frame.filename}:{frame.lineno} in {frame.name}{line}"
+
+
+def own_frames(frames: Sequence[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """The last frames outside of this package, Python and torch; the very last one if there are none; innermost last."""
+    import sysconfig
     from pathlib import Path
 
-    frames = traceback.extract_tb(error.__traceback__)
     paths = sysconfig.get_paths()
     never = (str(Path(__file__).parent), str(Path(paths["purelib"]) / "torch"), "<")
     standard = (paths["stdlib"], sys.base_prefix + "/lib/python")
@@ -115,4 +134,5 @@ def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
         return not filename.startswith(never) and ("site-packages" in filename or not filename.startswith(standard))
 
     kept = [frame for frame in frames if own(frame.filename)]
-    return (kept or list(frames)[-1:])[-4:]
+    last = [frame for frame in frames[-1:] if not frame.filename.startswith("<")]
+    return (kept or last)[-4:]

@@ -114,9 +114,10 @@ def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, An
     except GradhealthError:
         raise
     except Exception as error:
-        raise ModelError(
-            f"{name}() raised {told(error)}: call it without arguments, bind them first: lambda: {name}(...)"
-        ) from error
+        # raised by the call itself, not inside of it
+        bind = isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None
+        hint = f"\n  it is called without arguments, bind them first: lambda: {name}(...)" if bind else ""
+        raise ModelError(f"{name}() raised {told(error)}{hint}") from error
     parts = made if isinstance(made, tuple) else (made,)
     if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
         raise UsageError(f"{name}() returned a {type(made).__name__}; allowed: model, (model, inputs) or (model, inputs, loss)")

@@ -1,8 +1,8 @@
 """The process behind `nursery`: it has torch loaded and forks a worker for each request that comes over its socket.
 
 It never computes anything and runs no thread: a child of a process that has used several threads can hang. A request is a line
-with its length, then JSON, and three descriptors come with it: where the worker writes its records, where what it prints goes,
-and where this process tells the worker's number and, at its end, its status.
+with its length, then JSON, and four descriptors come with it: where the worker writes its records, where what it prints goes,
+where it writes its stack when it crashes or hangs, and where this process tells its number and, at its end, its status.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def main(descriptor: int, work: Callable[[Mapping[str, Any], int], None]) -> None:
+def main(descriptor: int, work: Callable[[Mapping[str, Any], int, int], None]) -> None:
     """Fork workers until the other end of the socket is closed.
 
     Args:
-        work: takes a request and the descriptor for its records, in the worker; it does not come back.
+        work: takes a request and the descriptors for its records and its stack, in the worker; it does not come back.
     """
     asked = socket.socket(fileno=descriptor)
     with contextlib.suppress(BaseException):  # a worker imports it again, and can say what is wrong
@@ -46,7 +46,7 @@ def main(descriptor: int, work: Callable[[Mapping[str, Any], int], None]) -> Non
             received = _receive(asked)
             if received is None:
                 break
-            request, (records, output, status) = received
+            request, (records, output, stack, status) = received
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
@@ -54,9 +54,9 @@ def main(descriptor: int, work: Callable[[Mapping[str, Any], int], None]) -> Non
                 for inherited in (asked.detach(), woken.detach(), waker.detach(), status, *workers.values()):
                     os.close(inherited)
                 _settle(request, output)
-                work(request, records)
-            os.close(records)
-            os.close(output)
+                work(request, records, stack)
+            for theirs in (records, output, stack):
+                os.close(theirs)
             workers[pid] = status
             with contextlib.suppress(OSError):
                 os.write(status, b"%d\n" % pid)
@@ -79,8 +79,8 @@ def _preload() -> None:
 
 def _receive(asked: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """A request and its descriptors; None where the other side is gone."""
-    head, descriptors, *_ = socket.recv_fds(asked, 64, 3)
-    if not head or len(descriptors) != 3:
+    head, descriptors, *_ = socket.recv_fds(asked, 64, 4)
+    if not head or len(descriptors) != 4:
         return None
     length, _, body = head.partition(b"\n")
     while len(body) < int(length):

@@ -63,7 +63,8 @@ def _import_file(typed: Path) -> ModuleType:
     make_importable(root)
     top = dotted.partition(".")[0]
     try:
-        if _is_free(top, root):
+        # `net.v2.py` has a dot in its name and stands in no package `net`
+        if _is_free(top, root) and not (path.parent == root and "." in path.stem):
             return importlib.import_module(dotted)
         return _under_another_name(path, root, dotted)
     except BaseException as error:
@@ -117,7 +118,7 @@ def _under_another_name(path: Path, root: Path, dotted: str) -> ModuleType:
     """Load a file whose name is taken; its package comes along under another name too, so that relative imports work."""
     top, _, rest = dotted.partition(".")
     alias = f"gradhealth_target_{top}" if top.isidentifier() else "gradhealth_target"
-    if not rest:
+    if not rest or path.parent == root:
         return _execute(alias, path)
     _execute(alias, root / top / "__init__.py", [str(root / top)])
     return importlib.import_module(f"{alias}.{rest}")

@@ -21,6 +21,8 @@ from gradcheck_health.offers import functions, is_model, models, outermost
 
 FACTORIES = ("build", "make_model", "model")
 """Functions of these names stand for a whole file."""
+MAX_NAME = 255
+"""Bytes of a file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Target:
         if not where or "\0" in text or (colon and where != text and not all(part.isidentifier() for part in name.split("."))):
             raise UsageError(
                 f"target {text!r}: got no name; allowed: model.py, model.py:Net, model.py:build, package.module:Net"
+            )
+        longest = max(where.split("/"), key=len)
+        if len(longest.encode("utf-8", "surrogatepass")) > MAX_NAME:
+            raise UsageError(
+                f"target {longest[:40]!r}...: got {len(longest)} characters; no file has a name of more than {MAX_NAME}"
             )
         return cls(where, name or None)
 
@@ -111,7 +118,7 @@ def _lookup(module: ModuleType, target: Target) -> Any:
 def _discover(module: ModuleType, target: Target, args: Mapping[str, Any], runs: Runs | None) -> list[Loaded]:
     """What a bare file stands for: a factory, else every model class that can be built, else the models it made."""
     for name in FACTORIES:
-        if inspect.isfunction(found := getattr(module, name, None)):
+        if inspect.isfunction(found := _offered(module, name)):
             where = f"{target.where}:{name}"
             return [_bound(where, found, args, runs)]
     classes = models(module)
@@ -125,6 +132,13 @@ def _discover(module: ModuleType, target: Target, args: Mapping[str, Any], runs:
     if whole := [one for one in completed if isinstance(one, Loaded)]:
         return whole
     raise UsageError(_nothing_fits(module, target, classes, args))
+
+
+def _offered(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name, None)
+    except Exception:  # noqa: BLE001 - a module may have a __getattr__ of its own
+        return None
 
 
 def _nothing_fits(module: ModuleType, target: Target, classes: Mapping[str, Any], args: Mapping[str, Any]) -> str:

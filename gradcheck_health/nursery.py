@@ -24,8 +24,8 @@ _LOST = -signal.SIGKILL
 class Child:
     """A worker, seen from the process that asked for it."""
 
-    def __init__(self, records: int, output: int, status: int) -> None:
-        self.records, self.output = records, output
+    def __init__(self, records: int, output: int, stack: int, status: int) -> None:
+        self.records, self.output, self.stack = records, output, stack
         """Descriptors to read from, not blocking."""
         self._status, self._told = status, b""
         self._ended: int | None = None
@@ -64,7 +64,7 @@ class Child:
         self.wait()
 
     def close(self) -> None:
-        for descriptor in (self.records, self.output, self._status):
+        for descriptor in (self.records, self.output, self.stack, self._status):
             os.close(descriptor)
 
 
@@ -95,7 +95,7 @@ class Nursery:
 
     def fork(self, request: Mapping[str, Any]) -> Child:
         """A worker for this request."""
-        ends = [os.pipe() for _ in range(3)]
+        ends = [os.pipe() for _ in range(4)]
         text = json.dumps({**request, "folder": os.getcwd()}, default=str).encode()
         try:
             with self._lock, contextlib.suppress(OSError):  # a nursery that died is told as a worker that did

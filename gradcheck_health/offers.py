@@ -19,14 +19,20 @@ def functions(module: ModuleType) -> dict[str, Any]:
 
 def _defined(module: ModuleType, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
     for name, value in vars(module).items():
-        if not name.startswith("_") and wanted(value) and getattr(value, "__module__", None) == module.__name__:
-            yield name, value
+        try:
+            if not name.startswith("_") and wanted(value) and getattr(value, "__module__", None) == module.__name__:
+                yield name, value
+        except Exception:  # noqa: BLE001 - a proxy or a metaclass that answers no question is no model
+            continue
 
 
 def is_model(value: Any) -> bool:
     from torch import nn
 
-    return isinstance(value, nn.Module)
+    try:
+        return isinstance(value, nn.Module)
+    except Exception:  # noqa: BLE001 - a proxy whose class is not to be had
+        return False
 
 
 def _is_model_class(value: Any) -> bool:

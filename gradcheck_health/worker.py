@@ -1,7 +1,7 @@
 """The process that imports a person's file and checks the models in it; `nursery` forks it, `isolation` reads what it reports.
 
-One JSON record a line goes to a private pipe: `targets` (what the file offers), then for each `start` and the job's own kind
-or `failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
+One JSON record a line goes to a private pipe: `begin`, `targets` (what the file offers), then for each `start` and the job's
+own kind or `failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
 """
 
 from __future__ import annotations
@@ -20,28 +20,35 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gradcheck_health import memory
 from gradcheck_health.config import Config, resolve
 from gradcheck_health.config_files import Source
 from gradcheck_health.errors import GradhealthError, ModelError, told
 from gradcheck_health.loading import Loaded
 
 Send = Callable[..., None]
+MARGIN = 1.0
+"""Seconds before its time is over at which a silent worker writes its stack."""
+# kept here, because the person's code may replace what it finds in a module
+_ENCODER = json.JSONEncoder(allow_nan=False)
+_leave, _process, _write = os._exit, os.getpid, os.write
 
 
-def main(request: Mapping[str, Any], records: int) -> None:
-    """Do the work, and leave without waiting for the threads of others."""
-    os.set_inheritable(records, False)
+def main(request: Mapping[str, Any], records: int, stack: int) -> None:
+    """Do the work, and leave without waiting for the threads of others.
+
+    Args:
+        records, stack: descriptors to write to.
+    """
+    for descriptor in (records, stack):
+        os.set_inheritable(descriptor, False)
     with contextlib.suppress(OSError):  # where memory runs out, Linux shall take this process and no other
         Path("/proc/self/oom_score_adj").write_text("1000")
-    faulthandler.enable()
+    faulthandler.enable(file=stack)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    pipe = os.fdopen(records, "w", encoding="ascii")
-
-    def send(kind: str, **values: Any) -> None:
-        pipe.write(json.dumps({"kind": kind, **values}, allow_nan=False) + "\n")
-        pipe.flush()
-
+    send = _sender(records, stack, request["timeout"])
     try:
+        send("begin", thread=threading.get_ident())
         work(request, send)
         _flush()
         send("done")
@@ -49,7 +56,24 @@ def main(request: Mapping[str, Any], records: int) -> None:
         send("failure", target=request["target"], **failure(error))
         send("done")
     finally:
-        os._exit(0)
+        _leave(0)
+
+
+def _sender(records: int, stack: int, timeout: float) -> Send:
+    """What writes a record; a worker that is silent for nearly the time that it has writes where it stands."""
+    process = _process()
+    seconds = max(timeout - MARGIN, timeout * 0.8)
+
+    def send(kind: str, **values: Any) -> None:
+        if _process() != process:  # a fork that a person's code made and did not end
+            _leave(0)
+        left = f"\n{_ENCODER.encode({'kind': kind, **values})}\n".encode("ascii")  # what somebody else wrote there ends here
+        while left:
+            left = left[_write(records, left) :]
+        if seconds < threading.TIMEOUT_MAX:
+            faulthandler.dump_traceback_later(seconds, file=stack)
+
+    return send
 
 
 def _report(one: Loaded, config: Config) -> Any:
@@ -93,6 +117,8 @@ def work(request: Mapping[str, Any], send: Send) -> None:
 
     make_importable(Path.cwd())  # where a person's own rules stand
     config = config_of(request["sources"], request["target"])
+    if (size := memory.limit(config.memory)) is not None:
+        memory.restrict(size)
     loaded = load(request["target"], config.args, runs)
     send("targets", targets=[one.target for one in loaded])
     for one in loaded:
@@ -104,6 +130,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             send(request["job"], target=one.target, value=JOBS[request["job"]](one, own))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
             send("failure", target=one.target, **failure(error, one.made_up))
+            error.__traceback__ = None  # its frames hold what the model allocated
 
 
 def config_of(sources: list[dict[str, Any]], target: str) -> Config:
@@ -120,6 +147,8 @@ def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType(
         if made_up
         else ""
     )
+    if memory.ran_out(error) and (size := memory.restricted()) is not None:
+        hint = f"{hint}\n  it may use {memory.shown(size)}: allow more with --memory SIZE, or try a smaller --batch-size"
     if isinstance(error, GradhealthError):
         return {"message": f"{error.on_command_line()}{hint}", "exit_code": error.exit_code}
     return {"message": f"{told(error)}{hint}", "exit_code": ModelError.exit_code}

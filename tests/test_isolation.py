@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gradcheck_health import isolation
+from gradcheck_health import isolation, supervision
 from gradcheck_health.config_files import Source
 from gradcheck_health.formats import Failure
 from gradcheck_health.report import Report
@@ -86,7 +86,7 @@ def test_endless_loop_that_ignores_signals_is_stopped_in_time() -> None:
     (failure,), _ = check(text, timeout=1.5)
     assert time.monotonic() - started < 20
     assert isinstance(failure, Failure)
-    assert (failure.exit_code, "no result within 1.5 s while importing it" in failure.message) == (4, True)
+    assert (failure.exit_code, "no result within 1.5 s, while importing it" in failure.message) == (4, True)
 
 
 def test_crash_keeps_the_results_before_and_after_it() -> None:
@@ -121,7 +121,7 @@ open("child", "w").write(str(child.pid))
     assert (report.model, report.target, report.seed) == ("Net", "target.py:Net", 11)
     assert "hello from the model" in printed
     assert "the rest is not shown" in printed
-    assert len(printed) < isolation.MAX_OUTPUT + 500
+    assert len(printed) < supervision.MAX_OUTPUT + 500
     child = int((folder / "child").read_text())
     for _ in range(50):
         if not alive(child):

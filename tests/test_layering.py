@@ -14,7 +14,7 @@ PACKAGE = Path(gradcheck_health.__file__).parent
 NAME = "gradcheck_health"
 
 LAYERS = (
-    {"trace", "measurements", "evidence", "profile", "change", "declared", "report", "codec", "batch", "errors"},
+    {"trace", "measurements", "evidence", "profile", "change", "declared", "report", "codec", "batch", "errors", "memory"},
     {"inputs", "probe", "rules", "remedies", "formats", "baseline", "config", "loading"},
     {"check"},
     {"cli", "pytest_plugin", "isolation", "watch"},
@@ -42,6 +42,8 @@ PART_OF = {
     "worker": "isolation",
     "nursery": "isolation",
     "forker": "isolation",
+    "stacks": "isolation",
+    "supervision": "isolation",
     "alignment": "rules",
     "comparison": "rules",
     "explain": "rules",

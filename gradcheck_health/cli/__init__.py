@@ -6,8 +6,9 @@ One file a command, with a click command of the same name in it (`config.py` hol
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import click
 
 from gradcheck_health import __version__
-from gradcheck_health.errors import GradhealthError, did_you_mean
+from gradcheck_health.cli._process import READER_GONE, ReaderGoneError, give_up_output, interruptible, open_streams
+from gradcheck_health.errors import GradhealthError, OutputError, did_you_mean
 
 EPILOG = """\b
 Examples:
@@ -48,6 +50,16 @@ class _Commands(click.Group):
             raise click.UsageError(f"no command {name!r}{hint}: known are {', '.join(known)}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would exit with 1, which here means findings
+            raise ReaderGoneError from error
+        except OSError as error:
+            if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EFBIG):  # of a stream, not of a file
+                raise OutputError(f"standard output cannot be written: {error.strerror}") from error
+            raise
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(__version__, message="gradhealth %(version)s")
@@ -61,19 +73,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: instead of those of the process.
     """
+    open_streams()
     try:
-        code = cli.main(args=arguments, prog_name="gradhealth", standalone_mode=False)
+        with interruptible():
+            code = cli.main(args=arguments, prog_name="gradhealth", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):  # the code tells it, too
+            error.show()
         code = error.exit_code
     except GradhealthError as error:
         from gradcheck_health.formats._text import safe_lines
 
-        click.echo(safe_lines(f"error: {error}"), err=True)
+        with contextlib.suppress(OSError):
+            click.echo(safe_lines(f"error: {error}"), err=True)
+        if isinstance(error, OutputError):
+            give_up_output()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:  # the reader, `| head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+    except ReaderGoneError:
+        give_up_output()
+        code = READER_GONE
     sys.exit(code or 0)

@@ -90,6 +90,11 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     "--changed-since", metavar="REV", help="Check only targets whose source, imports included, changed since that git revision."
 )
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Let a model allocate at most so much, such as 8G, or none (default: 0.9 of the machine's).",
+)
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, metavar="N", help="Check N targets at once (default: 1).")
 @click.option("-q", "--quiet", is_flag=True, help="Show unhealthy models only.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the flow layer by layer, notes, accepted findings and skipped files.")

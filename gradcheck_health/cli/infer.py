@@ -45,6 +45,7 @@ died or ran too long.
     metavar="[NAME=]SPEC",
     help="An input that is known, such as x=f32[B,3,32,32]. Repeatable.",
 )
+@click.option("--memory", metavar="SIZE", help="Let a model allocate at most so much, such as 8G, or none.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
 def infer(targets: tuple[str, ...], **options: Any) -> int:
     """Show the inputs that a check would make up, and where each size comes from. Nothing is judged."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -53,10 +54,17 @@ def wants_color(stream: IO[str], choice: str = "auto") -> bool:
 
 
 def writer(stream: IO[str], painted: bool) -> Callable[[str], None]:
-    """A function that writes text to the stream at once."""
-    if painted:
-        return _painter(stream)
+    """A function that writes text to the stream at once; a standard error that nobody can write to is passed over."""
+    put = _painter(stream) if painted else _plain(stream)
 
+    def write(text: str) -> None:
+        with contextlib.suppress(OSError) if stream is sys.stderr else contextlib.nullcontext():
+            put(text)
+
+    return write
+
+
+def _plain(stream: IO[str]) -> Callable[[str], None]:
     def write(text: str) -> None:
         stream.write(text)
         stream.flush()

@@ -11,7 +11,7 @@ from gradcheck_health.config_files import Source
 from gradcheck_health.errors import UsageError
 from gradcheck_health.gate import parse_all
 
-PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "fail_on", "preset")
+PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "memory", "fail_on", "preset")
 NO_REASON = "ignored on the command line"
 WORDS = {"true": True, "false": False, "null": None}
 
