@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "causal": True,
     "preset": "sagemaker",
     "baseline": ".gradhealth",
+    "memory": "8G",
 }
 LEFT_OUT = ("saved_inputs", "targets")
 """What a command writes, or a call gives."""
