@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gradcheck_health.errors import UsageError
-from gradcheck_health.strict_yaml import MAX_BYTES, YamlError, read
+from gradcheck_health.strict_yaml import MAX_BYTES, Document, YamlError, read
 from gradcheck_health.toml_lines import key_lines
 
 YAML_NAME = "gradhealth.yaml"
 TOML_NAME = "pyproject.toml"
+_FILES = 4
+"""Whose contents are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +97,14 @@ def _mentions_us(path: Path) -> bool:
 
 def _yaml(path: Path) -> Source:
     try:
-        document = read(_text(path))
+        document = _read_yaml(_text(path))
     except YamlError as error:
         where = f"{_shown(path)}:{error.line}" if error.line else _shown(path)
         raise UsageError(f"{where}: {error}") from None
     table = {} if document.value is None else document.value
     if not isinstance(table, dict):
         raise UsageError(f"{_shown(path)}: got a {type(table).__name__}; allowed: a table of settings, such as `seed: 0`")
-    return Source(_shown(path), _anchored(table, path), document.lines)
+    return Source(_shown(path), _anchored(copy.deepcopy(table), path), document.lines)
 
 
 def _toml(path: Path) -> Source | None:
@@ -110,8 +114,7 @@ def _toml(path: Path) -> Source | None:
         return None
     if not isinstance(table, dict):
         raise UsageError(f"{_shown(path)}: tool.gradhealth: got {table!r}; allowed: a table, [tool.gradhealth]")
-    lines = key_lines(_text(path), _loads(), ("tool", "gradhealth"))
-    return Source(_shown(path), _anchored(table, path), lines)
+    return Source(_shown(path), _anchored(copy.deepcopy(table), path), _lines(_text(path), ("tool", "gradhealth")))
 
 
 def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -122,7 +125,23 @@ def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 
 def _whole_toml(path: Path) -> Source:
     """A file that is named and has no table of ours is settings from top to bottom."""
-    return Source(_shown(path), _parse_toml(path), key_lines(_text(path), _loads()))
+    return Source(_shown(path), copy.deepcopy(_parse_toml(path)), _lines(_text(path), ()))
+
+
+# a test suite looks at one and the same file once a test: parsing it takes milliseconds, more than a small model
+@lru_cache(maxsize=_FILES)
+def _read_yaml(text: str) -> Document:
+    return read(text)
+
+
+@lru_cache(maxsize=_FILES)
+def _read_toml(text: str) -> dict[str, Any]:
+    return _loads()(text)
+
+
+@lru_cache(maxsize=_FILES)
+def _lines(text: str, within: tuple[str, ...]) -> Mapping[tuple[str | int, ...], int]:
+    return key_lines(text, _loads(), within)
 
 
 def _loads() -> Callable[[str], dict[str, Any]]:
@@ -135,7 +154,7 @@ def _loads() -> Callable[[str], dict[str, Any]]:
 
 def _parse_toml(path: Path) -> dict[str, Any]:
     try:
-        return _loads()(_text(path))
+        return _read_toml(_text(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{_shown(path)}: this is not TOML: {error}") from None
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +56,34 @@ def load(extra: Sequence[str | RuleFunction] = ()) -> dict[str, RuleFunction]:
 
 def builtin() -> dict[str, RuleFunction]:
     """The rules of this folder by name."""
+    return dict(_builtin())
+
+
+@cache
+def _builtin() -> dict[str, RuleFunction]:
     modules = {name: name.replace("-", "_") for name in names()}
     return {name: getattr(importlib.import_module(f"{__name__}.{stem}"), stem) for name, stem in modules.items()}
 
 
 def installed() -> tuple[str, ...]:
     """Where the rules of installed packages stand, "package.module:function", sorted; none is imported."""
+    return _announced(tuple((path, _changed(path)) for path in sys.path))
+
+
+@lru_cache(maxsize=1)
+def _announced(folders: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """The same for these folders and the times of their last change, which an installation moves."""
     # costs 20 ms and a walk over site-packages: only a run that applies rules pays for it
     from importlib.metadata import entry_points
 
     return tuple(sorted(point.value for point in entry_points(group=ENTRY_POINTS)))
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def options(rule: Callable[..., object]) -> dict[str, inspect.Parameter]:

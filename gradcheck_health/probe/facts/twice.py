@@ -15,15 +15,19 @@ from gradcheck_health.probe.pairs import origin
 from gradcheck_health.probe.passes import backward, call
 from gradcheck_health.probe.samples import chosen
 from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import plain
+from gradcheck_health.probe.statistics import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
 _Seen = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+_SMALL = 2**18
+"""Up to so many entries of layer outputs a whole batch costs no more than three samples of it."""
 
 
 def twice(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace with `differences`: of outputs, and of parameter gradients, where some bit differs."""
+    if _as_before(subject, trace):
+        return (trace.only(),)
     batch = subject.inputs.batch
     few = batch is not None and batch > 3 and not trace.flow_note
     try:
@@ -40,6 +44,29 @@ def twice(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     return (trace.only(differences=tuple(_explained(subject, inputs, one) for one in found[:1])),)
 
 
+def _as_before(subject: Subject, trace: Trace) -> bool:
+    """One more pass gives what the first one left behind: the gradients bit by bit, the statistics of the outputs.
+
+    The first one ran on another state where forward changes some: then two passes from the same state have to say.
+    """
+    named = named_parameters(unwrap(subject.model))
+    before = {entry.name: values for entry in named if (values := _gradient(entry.tensor)) is not None}
+    size = sum(layer.output.numel for layer in trace.layers.values() if layer.output is not None)
+    if not before or size > _SMALL:
+        return False
+    try:
+        returned, gradients = _pass(subject, subject.inputs)
+    except (ModelError, RuntimeError):
+        return False
+    same = before.keys() == gradients.keys() and all(_apart(before[name], gradients[name]) == 0.0 for name in before)
+    outputs = {output.path: output.stats for output in trace.outputs if output.stats is not None}
+    return same and outputs == {path: measure(values) for path, values in returned.items()}
+
+
+def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
+    return None if parameter.grad is None else plain(parameter.grad)
+
+
 def _pass(subject: Subject, inputs: Inputs) -> _Seen:
     with sandbox(subject.model):
         output = call(subject.model, inputs, subject.seed)
@@ -47,9 +74,8 @@ def _pass(subject: Subject, inputs: Inputs) -> _Seen:
         backward(objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed), subject.model)
         gradients = {}
         for entry in named_parameters(unwrap(subject.model)):
-            values = None if entry.tensor.grad is None else plain(entry.tensor.grad)
-            if values is not None:
-                gradients[entry.name] = values.clone()
+            if (values := _gradient(entry.tensor)) is not None:
+                gradients[entry.name] = values
         return returned, gradients
 
 
@@ -57,7 +83,7 @@ def _apart(a: torch.Tensor, b: torch.Tensor) -> float:
     """0 where every bit is the same; NaN is equal to NaN."""
     if a.shape != b.shape:
         return float("inf")
-    if a.numel() == 0 or torch.equal(a.nan_to_num(), b.nan_to_num()):
+    if a.numel() == 0 or torch.equal(a, b) or torch.equal(a.nan_to_num(), b.nan_to_num()):
         return 0.0
     return float((a - b).abs().max() / a.abs().max().clamp(min=torch.finfo(a.dtype).tiny))
 
