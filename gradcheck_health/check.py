@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gradcheck_health.baseline import Baseline
     from gradcheck_health.trace import Trace
 
-ROUNDS_OF_NEEDS = 8
+ROUNDS_OF_NEEDS = 12
 
 
 def check_gradients(

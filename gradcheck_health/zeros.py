@@ -40,6 +40,8 @@ class Why(enum.Enum):
 
 _UNEXPLAINED: tuple[Why, ...] = (Why.INPUT, Why.FACTOR, Why.STOPPED, Why.UNKNOWN)
 """What an argument that was left out may explain: the zeros stand in for it."""
+_UNSURE = ("flat", "stopped", "")
+"""How a gradient may become zero because float32 holds no smaller number; the others are zeros in every precision."""
 _HOW = {
     "factor": Why.FACTOR,
     "single": Why.SINGLE,
@@ -72,7 +74,7 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     if "detailed" not in trace.facts:
         return [Need("detailed")]
     # what float64 could hold and float32 cannot: everything but a true zero on the way
-    unsure = zeros and any(_how(trace, p) in ("flat", "stopped", "") and cut_of(trace, p) is None for p in asleep)
+    unsure = zeros and any(_how(trace, p) in _UNSURE and cut_of(trace, p) is None for p in asleep)
     wanted = [*(["float64"] if unsure else []), *(["supplied"] if trace.inputs.left_out else [])]
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
@@ -156,6 +158,12 @@ def zeroed_of(trace: Trace, name: str) -> Zeroed | None:
     """Where the gradient of a parameter becomes zero on its way back."""
     found = (zeroed for one in trace.facts.get("detailed", ()) for zeroed in one.zeroed if name in zeroed.parameters)
     return next(found, None)
+
+
+def may_underflow(trace: Trace) -> bool:
+    """Some gradient became zero, or all of them did unseen, where float64 may hold what float32 could not."""
+    found = [zeroed.how for one in trace.facts.get("detailed", ()) for zeroed in one.zeroed]
+    return not found or any(how in _UNSURE for how in found)
 
 
 def _how(trace: Trace, parameter: ParameterTrace) -> str:

@@ -7,7 +7,6 @@ model: the module hooks are torch's global ones, and the tensor hooks die with t
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -19,18 +18,11 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from gradcheck_health.probe import activations
-from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Rows, Units
 from gradcheck_health.probe.causality import Attention
+from gradcheck_health.probe.functions import Functions
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.statistics import Gather
-
-_LOOK_BACK = 8
-"""How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
-_PRODUCERS = ("linear", "conv", "matmul", "bmm", "addmm", "baddbmm", "embedding", "einsum", "lstm", "gru")
-BATCH_NORM_VALUES = 8
-"""Through a batch norm in training mode with fewer values a channel the flow says nothing about the model."""
 
 
 @dataclass(slots=True)
@@ -54,24 +46,16 @@ class Instrument(TorchFunctionMode):
         self.gather = gather
         self.provenance = provenance
         self.layers: dict[str, Seen] = {}
-        self.operations: dict[Any, tuple[str, str]] = {}
-        """Autograd node -> (layer, function that made it)."""
+        self.functions = Functions()
+        self.operations = self.functions.operations
         self.homes: dict[Any, str] = {}
         """Autograd node -> layer whose output it made: also custom Functions, which the function mode does not see."""
         self.gradients: dict[int, list[int]] = {}
         """Tensor index -> indices into `Gather` of the gradients that came back to it."""
         self.tensor_of: dict[tuple[Any, int], tuple[int, int]] = {}
         """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
-        self.units: dict[tuple[Any, ...], Units] = {}
-        """By layer, function, producer, number of units and call site."""
-        self.rows: dict[tuple[str, str], Rows] = {}
-        """By (layer, producer) of a softmax."""
         self.attention = Attention()
-        self.gaps: dict[str, None] = {}
-        self.batch_norm_values: int | None = None
-        """Fewest values per channel that a batch norm in training mode saw."""
-        self.before = False
-        """Also look at what goes into rectifiers, which costs a copy of each."""
+        self.gaps = self.functions.gaps
         self._names = names
         self._stack: list[str] = []
         self._current = ""
@@ -99,6 +83,12 @@ class Instrument(TorchFunctionMode):
             yield
         finally:
             self._phase = ""
+
+    def forget(self) -> None:
+        """Let go of the graph: its hooks lead back here, and only a garbage collection would free what it saved."""
+        self.operations.clear()
+        self.homes.clear()
+        self.tensor_of.clear()
 
     @property
     def layer(self) -> str:
@@ -171,96 +161,17 @@ class Instrument(TorchFunctionMode):
         kwargs = kwargs or {}
         if (func.__name__ == "__get__" and self.provenance is None) or not self._watching():
             return func(*args, **kwargs)
-        function = FUNCTIONS.get(func)
-        relu = function is None and activations.rectifies(func, args)
-        # an in-place activation replaces its input's node: ask who made it before
-        given = args[0] if args else kwargs.get("input")
-        watched = (function is not None or relu or func in SOFTMAX) and isinstance(given, torch.Tensor)
-        maker = given.grad_fn if watched else None
-        before = given.detach().clone() if self.before and watched and func not in SOFTMAX else None
-        self.attention.saw(func, args, kwargs, self.layer)
+        layer = self.layer
+        given = self.functions.given(func, args, kwargs)
+        self.attention.saw(func, args, kwargs, layer)
         out = func(*args, **kwargs)
         if self.provenance is not None:
-            self.provenance.saw(func, args, kwargs, out, self.layer)
+            self.provenance.saw(func, args, kwargs, out, layer)
         first = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(first, torch.Tensor):
-            if first.grad_fn is not None:
-                self.operations[first.grad_fn] = (self.layer, func.__name__)
-            if watched and not _plain(first):
-                self.gaps[f"the units of {func.__name__} in {self.layer or 'the model'}, on a tensor of an unusual kind"] = None
-            elif function or relu:
-                self._activation(function or FUNCTIONS[torch.relu], first, before, maker, args, kwargs)
-            elif func in SOFTMAX:
-                self._softmax(first, maker, args, kwargs)
-            elif func is torch.nn.functional.scaled_dot_product_attention and len(args) > 1 and args[1].shape[-2] == 1:
-                self._rows(maker).alone(first.numel() // first.shape[-1])  # its softmax is out of sight, and constant
-            elif func is torch.nn.functional.batch_norm:
-                self._batch_norm(first, args, kwargs)
+            self.functions.saw(func, args, kwargs, first, layer, given)
         return out
-
-    def _activation(
-        self, function: activations.Function, out: torch.Tensor, before: torch.Tensor | None, maker: Any, args: Any, kwargs: Any
-    ) -> None:
-        values = out.detach()
-        bounds = function.bounds(args, kwargs)
-        if bounds is None or values.numel() == 0 or values.dim() == 0 or not values.is_floating_point() or values.is_meta:
-            return
-        producer, made_by = self._producer(maker)
-        axis = activations.unit_axis(values.dim(), made_by)
-        key = (self.layer, function.name, producer, values.shape[axis], *_call_site())
-        units = self.units.get(key)
-        if units is None:
-            units = self.units[key] = Units(self.layer, producer, function, len(self.units) + len(self.rows))
-        units.see(values, axis, bounds)
-        if before is not None:
-            units.see_before(before, axis)
-
-    def _softmax(self, out: torch.Tensor, maker: Any, args: Any, kwargs: Any) -> None:
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        if not isinstance(dim, int) or out.dim() == 0 or out.numel() == 0 or out.is_meta:
-            return
-        self._rows(maker).see(out.detach(), dim)
-
-    def _rows(self, maker: Any) -> Rows:
-        key = (self.layer, self._producer(maker)[0])
-        return self.rows.setdefault(key, Rows(*key, order=len(self.units) + len(self.rows)))
-
-    def _producer(self, node: Any) -> tuple[str, str]:
-        """(layer, function) of the linear, convolution or the like whose units an activation sees."""
-        for _ in range(_LOOK_BACK):
-            if node is None:
-                break
-            layer, function = self.operations.get(node, ("", ""))
-            if function.startswith(_PRODUCERS):
-                return layer, function
-            node = next((following for following, _ in node.next_functions if following is not None), None)
-        return "", ""
-
-    def _batch_norm(self, out: torch.Tensor, args: Any, kwargs: Any) -> None:
-        training = kwargs.get("training", args[5] if len(args) > 5 else False)
-        if training and out.dim() > 1:
-            values = out.numel() // max(out.shape[1], 1)
-            self.batch_norm_values = min(values, self.batch_norm_values or values)
-
-
-def _plain(tensor: torch.Tensor) -> bool:
-    """Dense, and not inside a torch.func transform."""
-    return (
-        tensor.layout == torch.strided and not tensor.is_nested and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    )
 
 
 def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
-
-
-def _call_site() -> tuple[int, ...]:
-    """Tells two calls on different lines apart, and takes the turns of a loop for one."""
-    frame = sys._getframe(3)
-    site = []
-    for _ in range(3):
-        site.append(frame.f_lasti)
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    return tuple(site)

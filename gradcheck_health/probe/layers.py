@@ -73,10 +73,10 @@ def parameter_traces(
 
 def activation_traces(watch: Instrument) -> tuple[ActivationTrace, ...]:
     """In execution order."""
-    traces = [_units(units) for units in watch.units.values()]
+    traces = [_units(units) for units in watch.functions.units.values()]
     traces += [
         ActivationTrace(rows.layer, "softmax", rows.order, rows.count, rows.samples, rows.off, rows.saturated, rows.producer)
-        for rows in watch.rows.values()
+        for rows in watch.functions.rows.values()
     ]
     return tuple(sorted(traces, key=lambda trace: trace.order))
 

@@ -97,6 +97,21 @@ def seed_everything(seed: int) -> None:
         sys.modules["numpy.random"].seed(seed % 2**32)
 
 
+def drew(seed: int) -> bool:
+    """Something was drawn from a generator of the process since `seed_everything(seed)`."""
+    numpy = sys.modules.get("numpy.random")
+    if random.getstate() != random.Random(seed).getstate():
+        return True
+    if numpy is not None and (numpy.get_state()[1] != numpy.RandomState(seed % 2**32).get_state()[1]).any():
+        return True
+    generators = [torch.default_generator]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        generators += torch.cuda.default_generators
+    return any(
+        not torch.equal(one.get_state(), torch.Generator(one.device).manual_seed(seed).get_state()) for one in generators
+    )
+
+
 @cache
 def _has_accelerator() -> bool:
     return torch.accelerator.is_available()

@@ -43,6 +43,13 @@ def stepped(inputs: Inputs) -> Inputs:
     return changed(inputs, deepen)
 
 
+def fewer(inputs: Inputs, rows: int, declared: int | None = None) -> Inputs | None:
+    """The first rows of a batch; None where it has no more than those, or it is not known what a sample is."""
+    if inputs.batch is None or inputs.batch <= rows or unclear(inputs, rows, declared):
+        return None
+    return chosen(inputs, list(range(rows)), declared)
+
+
 def unclear(inputs: Inputs, least: int, declared: int | None) -> str:
     """Why it is not known what a sample is; "" where it is."""
     if inputs.batch is None:

@@ -10,7 +10,8 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -27,7 +28,7 @@ class Sources:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._parsed: dict[type, tuple[str, int, ast.AST] | None] = {}
+        self._parsed: dict[type, _Code | None] = {}
 
     def __call__(self, path: str) -> str | None:
         """`file:line` for the dotted path of a module or parameter; None where no source can be found."""
@@ -50,10 +51,10 @@ class Sources:
             parsed = self._class(cls)
             if parsed is None:
                 return True
-            methods = [method for method in _methods(parsed[2]) if method.name not in overridden]
-            if any(_refers(method, attribute) for method in methods):
+            methods = [method for method in parsed.methods if method.name not in overridden]
+            if any(method.refers_to(attribute) for method in methods):
                 return True
-            overridden |= {method.name for method in methods if not _calls_super(method)}
+            overridden |= {method.name for method in methods if not method.calls_super}
         return False
 
     def is_of_torch(self, path: str) -> bool:
@@ -83,7 +84,7 @@ class Sources:
                 return found
         return self._find(owner_path)
 
-    def _class(self, cls: type) -> tuple[str, int, ast.AST] | None:
+    def _class(self, cls: type) -> _Code | None:
         if cls not in self._parsed:
             self._parsed[cls] = _parse(cls)
         return self._parsed[cls]
@@ -103,54 +104,76 @@ class Sources:
         parsed = self._class(cls)
         if parsed is None:
             return None
-        filename, first, tree = parsed
-        for node, value in _assignments(tree, attribute):
-            line = value.lineno if isinstance(value, ast.Call) else node.lineno
-            return filename, first + line - 1, value
-        return None
+        if attribute not in parsed.assignments:
+            return None
+        node, value = parsed.assignments[attribute]
+        line = value.lineno if isinstance(value, ast.Call) else node.lineno
+        return parsed.filename, parsed.first + line - 1, value
 
 
-def _parse(cls: type) -> tuple[str, int, ast.AST] | None:
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """One method that runs in forward, or may."""
+
+    name: str
+    attributes: frozenset[str]
+    """x.attribute, for every x."""
+    looks_up: bool
+    """By getattr(), whatever it may be."""
+    calls_super: bool
+
+    def refers_to(self, attribute: str) -> bool:
+        return self.looks_up or attribute in self.attributes or not self.attributes.isdisjoint(_ANY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A class, read once."""
+
+    filename: str
+    first: int
+    assignments: Mapping[str, tuple[Any, ast.AST | None]]
+    """Attribute -> the first statement that assigns it, and what."""
+    methods: tuple[_Method, ...]
+
+
+def _parse(cls: type) -> _Code | None:
     try:
         lines, first = inspect.getsourcelines(cls)
         filename = inspect.getsourcefile(cls)
-        return None if filename is None else (filename, first, ast.parse(textwrap.dedent("".join(lines))))
+        tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):  # a class made in a notebook or by exec has no file
         return None
+    assignments: dict[str, tuple[Any, ast.AST | None]] = {}
+    for attribute, node, value in _assignments(tree):
+        assignments.setdefault(attribute, (node, value))
+    return None if filename is None else _Code(filename, first, assignments, tuple(_methods(tree)))
 
 
-def _assignments(tree: ast.AST, attribute: str) -> Iterator[tuple[Any, ast.AST | None]]:
+def _assignments(tree: ast.AST) -> Iterator[tuple[str, Any, ast.AST | None]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             flat = [item for target in targets for item in (target.elts if isinstance(target, ast.Tuple) else [target])]
-            if any(isinstance(t, ast.Attribute) and t.attr == attribute and isinstance(t.value, ast.Name) for t in flat):
-                yield node, node.value
+            for target in flat:
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                    yield target.attr, node, node.value
         elif isinstance(node, ast.Call) and node.args:
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             names = [argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)]
-            if called in _REGISTER and attribute in names:
-                yield node, node.args[-1]
+            for name in names if called in _REGISTER else ():
+                if isinstance(name, str):
+                    yield name, node, node.args[-1]
 
 
-def _methods(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def _methods(tree: ast.AST) -> Iterator[_Method]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _BUILDS.search(node.name):
-            yield node
-
-
-def _calls_super(method: ast.AST) -> bool:
-    return any(isinstance(node, ast.Name) and node.id == "super" for node in ast.walk(method))
-
-
-def _refers(method: ast.AST, attribute: str) -> bool:
-    """`x.attribute`, or a look-up that could be of any attribute."""
-    for node in ast.walk(method):
-        if isinstance(node, ast.Attribute) and node.attr in (attribute, *_ANY):
-            return True
-        if isinstance(node, ast.Name) and node.id == "getattr":
-            return True
-    return False
+            inside = list(ast.walk(node))
+            names = {item.id for item in inside if isinstance(item, ast.Name)}
+            attributes = frozenset(item.attr for item in inside if isinstance(item, ast.Attribute))
+            yield _Method(node.name, attributes, "getattr" in names, "super" in names)
 
 
 _ANY = ("children", "named_children", "modules", "named_modules", "get_submodule", "_modules")
+"""What hands out modules by other names than their own."""

@@ -14,6 +14,8 @@ _ROW_LAYERS = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear", "MultiheadAtt
 _CORNER = 3
 """Entries along each axis that the first glance takes: of random weights no two units agree in them."""
 _CLASSES = 32
+_COLUMNS = 256
+"""Entries of a unit's gradient that are compared, at most."""
 _TOLERANCE = 1e-3
 """Relative difference up to which two gradients are the same: kernels add up the rows of a matrix in different orders."""
 
@@ -79,8 +81,11 @@ def _by_device(counts: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
 
 
 def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
-    rows, slopes = (t.detach().movedim(axis, 0).flatten(1).double() for t in (entry.tensor, gradient))
+    rows, slopes = (t.detach().movedim(axis, 0).flatten(1) for t in (entry.tensor, gradient))
     _, groups = torch.unique(rows, dim=0, return_inverse=True)
+    if slopes.shape[1] > _COLUMNS:  # those that hold most of it
+        slopes = slopes[:, slopes.abs().sum(0).topk(_COLUMNS).indices]
+    slopes = slopes.double()
     alike = sum(_classes(slopes[groups == group]) for group in range(min(int(groups.max()) + 1, _CLASSES)))
     return Twins(entry.name, rows.shape[0], alike, silent=not bool(slopes.any()))
 

@@ -27,7 +27,7 @@ def variation(tensor: torch.Tensor, batch: int | None) -> float | None:
     rows = values.reshape(batch, -1)
     rows = rows[:, :: -(-rows.shape[1] // _ENTRIES)].double()
     square = float(rows.square().mean())
-    share = float(rows.var(0, unbiased=False).mean()) / square if square else 0.0
+    share = float((rows - rows.mean(0)).square_().mean()) / square if square else 0.0
     return share if math.isfinite(share) else None
 
 

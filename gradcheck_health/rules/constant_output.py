@@ -45,13 +45,13 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
     """
     if not _constant(trace):
         return
-    missing = [Need(fact) for fact in ("after_steps", "kicked") if fact not in trace.facts]
-    if missing:
-        yield from missing
-        return
+    for fact in ("kicked", "after_steps"):
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        if not all(_constant(one) for one in trace.facts[fact]):
+            return
     others = (*trace.facts["kicked"], *trace.facts["after_steps"])
-    if not all(_constant(one) for one in others):
-        return
     flat = _never_moved((trace, *others), trace)
     kept = flow.ratio(trace)
     if not flat and kept is not None and kept < LOST:

@@ -51,9 +51,8 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     chosen = [a for a in trace.activations if a.units and a.function not in (*SQUASHING, "softmax") and _matches(a, layers)]
     if not any(a.off > limit * a.units for a in chosen):
         return
-    missing = [fact for fact in ("more_samples", "kicked", "after_steps") if fact not in trace.facts]
-    if missing:
-        yield from map(Need, missing)
+    if "more_samples" not in trace.facts:
+        yield Need("more_samples")
         return
     counted = (*trace.facts["more_samples"], trace)[0]
     found = []
@@ -62,13 +61,13 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
             share = max(0.0, lower_share(a.off, a.units) - a.on / a.units)
             whole = a.off == a.units
             enough = a.samples >= _SAMPLES or not counted.inputs.made_up
-            if enough and not _by_chance(a) and not _wakes_up(trace, a, limit) and (share > limit or whole):
+            if enough and not _by_chance(a) and (share > limit or whole):
                 found.append((whole or share > ERROR or max_fraction is not None, a))
-    if not found:
-        return
-    if "detailed" not in trace.facts:
-        yield Need("detailed")
-        return
+    for fact in ("kicked", "after_steps", "detailed"):
+        found = [(certain, a) for certain, a in found if not _wakes_up(trace, a, limit)]
+        if found and fact not in trace.facts:
+            yield Need(fact)
+            return
     for severity in (Severity.ERROR, Severity.WARNING):
         members = [entry for entry in found if entry[0] is (severity is Severity.ERROR)]
         if members:
@@ -78,7 +77,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
 def _wakes_up(trace: Trace, a: ActivationTrace, limit: float) -> bool:
     """Its input was exactly zero: a zero initialisation before it, from which the first step leads away."""
     key = (a.layer, a.function, a.producer, a.units, a.order)
-    later = (*trace.facts["kicked"], *trace.facts["after_steps"][1:])
+    later = (*trace.facts.get("kicked", ()), *trace.facts.get("after_steps", ())[1:])
     same = [b for one in later for b in one.activations if key == (b.layer, b.function, b.producer, b.units, b.order)]
     return any(b.off <= max(limit * b.units, _AWAKE * a.off) for b in same)
 

@@ -50,12 +50,12 @@ def exploding_gradient(
     limit = flow_limit(trace, max_ratio=max_ratio)
     if given <= limit:
         return
-    missing = [fact for fact in ("kicked", "after_steps") if fact not in trace.facts]
-    if missing:
-        yield from map(Need, missing)
-        return
-    if min(flow.fact_ratios(trace)) <= limit:
-        return
+    for fact in ("kicked", "after_steps"):
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        if min(flow.fact_ratios(trace)) <= limit:
+            return
     if flow.undecided(trace, limit):
         yield Need("reseeded", more=True)
         return

@@ -45,12 +45,14 @@ def saturated_activation(trace: Trace, *, max_fraction: float | None = None, lay
     limit = WARNING if max_fraction is None else max_fraction
     if not any(_flat(a) > limit * a.units for a in trace.activations if _judged(a, layers)):
         return
-    missing = [fact for fact in ("more_samples", "detailed") if fact not in trace.facts]
-    if missing:
-        yield from map(Need, missing)
+    if "more_samples" not in trace.facts:
+        yield Need("more_samples")
         return
     counted = (*trace.facts["more_samples"], trace)[0]
     found = [a for a in counted.activations if _judged(a, layers) and (lower_share(_flat(a), a.units) > limit or _shut(a))]
+    if found and "detailed" not in trace.facts:
+        yield Need("detailed")
+        return
     through = flow.ratio(trace)
     vanished = through is not None and through < 10**-4.1
 

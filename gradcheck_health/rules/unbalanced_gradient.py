@@ -46,15 +46,15 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
     suspects = {key: members for key, members in first.items() if _ratio(members) > limit}
     if not suspects or flow.fades(trace):
         return
-    missing = [Need(fact) for fact in ("kicked", "after_steps") if fact not in trace.facts]
-    if missing:
-        yield from missing
-        return
-    later = [_groups(one) for one in (*trace.facts["kicked"], *trace.facts["after_steps"][1:4])]
-    ratios = {key: min([_ratio(members), *(_ratio(g[key]) for g in later if key in g)]) for key, members in suspects.items()}
-    found = {key: ratio for key, ratio in ratios.items() if ratio > limit}
-    if not found:
-        return
+    for fact in ("kicked", "after_steps"):
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        later = [_groups(one) for one in (*trace.facts["kicked"], *trace.facts.get("after_steps", ())[1:4])]
+        ratios = {key: min([_ratio(part), *(_ratio(g[key]) for g in later if key in g)]) for key, part in suspects.items()}
+        found = {key: ratio for key, ratio in ratios.items() if ratio > limit}
+        if not found:
+            return
     if "detailed" not in trace.facts:
         yield Need("detailed")
         return

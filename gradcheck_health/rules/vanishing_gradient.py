@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from gradcheck_health import explain, flow
 from gradcheck_health.report import Finding, Need, Severity
 from gradcheck_health.trace import Trace
+from gradcheck_health.zeros import may_underflow
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,16 +50,21 @@ def vanishing_gradient(
     given = flow.ratio(trace)
     if given is None or given >= concern:
         return
-    missing = [fact for fact in ("kicked", "after_steps") if fact not in trace.facts]
-    if missing:
-        yield from map(Need, missing)
-        return
-    largest = max(flow.fact_ratios(trace))
-    if largest == 0.0 and "float64" not in trace.facts:
-        yield Need("float64")
-        return
-    # only because float32 holds no smaller number; a true zero is the affair of zero-gradient and dead-unit
-    if largest >= concern or (largest == 0.0 and not any(flow.ratio(one) for one in trace.facts["float64"])):
+    for fact in ("kicked", "after_steps"):
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        largest = max(flow.fact_ratios(trace))
+        if largest >= concern:
+            return
+    # a true zero is the affair of zero-gradient and dead-unit; here it counts where float32 holds no smaller number
+    for fact in ("detailed", "float64") if largest == 0.0 else ():
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        if fact == "detailed" and not may_underflow(trace):
+            return
+    if largest == 0.0 and not any(flow.ratio(one) for one in trace.facts["float64"]):
         return
     if largest < limit:
         if flow.undecided(trace, limit):

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch.nn.parameter import is_lazy
 
-from gradcheck_health.probe.observe import probe
+from gradcheck_health.errors import ModelError
+from gradcheck_health.probe.observe import NO_GRADIENT, probe
+from gradcheck_health.probe.passes import drew
+from gradcheck_health.probe.samples import fewer
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
 STEPS = 3
-BATCHES = 8
+CHANCES = 4
+_LEAST = 8
+"""Samples of a chance."""
 
 
 def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """Traces before each of three Adam steps (learning rate 1e-3), each on another batch, and one after them.
 
-    While trainable parameters have had no gradient, or only zeros, up to four more batches follow, with every output projected:
-    routing and stochastic depth need chances.
+    While trainable parameters have had no gradient, or only zeros, up to four more follow on a quarter of a batch, with every
+    output projected: routing and stochastic depth need chances. Where nothing can be another (no other batch can be drawn,
+    forward drew no random numbers, and every look so far took the same way), one is enough, and none if no output was left out.
     """
     traces: list[Trace] = []
     with sandbox(subject.model):
         trainable = [p for p in subject.model.parameters() if p.requires_grad and not is_lazy(p)]
         optimizer = _Adam(trainable)
-        for k in range(BATCHES):
-            if k > STEPS and not asleep((trace, *traces)):
-                break
-            traces.append(probe(_with_batch(subject, k + 1), every=k > STEPS))
-            if k < STEPS:
+        varies = subject.inputs.resample is not None
+        for k in range(1, STEPS + 2):
+            one = _with_batch(subject, k)
+            traces.append(probe(one))
+            varies = varies or drew(one.seed)
+            if k <= STEPS:
                 optimizer.step()
+        varies = varies or len({_way(one) for one in (trace, *traces)}) > 1
+        chances = CHANCES if varies else int(any(not out.probed and out.why != NO_GRADIENT for out in trace.outputs))
+        for k in range(STEPS + 2, STEPS + 2 + chances):
+            if not asleep((trace, *traces)):
+                break
+            traces.append(_chance(_with_batch(subject, k)))
     return tuple(traces)
 
 
@@ -44,6 +58,24 @@ def asleep(traces: tuple[Trace, ...]) -> set[str]:
         if parameter.gradient is not None and not parameter.gradient.is_zero
     }
     return {name for name, parameter in traces[0].parameters.items() if parameter.trainable} - awake
+
+
+def _way(trace: Trace) -> frozenset[tuple[str, int]]:
+    """How often each layer was called, and which parameters got no gradient at all."""
+    calls = [(name, layer.calls) for name, layer in trace.layers.items()]
+    return frozenset([*calls, *((name, -1) for name, p in trace.parameters.items() if p.gradient is None)])
+
+
+def _chance(subject: Subject) -> Trace:
+    few = None
+    if subject.loss is None:  # its targets may belong to the whole batch
+        few = fewer(subject.inputs, max(_LEAST, (subject.inputs.batch or 0) // 4), subject.declared.batch_axis)
+    if few is not None:
+        try:
+            return probe(dataclasses.replace(subject, inputs=few), every=True)
+        except (ModelError, RuntimeError):
+            pass  # it takes batches of this size only
+    return probe(subject, every=True)
 
 
 def _with_batch(subject: Subject, k: int) -> Subject:
@@ -60,6 +92,8 @@ class _Adam:
     @torch.no_grad()
     def step(self) -> None:
         self._steps += 1
+        unbiased = math.sqrt(1 - 0.999**self._steps)
+        rate = self._rate * unbiased / (1 - 0.9**self._steps)
         for i, parameter in enumerate(self._parameters):
             if parameter.grad is None:
                 continue
@@ -68,10 +102,14 @@ class _Adam:
             if values.is_complex():
                 gradient, values = torch.view_as_real(gradient), torch.view_as_real(values)
             gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))  # squares vanish in half precision
-            if i not in self._moments:
-                self._moments[i] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-            mean, square = self._moments[i]
-            mean.lerp_(gradient, 0.1)
-            square.lerp_(gradient.square(), 0.001)
-            scale = (square / (1 - 0.999**self._steps)).sqrt_().add_(1e-8)
-            values.sub_((mean / scale).mul_(self._rate / (1 - 0.9**self._steps)).to(values.dtype))
+            if i in self._moments:
+                mean, square = self._moments[i]
+                mean.lerp_(gradient, 0.1)
+                square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            else:
+                mean, square = self._moments[i] = gradient * 0.1, gradient.square().mul_(0.001)
+            scale = square.sqrt().add_(1e-8 * unbiased)
+            if values.dtype == mean.dtype:
+                values.addcdiv_(mean, scale, value=-rate)
+            else:
+                values.sub_((mean / scale).mul_(rate).to(values.dtype))

@@ -15,11 +15,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from gradcheck_health.errors import ModelError
 from gradcheck_health.evidence import CustomBackward
 from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.cutpoints import of_a_person
 from gradcheck_health.probe.differences import Entry, compare
 from gradcheck_health.probe.lines import place
 from gradcheck_health.probe.names import layer_names, unwrap
 from gradcheck_health.probe.objective import leaves
-from gradcheck_health.probe.observe import of_a_person
 from gradcheck_health.probe.pairs import changed
 from gradcheck_health.probe.passes import call
 from gradcheck_health.probe.samples import chosen

@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from gradcheck_health.probe.names import named_parameters, unwrap
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.probe.statistics import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
@@ -32,9 +33,10 @@ def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
 def _kick(parameter: torch.Tensor, generator: torch.Generator) -> None:
     noise = torch.randn(parameter.shape, generator=generator, device="cpu").to(parameter.device)
-    rms = float(parameter.double().square().mean().sqrt()) if parameter.numel() else 0.0
+    values = plain(parameter)
+    rms = 0.0 if values is None else measure(values).rms
     if rms > 0:
         scale = 0.05 * rms
     else:
         scale = 0.1 / math.sqrt(parameter[0].numel()) if parameter.dim() > 1 else 0.1
-    parameter.add_((noise * scale).to(parameter.dtype))
+    parameter.add_(noise.mul_(scale).to(parameter.dtype))

@@ -26,7 +26,7 @@ def more_samples(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     batch = subject.inputs.batch or 1
     passes = min(_PASSES, -(-SAMPLES // batch)) if subject.inputs.resample is not None else 1
     watch = Instrument(layer_names(model), Gather())
-    watch.before = True
+    watch.functions.before = True
     with sandbox(model):
         for k in range(passes):
             inputs = subject.inputs if k == 0 else subject.inputs.another(subject.seed + k)
