@@ -65,17 +65,50 @@ def test_zero_initialisation_wakes_up(fact: str, at: int) -> None:
 
 
 def test_float64_tells_a_true_zero_from_a_small_number() -> None:
-    """The bias in front of a batch norm has a gradient of exactly zero, which float32 rounds to something."""
+    """The bias in front of a batch norm has a gradient of exactly zero, which float32 rounds to something. Eight samples do."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
-    subject = Subject(model, drawn(0))
     with sandbox(model):
-        low = probe(subject)
-    (high,) = take("float64", subject, low)
+        low = probe(Subject(model, Inputs((drawn(0).args[0][:8],), batch=8)))
+    (high,) = take("float64", Subject(model, drawn(0)), low)
     bias = [trace.parameters["0.bias"].gradient.rms for trace in (low, high)]  # type: ignore[union-attr]
     weight = [trace.parameters["0.weight"].gradient.rms for trace in (low, high)]  # type: ignore[union-attr]
     assert bias[1] < 1e-6 * bias[0]
     assert weight[0] == pytest.approx(weight[1], rel=1e-4)
+
+
+def test_training_hands_its_first_look_to_the_other_seeds() -> None:
+    """Before the first step it is the next seed, on the same weights."""
+    subject = Subject(Gated(), drawn(0))
+    with sandbox(subject.model):
+        trace = probe(subject)
+        trained = take("after_steps", subject, trace)
+        (alone,) = take("reseeded", subject, trace)
+        (shared,) = take("reseeded", subject, dataclasses.replace(trace, facts={"after_steps": trained}))
+    assert shared == alone
+    assert shared.flow == trained[0].flow
+
+
+class Untouched(nn.Module):
+    """A layer that is never called, beside one that draws."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.used, self.unused, self.noise = nn.Linear(8, 8), nn.Linear(8, 8), nn.Dropout(p)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.noise(self.used(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("batches", "p", "looks"), [(False, 0.0, 4), (False, 0.5, 8), (True, 0.0, 8)])
+def test_chances_are_given_where_something_can_be_another(batches: bool, p: float, looks: int) -> None:
+    fed = drawn(0) if batches else dataclasses.replace(drawn(0), resample=None)
+    subject = Subject(Untouched(p), fed)
+    with sandbox(subject.model):
+        trace = probe(subject)
+    seen = take("after_steps", subject, trace)
+    assert len(seen) == looks
+    assert [one.inputs.batch for one in seen] == [16] * 4 + [8] * (looks - 4)
 
 
 def test_reseeded_adds_one_seed_each_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ from torch import nn
 
 from gradcheck_health import check_gradients
 from gradcheck_health.errors import ModelError
+from gradcheck_health.probe.remembered import Memory
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
 from gradcheck_health.probe.saved_tensor import SavedTensor
 from tests.trace.fingerprint import Fingerprint
@@ -266,3 +268,36 @@ def test_tuple_that_refuses_its_length_is_looked_into() -> None:
     with sandbox(model), torch.no_grad():
         hidden.weight.zero_()
     assert torch.equal(hidden.weight, before)
+
+
+def test_sandbox_inside_another_shares_what_is_equal() -> None:
+    """The inner copy is the outer one, unless a value changed between; both put back what they found."""
+    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+    outer = Memory()
+    outer.remember([model])
+    with torch.no_grad():
+        model[1].weight.add_(1.0)
+    moved = model[1].weight.detach().clone()
+    inner = Memory(around=outer)
+    inner.remember([model])
+    copies = [{id(saved.tensor): saved.parts[0][2] for saved in memory.tensors} for memory in (outer, inner)]
+    shared = [copies[0][id(p)] is copies[1][id(p)] for p in model.parameters()]
+    assert shared == [True, True, False, True]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    inner.restore()
+    assert torch.equal(model[1].weight, moved)
+    outer.restore()
+    assert torch.equal(model[1].weight + 1.0, moved)
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_bytes_are_compared_not_values(value: float) -> None:
+    """-0.0 equals 0.0, and NaN nothing: neither is a statement about bytes."""
+    tensor = torch.full((8,), value)
+    saved = SavedTensor(tensor)
+    tensor.neg_()
+    assert not torch.equal(tensor.view(torch.int32), torch.full((8,), value).view(torch.int32))
+    saved.restore()
+    assert torch.equal(tensor.view(torch.int32), torch.full((8,), value).view(torch.int32))

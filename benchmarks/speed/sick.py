@@ -40,7 +40,7 @@ def vgg_of_sigmoids() -> Case:
     layers: list[nn.Module] = []
     for a, b in zip(sizes, sizes[1:], strict=False):
         layers += [nn.Conv2d(a, b, 3, padding=1), nn.Sigmoid()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10)), torch.randn(16, 3, 32, 32), {}
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10)), torch.randn(32, 3, 32, 32), {}
 
 
 def _amid(model: nn.Sequential, at: int, layer: nn.Module) -> nn.Sequential:
@@ -242,7 +242,7 @@ def never_returned() -> Case:
             return forward(self, tokens)
 
     model.__class__ = Tagged
-    return model, torch.randint(0, 1000, (16, 32)), {}
+    return model, torch.randint(0, 1000, (32, 32)), {}
 
 
 SICK: dict[str, tuple[str, Callable[[], Case]]] = {
@@ -262,13 +262,13 @@ SICK: dict[str, tuple[str, Callable[[], Case]]] = {
     "MLP, a saturated layer": ("saturated-activation", saturated),
     "MLP, times zero": ("zero-gradient", zero_factor),
     "ResNet, softmax of one": ("constant-output", constant_output),
-    "transformer, batch_first": ("mixed-samples", lambda: (Shared(), torch.randn(16, 32, 64), {"batch_axis": 0})),
+    "transformer, batch_first": ("mixed-samples", lambda: (Shared(), torch.randn(32, 16, 64), {"batch_axis": 0})),
     "GPT, a missing mask": ("future-leak", future_leak),
     "ResNet, softmax twice": ("double-softmax", double_softmax),
     "ResNet, huge head": ("high-initial-loss", high_initial_loss),
     "MLP, equal units": ("identical-units", identical_units),
     "two towers, a tiny factor": ("unbalanced-gradient", lambda: (Towers(), resnet()[1], {})),
-    "GPT, adapters in a list": ("unregistered-parameter", lambda: (Hidden(), torch.randint(0, 1000, (16, 32)), {})),
+    "GPT, adapters in a list": ("unregistered-parameter", lambda: (Hidden(), torch.randint(0, 1000, (32, 32)), {})),
     "RNN that forgets": ("vanishing-through-time", forgetful),
     "MLP, wrong backward": ("wrong-backward", wrong_backward),
 }

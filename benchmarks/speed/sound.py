@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +37,7 @@ class Residual(nn.Module):
         return torch.relu(x + self.branch(x))
 
 
-def resnet(blocks: int = 6, channels: int = 24, rows: int = 16) -> Built:
+def resnet(blocks: int = 6, channels: int = 24, rows: int = 32) -> Built:
     """A ResNet on 32 x 32 images."""
     stem = [nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)]
@@ -63,7 +62,7 @@ class Block(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
-def gpt(blocks: int = 4, width: int = 128, rows: int = 16, steps: int = 32, words: int = 1000) -> Built:
+def gpt(blocks: int = 4, width: int = 128, rows: int = 32, steps: int = 32, words: int = 1000) -> Built:
     body = [Block(width, 4, causal=True) for _ in range(blocks)]
     model = nn.Sequential(nn.Embedding(words, width), *body, nn.LayerNorm(width), nn.Linear(width, words))
     return model, torch.randint(0, words, (rows, steps))
@@ -86,7 +85,7 @@ class ViT(nn.Module):
         return self.head(self.body(x)[:, 0])
 
 
-def vit(blocks: int = 4, width: int = 96, rows: int = 16) -> Built:
+def vit(blocks: int = 4, width: int = 96, rows: int = 32) -> Built:
     return ViT(blocks, width), torch.randn(rows, 3, 32, 32)
 
 
@@ -103,7 +102,7 @@ class Tagger(nn.Module):
         return self.head(self.lstm(self.embed(tokens))[0])
 
 
-def lstm(width: int = 192, rows: int = 16, steps: int = 32) -> Built:
+def lstm(width: int = 192, rows: int = 32, steps: int = 32) -> Built:
     return Tagger(1000, width), torch.randint(0, 1000, (rows, steps))
 
 
@@ -138,7 +137,7 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-def unet(width: int = 8, rows: int = 16) -> Built:
+def unet(width: int = 8, rows: int = 32) -> Built:
     return UNet(width), torch.randn(rows, 3, 32, 32)
 
 
@@ -163,7 +162,7 @@ class Experts(nn.Module):
         return x + out
 
 
-def moe(blocks: int = 3, width: int = 96, rows: int = 16, steps: int = 32) -> Built:
+def moe(blocks: int = 3, width: int = 96, rows: int = 32, steps: int = 32) -> Built:
     body = [layer for _ in range(blocks) for layer in (Block(width, 4, causal=True), Experts(width))]
     model = nn.Sequential(nn.Embedding(1000, width), *body, nn.LayerNorm(width), nn.Linear(width, 1000))
     return model, torch.randint(0, 1000, (rows, steps))
@@ -180,7 +179,3 @@ SOUND: dict[str, Callable[[], Built]] = {
 }
 TINY: dict[str, Callable[[], Built]] = {"tiny MLP": lambda: mlp(128, 4, 64)}
 """A step of a millisecond: what counts is what a check adds."""
-
-
-def geometric(values: list[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))

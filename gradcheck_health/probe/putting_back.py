@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from operator import is_
 from typing import Any
 from weakref import ref
 
@@ -14,8 +15,8 @@ UNSET = object()
 
 def dict_back(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
     kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may refuse to be changed
-    now = list(kind.items(value))
-    if len(now) != len(saved) or any(a is not c or b is not d for (a, b), (c, d) in zip(now, saved.items(), strict=True)):
+    same = len(value) == len(saved) and all(map(is_, kind.keys(value), saved))
+    if not (same and all(map(is_, kind.values(value), saved.values()))):
         kind.clear(value)
         kind.update(value, saved)
 

@@ -11,7 +11,7 @@ import random
 import sys
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from types import CellType, FunctionType, MemberDescriptorType, MethodType
 from typing import Any
@@ -27,13 +27,23 @@ from gradcheck_health.probe.saved_tensor import SavedTensor
 ROOM = 50_000
 """How many things are followed from plain objects; each 4 KiB of a tensor count for one."""
 _PAGE = 4096
+_PLAIN = frozenset((type(None), str, int, float, bool))
+"""Most of what hangs on a module is one of these, which need no way back of their own."""
+_DICTS = frozenset((dict, OrderedDict))
 
 
 class Memory:
-    """What hangs on some objects, each thing once."""
+    """What hangs on some objects, each thing once.
 
-    def __init__(self) -> None:
-        self.tensors: list[SavedTensor] = []
+    Args:
+        around: what was remembered earlier and is still held: equal copies are shared with it.
+    """
+
+    def __init__(self, around: Memory | None = None) -> None:
+        self._around = around
+        self._saved: dict[int, SavedTensor] = {}
+        self._empty: list[dict[Any, Any]] = []
+        """A module has a dozen of them, for hooks."""
         self._ways_back: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
         """(how, what, the contents it had); tuples, because a large model has a hundred thousand of them."""
         self._ways: dict[type, Callable[[Any], Iterable[Any]] | None] = {}
@@ -56,6 +66,9 @@ class Memory:
         while stack and room > 0:
             value = stack.pop()
             cls = type(value)
+            if cls in _DICTS and not value:
+                self._empty.append(value)
+                continue
             if cls not in ways:
                 ways[cls] = self._way(value)
             way = ways[cls]
@@ -67,9 +80,16 @@ class Memory:
                 stack.extend(way(value))
         return room
 
+    @property
+    def tensors(self) -> Collection[SavedTensor]:
+        return self._saved.values()
+
     def restore(self) -> None:
         """Everything, whatever one of the objects says to it; then the first error is raised."""
         errors: list[Exception] = []
+        for content in self._empty:
+            if content:
+                content.clear()
         for back, value, saved in (*((SavedTensor.restore, saved, None) for saved in self.tensors), *reversed(self._ways_back)):
             try:
                 back(value, saved)
@@ -103,12 +123,12 @@ class Memory:
         kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may compute what it shows
         saved = dict(kind.items(value))
         self._ways_back.append((put.dict_back, value, saved))
-        yield from saved.values()
+        yield from [held for held in saved.values() if type(held) not in _PLAIN]
         if type(value) not in (dict, OrderedDict) and hasattr(value, "__dict__"):
             yield vars(value)
 
     def _tensor(self, value: torch.Tensor) -> Iterator[Any]:
-        self.tensors.append(SavedTensor(value))
+        self._saved[id(value)] = SavedTensor(value, None if self._around is None else self._around._saved.get(id(value)))
         yield vars(value)
 
     def _module(self, value: nn.Module) -> Iterator[Any]:

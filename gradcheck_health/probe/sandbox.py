@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from gradcheck_health.probe.process import remember_process
 from gradcheck_health.probe.remembered import Memory
 from gradcheck_health.probe.reversible import Reversible
 
+_AROUND: ContextVar[Memory | None] = ContextVar("around", default=None)
+"""What the innermost sandbox that is open remembers."""
 _DEEP = 2000
 """Frames of the stack, at least: observed, a call of a module takes four where it took three, and the default is a thousand."""
 
@@ -25,7 +28,8 @@ _DEEP = 2000
 def sandbox(model: nn.Module) -> Reversible:
     """Whatever the block does to `model` and to process-wide torch and Python state is undone.
 
-    Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold.
+    Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold; a sandbox inside
+    another one shares the copies of what has not changed since.
     """
     return Reversible(partial(_remember, model))
 
@@ -33,7 +37,8 @@ def sandbox(model: nn.Module) -> Reversible:
 def _remember(model: nn.Module, undo: contextlib.ExitStack) -> None:
     remember_process(undo)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEP))
-    memory = Memory()
+    memory = Memory(around=_AROUND.get())
+    undo.callback(_AROUND.reset, _AROUND.set(memory))
     undo.callback(memory.restore)
     memory.remember([*model.modules(), model])  # scripted modules keep their children outside of vars()
     for saved in memory.tensors:  # not before the way back is laid for all of them

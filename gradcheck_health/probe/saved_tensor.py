@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,16 +44,17 @@ class SavedGradient:
 
 
 class SavedTensor:
-    """A tensor as it was when this was made."""
+    """A tensor as it was when this was made; equal copies are shared with an `earlier` one."""
 
-    def __init__(self, tensor: torch.Tensor) -> None:
+    def __init__(self, tensor: torch.Tensor, earlier: SavedTensor | None = None) -> None:
         self.tensor, self.cls = tensor, type(tensor)
         with torch._C.DisableTorchFunctionSubclass():
             self.requires_grad, self.is_leaf = tensor.requires_grad, tensor.is_leaf
             self.uninitialized = isinstance(tensor, UninitializedParameter | UninitializedBuffer)
             self.alias = None if _is_wrapper(tensor) else tensor.data
             parts = () if self.uninitialized or self.alias is None or tensor.is_meta else _parts(self.alias)
-            self.parts = [(part, part.untyped_storage().nbytes(), part.clone()) for part in parts]
+            known = [] if earlier is None else [copy for _, _, copy in earlier.parts]
+            self.parts = [(part, part.untyped_storage().nbytes(), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)]
             self.gradient = SavedGradient(tensor) if self.is_leaf else None
             self.backward_hooks: Any = tensor._backward_hooks
             self.registered = None if self.backward_hooks is None else dict(self.backward_hooks)
@@ -135,10 +137,30 @@ def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
     return same and tensor.stride() == alias.stride() and tensor.data_ptr() == alias.data_ptr()
 
 
+def _copy(part: torch.Tensor, known: list[torch.Tensor]) -> torch.Tensor:
+    """One that is there already, where it holds the same: to compare is cheaper than to clone, and takes no memory."""
+    return known[0] if known and _identical(part, known[0]) else part.clone()
+
+
+try:
+    _memcmp: Any = ctypes.CDLL(None).memcmp
+    _memcmp.argtypes, _memcmp.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
+except (AttributeError, OSError, TypeError):  # Windows has it elsewhere
+    _memcmp = None
+
+
 def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """The same bytes, as far as that can be told; `torch.equal` takes three to seven times as long."""
     if a.layout != torch.strided or a.is_quantized:
         return False  # cheap to copy back, awkward to compare
+    if _memcmp is not None and _dense(a) and _dense(b) and (a.dtype, a.shape) == (b.dtype, b.shape):
+        return bool(_memcmp(a.data_ptr(), b.data_ptr(), a.numel() * a.element_size()) == 0)
     try:
         return torch.equal(a, b)
     except (RuntimeError, NotImplementedError):  # a type without arithmetic
         return False
+
+
+def _dense(tensor: torch.Tensor) -> bool:
+    """One run of memory of this process, of a class that hides nothing."""
+    return type(tensor) in _PLAIN and tensor.device.type == "cpu" and tensor.is_contiguous() and not tensor.is_neg()

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 SMALL = 100_000
-"""Up to so many parameters two more passes are a matter of milliseconds."""
+NUMBERS = 300_000
+"""Up to so many parameters, and so many numbers out of layers for three samples, two more passes are a matter of milliseconds."""
 
 
 def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
@@ -26,7 +27,8 @@ def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How it is measured: a difference in any bit of an output or of a parameter's gradient. The operation is named: one
     that torch itself calls nondeterministic, or the first whose result differs. Always a note. A model of more than
-    100 000 parameters is looked at only where another rule has a suspicion, because two passes cost time.
+    100 000 parameters, or whose layers return more than 300 000 numbers for three samples, is looked at only where
+    another rule has a suspicion, because two passes cost time.
 
     When it is legitimate: atomic additions on a GPU (scatter, embedding, interpolation) are the price of speed.
 
@@ -37,7 +39,7 @@ def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
     """
     # what the healthy path takes is no second look
     looked_again = any(fact not in ("mixing", "future", "time_profile") for fact in trace.facts)
-    if trace.backward_error or not (looked_again or sum(p.value.numel for p in trace.parameters.values()) <= SMALL):
+    if trace.backward_error or not (looked_again or _small(trace)):
         return
     if "twice" not in trace.facts:
         yield Need("twice")
@@ -59,6 +61,14 @@ def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
                 got=difference.largest,
                 bound=0.0,
             )
+
+
+def _small(trace: Trace) -> bool:
+    """Two passes cost next to nothing."""
+    if sum(p.value.numel for p in trace.parameters.values()) > SMALL:
+        return False
+    numbers = sum(layer.output.numel for layer in trace.layers.values() if layer.output is not None)
+    return numbers * min(1.0, 3 / (trace.inputs.batch or 1)) <= NUMBERS
 
 
 def healthy() -> nn.Module:

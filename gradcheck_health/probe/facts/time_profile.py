@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,18 +19,30 @@ from gradcheck_health.probe.names import layer_names, unwrap
 from gradcheck_health.probe.objective import AUXILIARY, leaves
 from gradcheck_health.probe.pairs import changed
 from gradcheck_health.probe.passes import call, seed_everything
-from gradcheck_health.probe.samples import axis_of
+from gradcheck_health.probe.samples import axis_of, fewer
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
+SAMPLES = 8
 STEPS = 21
 """Shorter sequences are repeated to that length where they may be."""
 
 
 def time_profile(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """One trace with `times`: of every `nn.RNN`, `nn.LSTM` and `nn.GRU` by itself, and of a recurrence that is written out."""
+    """One trace with `times`: of every `nn.RNN`, `nn.LSTM` and `nn.GRU` by itself, and of a recurrence that is written out.
+
+    On a few samples: a horizon is that of the weights.
+    """
+    try:
+        few = fewer(subject.inputs, SAMPLES, subject.declared.batch_axis)
+        return _profiles(subject if few is None else dataclasses.replace(subject, inputs=few), trace)
+    except (ModelError, RuntimeError):  # it takes batches of one size only
+        return _profiles(subject, trace)
+
+
+def _profiles(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     model = unwrap(subject.model)
     with sandbox(subject.model):
         found = list(_layers(subject, model))
