@@ -146,10 +146,10 @@ def test_failure_on_the_way_in_loses_no_gradient(monkeypatch: pytest.MonkeyPatch
     kept = model.weight.grad = torch.ones(2, 2)
     remember = SavedTensor.__init__
 
-    def out_of_memory(self: SavedTensor, tensor: torch.Tensor) -> None:
+    def out_of_memory(self: SavedTensor, tensor: torch.Tensor, earlier: SavedTensor | None = None) -> None:
         if tensor is model.bias:
             raise MemoryError
-        remember(self, tensor)
+        remember(self, tensor, earlier)
 
     monkeypatch.setattr(SavedTensor, "__init__", out_of_memory)
     with pytest.raises(MemoryError), sandbox(model):

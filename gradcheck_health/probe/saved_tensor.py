@@ -54,7 +54,9 @@ class SavedTensor:
             self.alias = None if _is_wrapper(tensor) else tensor.data
             parts = () if self.uninitialized or self.alias is None or tensor.is_meta else _parts(self.alias)
             known = [] if earlier is None else [copy for _, _, copy in earlier.parts]
-            self.parts = [(part, part.untyped_storage().nbytes(), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)]
+            self.parts: list[tuple[torch.Tensor, int, torch.Tensor]] = [
+                (part, part.untyped_storage().nbytes(), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)
+            ]
             self.gradient = SavedGradient(tensor) if self.is_leaf else None
             self.backward_hooks: Any = tensor._backward_hooks
             self.registered = None if self.backward_hooks is None else dict(self.backward_hooks)

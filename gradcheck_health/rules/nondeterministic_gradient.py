@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SMALL = 100_000
 NUMBERS = 300_000
-"""Up to so many parameters, and so many numbers out of layers for three samples, two more passes are a matter of milliseconds."""
+"""Up to so many parameters, and numbers out of layers for three samples, two more passes are a matter of milliseconds."""
 
 
 def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
