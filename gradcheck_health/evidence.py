@@ -104,6 +104,8 @@ class ConstantPredictor:
     """rms of the output that enters the loss."""
     growth: float = 1.0
     """The power of the distance from the best constant with which the loss grows: 1 (cross entropy) to 2 (squared errors)."""
+    weight: str = ""
+    """The parameter whose product the output is; "" where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,17 @@ def flow_places(trace: Trace, points: Sequence[CutPoint], growing: bool = False)
     return tuple(found.values())
 
 
+def singles(trace: Trace) -> list[Place]:
+    """Softmaxes and normalisations that take each value by itself."""
+    found = []
+    for a in trace.activations:
+        if a.single:
+            layer = trace.layers.get(a.layer)
+            note = f"{a.function} of one value"
+            found.append(Place(a.layer, layer.kind if layer else "", layer.source if layer else None, note))
+    return found
+
+
 def place(trace: Trace, point: CutPoint) -> Place:
     layer = trace.layers.get(point.layer)
     kind = layer.kind if layer is not None else point.op

@@ -83,6 +83,15 @@ def log10(value: float) -> float:
     return math.log10(max(value, 1e-300))
 
 
+def is_rounding(trace: Trace) -> bool:
+    """The gradient at the first layer is zero by algebra: float64 shrinks it ten thousandfold (the `float64` fact)."""
+    kept = ratio(trace)
+    wide = [value for one in trace.facts.get("float64", ()) if (value := ratio(one)) is not None]
+    if kept is None or not wide:
+        return False
+    return any(a.single for a in trace.activations) if kept == max(wide) == 0.0 else max(wide) < 1e-4 * kept
+
+
 def fades(trace: Trace) -> bool:
     """The gradient shrinks or grows 1e4 x and more over many layers: that is the cause of odd outputs and weights then."""
     kept = ratio(trace)

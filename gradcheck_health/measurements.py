@@ -113,7 +113,7 @@ class ActivationTrace:
     """relu, sigmoid, tanh, softmax ..."""
     order: int
     units: int
-    """Channels of a convolution, features of a linear layer; rows of a softmax."""
+    """Channels of a convolution, features of a linear layer; rows of a softmax, or of a normalisation over one entry."""
     samples: int
     """Independent samples that were seen (batch entries, not positions)."""
     off: int = 0
@@ -129,6 +129,16 @@ class ActivationTrace:
     lean: float = 0.0
     """t statistic of the units' mean pre-activations against zero (the `more_samples` fact)."""
     source: str | None = None
+
+    @property
+    def by_rows(self) -> bool:
+        """It takes the entries of a row together; `off` counts the rows of a single entry, of which it leaves nothing."""
+        return self.function in ("softmax", "layer_norm", "group_norm", "normalize")
+
+    @property
+    def single(self) -> bool:
+        """A softmax or a normalisation over single entries."""
+        return self.by_rows and self.units > 0 and self.off == self.units
 
 
 @dataclass(frozen=True, slots=True)

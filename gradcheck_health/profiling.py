@@ -118,7 +118,7 @@ def _shares(looks: Sequence[Trace]) -> dict[str, Share]:
 
 
 def _fractions(trace: Trace) -> Iterator[tuple[str, float]]:
-    units = [a for a in trace.activations if a.units and a.function != "softmax"]
+    units = [a for a in trace.activations if a.units and not a.by_rows]
     if units:
         yield "dead_fraction", sum(a.off for a in units) / sum(a.units for a in units)
     activations = [a for a in trace.activations if a.units]

@@ -99,6 +99,8 @@ class Trace:
     """One for each batch (the fact `constant_predictor`)."""
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
+    carried: tuple[str, ...] = ()
+    """Attributes that hold a part of the graph after forward."""
     rounds: int = 5
     """Seeds that a verdict is confirmed under, at most, this one included."""
     varied: tuple[str, ...] = ()

@@ -127,14 +127,12 @@ def _why_zero(trace: Trace, parameter: ParameterTrace) -> Why:
     how = _how(trace, parameter)
     if "weight_hh" in parameter.name and how in ("input", "stopped", ""):
         return Why.HIDDEN_STATE
-    dead = any(a.off > WHOLE * a.units for a in trace.activations if a.units and a.function != "softmax")
+    dead = any(a.off > WHOLE * a.units for a in trace.activations if a.units and not a.by_rows)
     if how == "off" or (how == "input" and dead):
         return Why.DEAD
     if how in _HOW and how != "stopped":
         return _HOW[how]
-    if any(
-        a.function == "softmax" and a.off == a.units and _beside(parameter.layer, a.layer) for a in trace.activations if a.units
-    ):
+    if any(a.single and _beside(parameter.layer, a.layer) for a in trace.activations):
         return Why.SINGLE
     if any(_awake(one, parameter.name) for one in trace.facts.get("float64", ())):
         return Why.SATURATED if how == "flat" else Why.UNDERFLOW

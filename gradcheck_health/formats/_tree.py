@@ -78,7 +78,7 @@ class _Known:
         self.dead: dict[str, float] = {}
         self.saturated: dict[str, float] = {}
         for activation in trace.activations:
-            if activation.units and activation.function != "softmax":
+            if activation.units and not activation.by_rows:
                 for table, count in ((self.dead, activation.off), (self.saturated, activation.saturated)):
                     table[activation.layer] = max(table.get(activation.layer, 0.0), count / activation.units)
         self.findings: dict[str, list[Finding]] = defaultdict(list)

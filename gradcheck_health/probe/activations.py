@@ -79,6 +79,13 @@ def _hardtanh_bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[flo
     return float(low), float(high)
 
 
+def _threshold_bounds(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[float, float] | None:
+    threshold = args[1] if len(args) > 1 else kwargs["threshold"]
+    value = args[2] if len(args) > 2 else kwargs["value"]
+    # what is cut off must not look like what was let through
+    return (float(threshold), math.inf) if value <= threshold else None
+
+
 _RELU = Function("relu", _above)
 _CLAMP = Function("clamp", _between, _clamp_bounds)
 _SIGMOID = Function("sigmoid", slope=_sigmoid_slope, gate=True)
@@ -93,6 +100,7 @@ FUNCTIONS: dict[Any, Function] = {
     ),
     **dict.fromkeys((torch.clamp_min, torch.Tensor.clamp_min, torch.Tensor.clamp_min_, torch.clamp_min_), _CLAMP),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _HARDTANH),
+    **dict.fromkeys((F.threshold, torch.threshold_), Function("threshold", _above, _threshold_bounds)),
     F.hardswish: Function("hardswish", _nonzero),
     F.hardsigmoid: Function("hardsigmoid", _between, lambda args, kwargs: (0.0, 1.0), _hard_slope, gate=True),
     F.softshrink: Function("softshrink", _nonzero),
@@ -215,10 +223,11 @@ def sample_rows(y: torch.Tensor, axis: int) -> torch.Tensor:
 
 @dataclass(slots=True)
 class Rows:
-    """What was seen of one softmax, whose rows stand for units."""
+    """What was seen of one softmax, whose rows stand for units, or of a normalisation over single values."""
 
     layer: str
     producer: str
+    function: str
     order: int
     samples: int = 0
     count: int = 0

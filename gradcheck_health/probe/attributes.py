@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 from collections import deque
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ def _reachable(model: nn.Module) -> Iterator[tuple[torch.Tensor, Home]]:
     queue: deque[tuple[Any, str, str, str, int]] = deque()
     for path, module in model.named_modules():
         queue.append((module, logical(path), type(module).__name__, "attribute", 0))
-    for module in model.modules():
+    for path, module in model.named_modules():
+        for name, value in _of_the_class(type(module)):
+            queue.append((value, f"{logical(path)}.{name}".lstrip("."), type(module).__name__, "attribute", 1))
         for name, value in _outside(type(module).forward):
             queue.append((value, name, "", "global", 1))
     seen: set[int] = set()
@@ -89,6 +92,19 @@ def _inside(item: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(item)
     elif not isinstance(item, torch.Tensor | type | types.ModuleType | types.FunctionType) and hasattr(item, "__dict__"):
         yield from vars(item).items()
+
+
+def _of_the_class(cls: type) -> Iterator[tuple[str, Any]]:
+    """What all instances share: attributes of a user's class, and the defaults of its forward."""
+    for owner in cls.__mro__:
+        if not owner.__module__.startswith("torch."):
+            for name, value in vars(owner).items():
+                if isinstance(value, torch.Tensor | nn.Module | list | dict):
+                    yield name, value
+    forward = vars(cls).get("forward")
+    if isinstance(forward, types.FunctionType):
+        parameters = inspect.signature(forward).parameters.values()
+        yield from ((p.name, p.default) for p in parameters if isinstance(p.default, torch.Tensor | nn.Module))
 
 
 def _outside(forward: Any) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.batch import Inputs
+<<<<<<< HEAD
 from gradcheck_health.measurements import InputsTrace, OutputTrace, TensorStats
+=======
+from gradcheck_health.evidence import DoubleSoftmax
+from gradcheck_health.measurements import CutPoint, InputsTrace, OutputTrace, TensorStats
+from gradcheck_health.probe import graph as graphs
+from gradcheck_health.probe.carried import carried
+>>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
 from gradcheck_health.probe.causality import says
 from gradcheck_health.probe.cutpoints import Flow
 from gradcheck_health.probe.decades import spreads
@@ -98,6 +105,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.wayback is None or provenance is None else flow.wayback.zeroed(provenance.followed),
         backward_error=error,
+        carried=carried(model),
         rounds=subject.rounds,
     )
     watch.forget()

@@ -64,6 +64,26 @@ class Sources:
         except AttributeError:
             return False
 
+    def fixed(self, path: str) -> bool:
+        """Every run takes the same items of the container that holds `path`: what one run left out, all leave out.
+
+        Its owner's methods go through it without a branch, and how far depends on no argument.
+        """
+        container, _, _ = path.rpartition(".")
+        owner_path, _, attribute = container.rpartition(".")
+        try:
+            held, owner = self._model.get_submodule(container), self._model.get_submodule(owner_path)
+        except AttributeError:
+            return False
+        if not container or not isinstance(held, nn.ModuleList) or type(owner).__module__.startswith("torch.nn."):
+            return False
+        parsed = [self._class(cls) for cls in type(owner).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
+        if not parsed or any(one is None for one in parsed):
+            return False
+        methods = [method for one in parsed if one is not None for method in _methods(one[2])]
+        users = [method for method in methods if _refers(method, attribute)]
+        return bool(users) and all(goes_straight(method) for method in users)
+
     def _find(self, path: str) -> tuple[str, int, ast.AST | None] | None:
         if not path:
             return None
@@ -175,5 +195,19 @@ def _methods(tree: ast.AST) -> Iterator[_Method]:
             yield _Method(node.name, attributes, "getattr" in names, "super" in names)
 
 
+def goes_straight(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Nothing branches in it, and no argument says how often a loop turns or which item is taken."""
+    given = {argument.arg for argument in ast.walk(method.args) if isinstance(argument, ast.arg)} - {"self"}
+    for node in ast.walk(method):
+        if isinstance(node, _BRANCHES) or (isinstance(node, ast.comprehension) and node.ifs):
+            return False
+        calls_range = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range"
+        says = [node] if calls_range else [node.slice] if isinstance(node, ast.Subscript) else []
+        if any(isinstance(name, ast.Name) and name.id in given for part in says for name in ast.walk(part)):
+            return False
+    return sum(isinstance(node, ast.Return | ast.Yield) for node in ast.walk(method)) == 1
+
+
+_BRANCHES = (ast.If, ast.IfExp, ast.While, ast.Break, ast.Continue, ast.Try, ast.Match, ast.BoolOp, ast.Lambda)
 _ANY = ("children", "named_children", "modules", "named_modules", "get_submodule", "_modules")
 """What hands out modules by other names than their own."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from gradcheck_health.evidence import DoubleSoftmax
 from gradcheck_health.probe.graph import Graph
 
@@ -77,7 +79,7 @@ def _probabilities(nodes: list[Any], passed: frozenset[str], depth: int) -> list
         kind = _kind(node)
         if kind in ("Softmax", "Sigmoid", "LogSoftmax"):
             found.append((node, passed))
-        elif kind in _KEEPS and depth:
+        elif (kind in _KEEPS or _shrinks(node, kind)) and depth:
             inner = _probabilities(_below(node), passed | {kind}, depth - 1)
             if not inner:
                 return []
@@ -85,6 +87,15 @@ def _probabilities(nodes: list[Any], passed: frozenset[str], depth: int) -> list
         else:
             return []
     return found
+
+
+def _shrinks(node: Any, kind: str) -> bool:
+    """Divided by a temperature of one or more, probabilities stay within 0 and 1; a large factor makes logits of them."""
+    other = getattr(node, "_saved_other", None) if kind in ("Div", "Mul") else None
+    if not isinstance(other, torch.Tensor) or other.numel() != 1 or other.is_meta:
+        return False
+    factor = abs(float(other))
+    return factor >= 1.0 if kind == "Div" else 0.0 < factor <= 1.0
 
 
 def _same_axis(first: tuple[Any, frozenset[str]], second: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import flow
+from gradcheck_health import explain, flow
 from gradcheck_health.measurements import ParameterTrace
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import Trace
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONSTANT = 1e-9
+_HELP = "a softmax or normalisation over one unit, a sum of probabilities, a saturated head, or an input that is never used"
 _LOCATED = (Why.FACTOR, Why.INPUT, Why.WEIGHTS, Why.CANCELS, Why.DEAD, Why.CUT)
 """What zero-gradient finds inside of the model; the output is constant in consequence."""
 LOST = 1e-4
@@ -32,7 +33,8 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
 
     How it is measured: the variance over the samples as a share of the mean square, divided by the same share of the
     inputs. Below 1e-9 on the first batch, with perturbed weights and after three optimizer steps: a warning; an error
-    if weights get a gradient of zeros all the time. What vanishes on its way is left to vanishing-gradient. Sound
+    if weights get a gradient of zeros all the time, or one that shrinks ten thousandfold in float64: it was rounding,
+    as behind the sum of a softmax. What vanishes on its way is left to vanishing-gradient. Sound
     models are constant at most until the first step (zero heads, ReZero, ControlNet); the lowest of 288 that were
     measured comes to 4e-5, a default-initialised stack of eight ReLU layers to 7e-5.
 
@@ -54,29 +56,39 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
     others = (*trace.facts["kicked"], *trace.facts["after_steps"])
     flat = _never_moved((trace, *others), trace)
     kept = flow.ratio(trace)
-    if not flat and kept is not None and kept < LOST:
-        return
+    faded = not flat and kept is not None and kept < LOST
     missing = [need for need in needs(trace, zeros=True) if flat] or [Need("detailed")]
+    if faded:
+        missing.append(Need("float64"))
     missing = [need for need in missing if need.fact not in trace.facts]
     if missing:
         yield from missing
+        return
+    cancelled = faded and flow.is_rounding(trace)
+    if faded and not cancelled:
         return
     located = any(why(trace, p) in _LOCATED for p in flat)
     share = max(_share(one) or 0.0 for one in (trace, *others))
     seen = trace.closest
     last = max((layer for layer in seen.layers.values() if layer.calls and layer.name), key=lambda x: x.order, default=None)
     places = [] if last is None else [Place(last.name, last.kind, last.source, "the last layer")]
+    if cancelled:
+        places = list({p.name: p for p in (*explain.flow_places(seen, seen.flow), *explain.singles(seen), *places)}.values())
     # nearest to the output first: that is where the gradient is lost
     places += [Place(p.name, p.kind, seen.parameters[p.name].source) for p in sorted(flat, key=lambda p: -p.order)]
-    because = f"{len(flat)} weights get a gradient of zeros: {_some(flat)}" if flat else "what varies is lost beside a constant"
+    because = "what varies is lost beside a constant"
+    if cancelled:
+        because = f"the derivative is zero by algebra, and what passes {places[0].name or trace.model} is rounding"
+    elif flat:
+        because = f"{len(flat)} weights get a gradient of zeros: {_some(flat)}"
     yield Finding(
         rule="constant-output",
-        severity=Severity.ERROR if flat and not located else Severity.WARNING,
+        severity=Severity.ERROR if cancelled or (flat and not located) else Severity.WARNING,
         message=f"the output is the same for every input: its variance is {share:.2g} of the inputs' (at least {CONSTANT:g})",
         places=(*places, Place("", trace.model)),
         details=(
             ("because", because),
-            ("help", "a softmax over one unit, a saturated head, or an input that never reaches the output"),
+            ("help", _HELP),
         ),
         got=share,
         bound=CONSTANT,

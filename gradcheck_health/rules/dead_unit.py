@@ -48,7 +48,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     How to silence: ignore={"dead-unit:decoder.*": "the reason"}; layers= narrows it to a pattern of names.
     """
     limit = WARNING if max_fraction is None else max_fraction
-    chosen = [a for a in trace.activations if a.units and a.function not in (*SQUASHING, "softmax") and _matches(a, layers)]
+    chosen = [a for a in trace.activations if _counted(a, layers)]
     if not any(a.off > limit * a.units for a in chosen):
         return
     if "more_samples" not in trace.facts:
@@ -57,7 +57,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     counted = (*trace.facts["more_samples"], trace)[0]
     found = []
     for a in counted.activations:
-        if a.units and a.function not in (*SQUASHING, "softmax") and _matches(a, layers) and a.off > limit * a.units:
+        if _counted(a, layers) and a.off > limit * a.units:
             share = max(0.0, lower_share(a.off, a.units) - a.on / a.units)
             whole = a.off == a.units
             enough = a.samples >= _SAMPLES or not counted.inputs.made_up
@@ -89,7 +89,9 @@ def _by_chance(a: ActivationTrace) -> bool:
     return a.lean > 0 or student_tail(-a.lean, a.units - 1) > _ODDS
 
 
-def _matches(activation: ActivationTrace, pattern: str) -> bool:
+def _counted(activation: ActivationTrace, pattern: str) -> bool:
+    if not activation.units or activation.function in SQUASHING or activation.by_rows:
+        return False
     return any(fnmatchcase(name, pattern) for name in (activation.layer, activation.producer))
 
 

@@ -27,7 +27,8 @@ def failed_backward(trace: Trace) -> Iterator[Finding | Need]:
 
     Why it is bad: training stops at the first step.
 
-    How it is measured: one backward pass.
+    How it is measured: one backward pass; of a model that keeps results with their graph in attributes, also on the
+    next batches, where what was kept is read.
 
     When it is legitimate: models that are only ever used for inference; there is no gradient to be healthy then.
 
@@ -35,17 +36,20 @@ def failed_backward(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"failed-backward": "inference only"}.
     """
-    if trace.backward_error:
-        text = next(
-            (hint for key, hint in _HELP if key in trace.backward_error),
-            "run loss.backward() under torch.autograd.detect_anomaly()",
-        )
+    if trace.carried and not trace.backward_error and "after_steps" not in trace.facts:
+        yield Need("after_steps")
+        return
+    later = trace.facts.get("after_steps", ()) if trace.carried else ()
+    raised = next((one.backward_error for one in (trace, *later) if one.backward_error), "")
+    if raised:
+        text = next((hint for key, hint in _HELP if key in raised), "run loss.backward() under torch.autograd.detect_anomaly()")
+        kept = () if trace.backward_error else (("starts", f"{', '.join(trace.carried[:4])}: kept from batch to batch"),)
         yield Finding(
             rule="failed-backward",
             severity=Severity.ERROR,
-            message="backward raised an error: the model cannot be trained",
-            places=(Place("", trace.model),),
-            details=(("because", trace.backward_error), ("help", text)),
+            message=f"backward raised an error{' on the second batch' if kept else ''}: the model cannot be trained",
+            places=(*(Place(name, "") for name in trace.carried if kept), Place("", trace.model)),
+            details=(*kept, ("because", raised), ("help", text)),
         )
 
 

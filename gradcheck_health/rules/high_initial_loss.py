@@ -92,7 +92,8 @@ def _bound(constant: ConstantPredictor, max_ratio: float) -> float:
 def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> Finding:
     mildest = min(seen, key=lambda constant: constant.loss / constant.best)
     ratio, bound = mildest.loss / mildest.best, _bound(mildest, max_ratio)
-    last = max((p for p in trace.parameters.values() if p.order >= 0), key=lambda p: p.order)
+    called = max((p for p in trace.parameters.values() if p.order >= 0), key=lambda p: p.order)
+    last = trace.parameters.get(mildest.weight, called)
     if mildest.loss > bound * mildest.neutral:
         because = f"the outputs are too large or too far off, rms {mildest.output:.3g}; "
         because += f"without them the loss would be {mildest.neutral:.3g}"

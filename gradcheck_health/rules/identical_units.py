@@ -19,7 +19,8 @@ def identical_units(trace: Trace) -> Iterator[Finding | Need]:
     """Units of a layer start equal and get equal gradients, so that no step can ever tell them apart.
 
     What it does: finds weights at least half of whose units (rows of a Linear, channels of a convolution) hold exactly
-    the values of another unit and get the same gradient.
+    the values of another unit and get the same gradient; and whole weights that do: an ensemble whose members were
+    copied from one another is one model.
 
     Why it is bad: the layer computes one feature many times over, for ever. The loss falls as far as a layer of one
     unit can bring it.
@@ -35,18 +36,53 @@ def identical_units(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"identical-units:mask_head.*": "the reason"}.
     """
-    if not trace.twins:
+    copies = _copies(trace)
+    if not trace.twins and not copies:
         return
     if "after_steps" not in trace.facts:
         yield Need("after_steps")
         return
+    later = [set(map(frozenset, _copies(one))) for one in trace.facts["after_steps"]]
+    copies = [group for group in copies if all(frozenset(group) in step for step in later)]
     found = [entry for name in dict.fromkeys(one.parameter for one in trace.twins) if (entry := _alike(trace, name))]
-    if not found:
+    if not found and not copies:
         return
     if "detailed" not in trace.facts:
         yield Need("detailed")
         return
-    yield _finding(trace, found)
+    if found:
+        yield _finding(trace, found)
+    elif copies:
+        yield _whole(trace, copies)
+
+
+def _copies(trace: Trace) -> list[list[str]]:
+    """Groups of weights with the same values and the same gradient, as far as size and largest entry tell: copies in step."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for p in trace.parameters.values():
+        g = p.gradient
+        if p.trainable and p.role == "weight" and p.value.max > 0 and g is not None and g.max > 0 and g.finite:
+            key = (p.kind, p.shape, p.value.rms, p.value.max, float(f"{g.rms:.4g}"), float(f"{g.max:.4g}"))
+            groups.setdefault(key, []).append(p.name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _whole(trace: Trace, copies: list[list[str]]) -> Finding:
+    seen = trace.closest
+    first = copies[0]
+    places = [Place(name, seen.parameters[name].kind, seen.parameters[name].source) for group in copies for name in group]
+    return Finding(
+        rule="identical-units",
+        severity=Severity.ERROR,
+        message=f"{len(first)} weights are copies of {first[0]} and get the same gradient (0 others allowed)",
+        places=tuple(places),
+        details=(
+            ("because", f"{', '.join(first[:4])} hold the same values, and whatever follows treats them alike: one is enough"),
+            ("help", "initialise each of them at random, or feed each something else"),
+        ),
+        got=float(len(first)),
+        bound=0.0,
+    )
 
 
 def _alike(trace: Trace, name: str) -> Twins | None:

@@ -58,7 +58,7 @@ def saturated_activation(trace: Trace, *, max_fraction: float | None = None, lay
 
     def wrong(a: ActivationTrace) -> bool:
         whole = _flat(a) > WHOLE * a.units
-        return max_fraction is not None or (whole and vanished) or (a.off > WHOLE * a.units and a.function != "softmax")
+        return max_fraction is not None or (whole and vanished) or (a.off > WHOLE * a.units and not a.by_rows)
 
     for severity in (Severity.ERROR, Severity.WARNING):
         members = [a for a in found if wrong(a) is (severity is Severity.ERROR)]
@@ -81,11 +81,10 @@ def _flat(a: ActivationTrace) -> int:
 
 def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], limit: float) -> Finding:
     seen = trace.closest
-    unit = {True: "rows", False: "units"}
     places = [
         place
         for a in members
-        for place in unit_places(seen, a, f"{a.function}, {_flat(a)} of {a.units} {unit[a.function == 'softmax']}")
+        for place in unit_places(seen, a, f"{a.function}, {_flat(a)} of {a.units} {'rows' if a.by_rows else 'units'}")
     ]
     worst = max(members, key=lambda a: _flat(a) / a.units)
     share = _flat(worst) / worst.units

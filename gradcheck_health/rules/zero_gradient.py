@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gradcheck_health import explain, flow
 from gradcheck_health.explain import some
 from gradcheck_health.measurements import ParameterTrace
 from gradcheck_health.report import Finding, Need, Place, Severity
@@ -27,6 +28,9 @@ _HELP = {
     Why.WEIGHTS: "initialise the weights behind it, or lift the mask from them",
     Why.CANCELS: "detach one of the two ways: z + (code - z).detach() passes the gradient, z + (code - z) none",
 }
+RARE = 10**-4.1
+"""The limit of vanishing-gradient: of a flow above it nobody asks what it is."""
+_ALGEBRA = "normalise over an axis of several entries; of a mean, a sum of probabilities or an angle look at the axis"
 _STOPPED = "look for a mask that is always off, or a constant between there and the output"
 
 
@@ -39,7 +43,8 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     something constant.
 
     How it is measured: every entry is exactly 0 in the union of up to nine passes over several batches and three
-    optimizer steps, and in float64 too. Zeros that wake up behind a zero initialisation (LoRA, zero-gamma, ReZero) or
+    optimizer steps, and in float64 too; or nothing but rounding arrives at the first layer, which float64 shrinks ten
+    thousandfold (a normalisation over one value). Zeros that wake up behind a zero initialisation (LoRA, zero-gamma, ReZero) or
     that routing explains are a note; zeros that a cut or dead units explain belong to cut-gradient and dead-unit.
 
     When it is legitimate: the recurrent weight of a single step, whose hidden state is zero, and queries and keys of an
@@ -50,6 +55,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"zero-gradient:mask_head.*": "the reason"}.
     """
+    yield from _by_algebra(trace)
     lost = suspects(trace, zeros=True)
     if not lost:
         return
@@ -66,6 +72,33 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     for (reason, _), members in causes.items():
         if reason is not Why.CUT:
             yield _finding(trace, reason, members, behind=tuple(causes))
+
+
+def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
+    """Nothing but rounding comes through: float64 shrinks it further."""
+    ratios = flow.fact_ratios(trace)
+    if not ratios or max(ratios) >= RARE:
+        return
+    missing = [fact for fact in ("kicked", "after_steps", "detailed", "float64") if fact not in trace.facts]
+    if missing or not flow.is_rounding(trace):
+        yield from map(Need, missing)
+        return
+    seen, kept, wide = trace.closest, max(ratios), flow.ratio(trace.facts["float64"][0]) or 0.0
+    singles = explain.singles(seen)
+    places = tuple({place.name: place for place in (*explain.flow_places(seen, seen.flow), *singles)}.values())
+    single = f"{singles[0].note} leaves nothing of it, or its sign" if singles else "what is computed there cannot change"
+    yield Finding(
+        rule="zero-gradient",
+        severity=Severity.ERROR,
+        message=(
+            f"no gradient but rounding arrives at {explain.end_name(seen, seen.flow[0])}: {kept:.2g} x in float32, "
+            f"{wide:.2g} x in float64 (at least {RARE:.2g} allowed)"
+        ),
+        places=places,
+        details=(("starts", str(places[0])), ("because", f"the derivative is zero by algebra: {single}"), ("help", _ALGEBRA)),
+        got=wide,
+        bound=RARE,
+    )
 
 
 def _finding(trace: Trace, reason: Why, members: list[ParameterTrace], behind: tuple[tuple[Why, str | None], ...]) -> Finding:

@@ -7,6 +7,7 @@ from tests.zoo import (
     sick_choices,
     sick_constant,
     sick_cuts,
+    sick_depths,
     sick_double_softmax,
     sick_flow,
     sick_future,
@@ -15,13 +16,17 @@ from tests.zoo import (
     sick_identical,
     sick_initial_loss,
     sick_inside,
+    sick_losses,
     sick_nonfinite,
     sick_paths,
     sick_samples,
+    sick_steps,
     sick_time,
     sick_unbalanced,
     sick_units,
     sick_unregistered,
+    sick_values,
+    sick_wiring,
 )
 from tests.zoo.entry import sick_models
 
@@ -44,6 +49,11 @@ SICK = sick_models(
     sick_unbalanced,
     sick_units,
     sick_unregistered,
+    sick_depths,
+    sick_losses,
+    sick_steps,
+    sick_values,
+    sick_wiring,
 )
 SICK_INSIDE = sick_models(sick_inside)
 """These need torchvision, timm or transformers."""

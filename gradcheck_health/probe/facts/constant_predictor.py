@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ import torch
 from gradcheck_health.errors import GradhealthError
 from gradcheck_health.evidence import ConstantPredictor
 from gradcheck_health.probe.entering import Entering, entering
+from gradcheck_health.probe.names import named_parameters, unwrap
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
@@ -24,11 +26,12 @@ def constant_predictor(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace with `constants`: of this batch, and of a second one where another can be drawn."""
     subjects = [subject] if subject.inputs.resample is None else [subject, subject.reseeded(subject.seed + 1)]
     found: list[ConstantPredictor] = []
+    names = {id(entry.tensor): entry.name for entry in named_parameters(unwrap(subject.model))}
     with sandbox(subject.model):
         for one in subjects:
             try:
                 seen = entering(one)
-                found += [] if seen is None else [measured(seen)]
+                found += [] if seen is None else [dataclasses.replace(measured(seen), weight=names.get(seen.made_by, ""))]
             except (GradhealthError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
                 break  # a loss that takes no other output than the model's
     return (trace.only(constants=tuple(found)),) if found else (trace.only(),)
@@ -40,7 +43,7 @@ def measured(seen: Entering) -> ConstantPredictor:
     Raises:
         ValueError: there is nothing constant about an output of one sample.
     """
-    y = seen.prediction
+    y = _wide(seen)
     axes = tuple(axis for axis in range(y.dim()) if axis != seen.classes) if seen.classes is not None else (0,)
     if math.prod(y.shape[axis] for axis in axes) < 2:
         raise ValueError("one sample")
@@ -69,16 +72,27 @@ def measured(seen: Entering) -> ConstantPredictor:
         best=min(best, neutral),
         near=near,
         reach=float(constant.abs().max()),
-        output=float(y.double().square().mean().sqrt()),
+        output=float(y.square().mean().sqrt()),
         growth=_growth(seen, spread(link(constant))),
     )
+
+
+def _wide(seen: Entering) -> torch.Tensor:
+    """The prediction in float64 where the loss takes it: of prices around 200000 float32 sees no first step."""
+    y = seen.prediction.double()
+    try:
+        with torch.no_grad():
+            seen.loss(y)
+    except (RuntimeError, TypeError, ValueError):
+        return seen.prediction
+    return y
 
 
 def _growth(seen: Entering, base: torch.Tensor) -> float:
     """log2 of what the loss grows by where the output is twice as far from `base`, at least 1 and at most 2."""
     try:
         with torch.no_grad():
-            farther = float(seen.loss(base + 2 * (seen.prediction - base)))
+            farther = float(seen.loss(base + 2 * (seen.prediction.to(base) - base)))
     except (RuntimeError, ValueError):  # no probability any more
         return 1.0
     ratio = farther / seen.value if seen.value > 0 else 0.0
@@ -87,12 +101,17 @@ def _growth(seen: Entering, base: torch.Tensor) -> float:
 
 def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, scale: float) -> tuple[float, torch.Tensor]:
     """The lowest loss that L-BFGS meets on its way from `start`, and where."""
-    point = start.detach().clone().requires_grad_()
+    start = start.detach()
+    unit = _unit(loss, start)
+    way = torch.zeros_like(start).requires_grad_()
     found = [(math.inf, start)]
-    optimizer = torch.optim.LBFGS([point], max_iter=STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [way], max_iter=STEPS, tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
+        point = start + unit * way
         value = loss(point)
         if float(value.detach()) < found[0][0]:
             found[0] = (float(value.detach()), point.detach().clone())
@@ -103,3 +122,14 @@ def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, s
     with torch.enable_grad(), contextlib.suppress(RuntimeError):
         optimizer.step(closure)  # type: ignore[no-untyped-call]
     return found[0]
+
+
+def _unit(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> float:
+    """As far as the lowest point of a parabola with this height and slope lies; 1 where that is nearer."""
+    with torch.enable_grad():
+        point = start.clone().requires_grad_()
+        value = loss(point)
+        (slope,) = torch.autograd.grad(value, point)
+    steep = float(slope.norm())
+    far = 2 * abs(float(value.detach())) / steep if steep > 0 else 1.0
+    return min(max(far, 1.0), 1e12) if math.isfinite(far) else 1.0

@@ -31,7 +31,7 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                 name: dataclasses.replace(
                     p,
                     source=source(name),
-                    referenced=name not in lost or source.referenced(idle_layer(seen.layers, p.layer) or name),
+                    referenced=name not in lost or _excused(source, seen, idle_layer(seen.layers, p.layer) or name),
                 )
                 for name, p in seen.parameters.items()
             },
@@ -44,6 +44,16 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             ),
         ),
     )
+
+
+def _excused(source: Sources, seen: Trace, idle: str) -> bool:
+    """Another run may call it: the code refers to it, and does not pass it by while it takes all others of its list."""
+    if not source.referenced(idle):
+        return False
+    container = idle.rpartition(".")[0]
+    others = [layer for name, layer in seen.layers.items() if name.rpartition(".")[0] == container and name != idle]
+    passed_by = len(others) > 1 and all(layer.calls for layer in others) and source.fixed(idle)
+    return not passed_by
 
 
 def _finite(trace: Trace) -> bool:

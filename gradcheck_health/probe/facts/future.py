@@ -39,7 +39,7 @@ def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             return (trace.only(gaps=("no axis of an output follows the time steps of an input",)),)
         if not found:
             return (trace.only(),)
-        influence, time = found[0]
+        influence, time = min(found, key=lambda pair: pair[0].share)  # features always move one another: that is no time
         return (trace.only(influences=(_explained(subject, base, afresh(subject, base), influence, time),)),)
     except (ModelError, RuntimeError) as error:
         return (trace.only(gaps=(f"it does not run on two samples ({type(error.__cause__ or error).__name__})",)),)

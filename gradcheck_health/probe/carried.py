@@ -1,0 +1,35 @@
+"""Which attributes hold a part of the graph when forward is over: what the next forward reads of them goes through this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.probe.names import logical
+
+_REGISTERED = ("_parameters", "_buffers", "_modules")
+
+
+def carried(model: nn.Module) -> tuple[str, ...]:
+    """Paths of attributes with a tensor, or a few of them, that know how they were computed.
+
+    Not the weights that the hooks of weight_norm and spectral_norm make anew before each forward.
+    """
+    return tuple(
+        f"{logical(path)}.{key}".lstrip(".")
+        for path, module in model.named_modules()
+        for key, value in vars(module).items()
+        if key not in _REGISTERED and _has_graph(value) and not _normed(module, key)
+    )
+
+
+def _normed(module: nn.Module, key: str) -> bool:
+    return f"{key}_g" in module._parameters or f"{key}_orig" in module._parameters
+
+
+def _has_graph(value: Any) -> bool:
+    if isinstance(value, tuple | list) and 0 < len(value) <= 4:
+        return any(_has_graph(item) for item in value if isinstance(item, torch.Tensor))
+    return isinstance(value, torch.Tensor) and value.grad_fn is not None
