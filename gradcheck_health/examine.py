@@ -73,7 +73,6 @@ def examined(
                 raise fault from error
 
 
-<<<<<<< HEAD
 @contextlib.contextmanager
 def _old_objects_spared() -> Iterator[None]:
     """Garbage is looked for among what is made inside only: a walk over all that torch has imported takes 50 ms."""
@@ -85,11 +84,11 @@ def _old_objects_spared() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-=======
+
+
 def _samples(targets: Any) -> int | None:
     """As many samples as there are targets, where a batch is made up for them."""
     return len(targets) if isinstance(targets, torch.Tensor) and targets.dim() and len(targets) else None
->>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
 
 
 def runs(model: nn.Module) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from gradcheck_health.probe import activations
+from gradcheck_health.probe import activations, norms
 from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Function, Rows, Units
+from gradcheck_health.probe.attending import ATTENTION, probabilities
 
 _LOOK_BACK = 8
 """How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
@@ -37,8 +39,8 @@ class Functions:
         """Autograd node -> (layer, function that made it)."""
         self.units: dict[tuple[Any, ...], Units] = {}
         """By layer, function, producer, number of units and call site."""
-        self.rows: dict[tuple[str, str], Rows] = {}
-        """By (layer, producer) of a softmax."""
+        self.rows: dict[tuple[str, str, str], Rows] = {}
+        """By (layer, producer, function) of a softmax, or of a normalisation over single values."""
         self.batch_norm_values: int | None = None
         """Fewest values per channel that a batch norm in training mode saw."""
         self.gaps: dict[str, None] = {}
@@ -69,11 +71,12 @@ class Functions:
                 self._activation(given.function, out, layer, given, args, kwargs)
             else:
                 self._softmax(out, layer, given.maker, args, kwargs)
-        elif func is torch.nn.functional.scaled_dot_product_attention and len(args) > 1 and args[1].shape[-2] == 1:
-            # its softmax is out of sight, and constant
-            self._rows(layer, None).alone(out.numel() // out.shape[-1])
+        elif func in ATTENTION:
+            self._attention(func, out, layer, args, kwargs)
         elif func is torch.nn.functional.batch_norm:
             self._batch_norm(out, args, kwargs)
+        elif norms.entries(func, args, kwargs) == 1 and out.numel():
+            self._rows(layer, None, func.__name__).alone(out.numel())
 
     def _activation(self, function: Function, out: torch.Tensor, layer: str, given: Given, args: Any, kwargs: Any) -> None:
         values = out.detach()
@@ -96,8 +99,17 @@ class Functions:
             return
         self._rows(layer, maker).see(out.detach(), dim)
 
-    def _rows(self, layer: str, maker: Any) -> Rows:
-        key = (layer, self._producer(maker)[0])
+    def _attention(self, func: Any, out: torch.Tensor, layer: str, args: Any, kwargs: Any) -> None:
+        """The softmax of a fused attention is out of sight."""
+        if out.is_meta or not _plain(out):
+            return
+        with contextlib.suppress(RuntimeError, TypeError, IndexError):  # arguments of an unusual form
+            seen = probabilities(func, args, kwargs)
+            if seen is not None:
+                self._rows(layer, None).see(seen, -1)
+
+    def _rows(self, layer: str, maker: Any, function: str = "softmax") -> Rows:
+        key = (layer, self._producer(maker)[0], function)
         return self.rows.setdefault(key, Rows(*key, order=len(self.units) + len(self.rows)))
 
     def _producer(self, node: Any) -> tuple[str, str]:

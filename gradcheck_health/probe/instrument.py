@@ -18,12 +18,6 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-<<<<<<< HEAD
-=======
-from gradcheck_health.probe import activations, norms
-from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Rows, Units
-from gradcheck_health.probe.attending import ATTENTION, probabilities
->>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
 from gradcheck_health.probe.causality import Attention
 from gradcheck_health.probe.functions import Functions
 from gradcheck_health.probe.objective import leaves
@@ -60,13 +54,6 @@ class Instrument(TorchFunctionMode):
         """Tensor index -> indices into `Gather` of the gradients that came back to it."""
         self.tensor_of: dict[tuple[Any, int], tuple[int, int]] = {}
         """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
-<<<<<<< HEAD
-=======
-        self.units: dict[tuple[Any, ...], Units] = {}
-        """By layer, function, producer, number of units and call site."""
-        self.rows: dict[tuple[str, str, str], Rows] = {}
-        """By (layer, producer, function) of a softmax, or of a normalisation over single values."""
->>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
         self.attention = Attention()
         self.gaps = self.functions.gaps
         self._names = names
@@ -182,88 +169,9 @@ class Instrument(TorchFunctionMode):
             self.provenance.saw(func, args, kwargs, out, layer)
         first = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(first, torch.Tensor):
-<<<<<<< HEAD
             self.functions.saw(func, args, kwargs, first, layer, given)
         return out
 
-=======
-            if first.grad_fn is not None:
-                self.operations[first.grad_fn] = (self.layer, func.__name__)
-            if watched and not _plain(first):
-                self.gaps[f"the units of {func.__name__} in {self.layer or 'the model'}, on a tensor of an unusual kind"] = None
-            elif function or relu:
-                self._activation(function or FUNCTIONS[torch.relu], first, before, maker, args, kwargs)
-            elif func in SOFTMAX:
-                self._softmax(first, maker, args, kwargs)
-            elif func in ATTENTION:
-                self._attention(func, first, args, kwargs)
-            elif func is torch.nn.functional.batch_norm:
-                self._batch_norm(first, args, kwargs)
-            elif norms.entries(func, args, kwargs) == 1 and first.numel():
-                self._rows(None, func.__name__).alone(first.numel())
-        return out
-
-    def _activation(
-        self, function: activations.Function, out: torch.Tensor, before: torch.Tensor | None, maker: Any, args: Any, kwargs: Any
-    ) -> None:
-        values = out.detach()
-        bounds = function.bounds(args, kwargs)
-        if bounds is None or values.numel() == 0 or values.dim() == 0 or not values.is_floating_point() or values.is_meta:
-            return
-        producer, made_by = self._producer(maker)
-        axis = activations.unit_axis(values.dim(), made_by)
-        key = (self.layer, function.name, producer, values.shape[axis], *_call_site())
-        units = self.units.get(key)
-        if units is None:
-            units = self.units[key] = Units(self.layer, producer, function, len(self.units) + len(self.rows))
-        units.see(values, axis, bounds)
-        if before is not None:
-            units.see_before(before, axis)
-
-    def _softmax(self, out: torch.Tensor, maker: Any, args: Any, kwargs: Any) -> None:
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        if not isinstance(dim, int) or out.dim() == 0 or out.numel() == 0 or out.is_meta:
-            return
-        self._rows(maker).see(out.detach(), dim)
-
-    def _attention(self, func: Any, out: torch.Tensor, args: Any, kwargs: Any) -> None:
-        """The softmax of a fused attention is out of sight."""
-        if out.is_meta or out.is_nested or not _plain(out):
-            return
-        with contextlib.suppress(RuntimeError, TypeError, IndexError):  # arguments of an unusual form
-            seen = probabilities(func, args, kwargs)
-            if seen is not None:
-                self._rows(None).see(seen, -1)
-
-    def _rows(self, maker: Any, function: str = "softmax") -> Rows:
-        key = (self.layer, self._producer(maker)[0], function)
-        return self.rows.setdefault(key, Rows(*key, order=len(self.units) + len(self.rows)))
-
-    def _producer(self, node: Any) -> tuple[str, str]:
-        """(layer, function) of the linear, convolution or the like whose units an activation sees."""
-        for _ in range(_LOOK_BACK):
-            if node is None:
-                break
-            layer, function = self.operations.get(node, ("", ""))
-            if function.startswith(_PRODUCERS):
-                return layer, function
-            node = next((following for following, _ in node.next_functions if following is not None), None)
-        return "", ""
-
-    def _batch_norm(self, out: torch.Tensor, args: Any, kwargs: Any) -> None:
-        training = kwargs.get("training", args[5] if len(args) > 5 else False)
-        if training and out.dim() > 1:
-            values = out.numel() // max(out.shape[1], 1)
-            self.batch_norm_values = min(values, self.batch_norm_values or values)
-
-
-def _plain(tensor: torch.Tensor) -> bool:
-    """Dense, and not inside a torch.func transform."""
-    return (
-        tensor.layout == torch.strided and not tensor.is_nested and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    )
-
->>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
 
 def _version(tensor: torch.Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version

@@ -75,15 +75,10 @@ def activation_traces(watch: Instrument) -> tuple[ActivationTrace, ...]:
     """In execution order."""
     traces = [_units(units) for units in watch.functions.units.values()]
     traces += [
-<<<<<<< HEAD
-        ActivationTrace(rows.layer, "softmax", rows.order, rows.count, rows.samples, rows.off, rows.saturated, rows.producer)
-        for rows in watch.functions.rows.values()
-=======
         ActivationTrace(
             rows.layer, rows.function, rows.order, rows.count, rows.samples, rows.off, rows.saturated, rows.producer
         )
-        for rows in watch.rows.values()
->>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
+        for rows in watch.functions.rows.values()
     ]
     return tuple(sorted(traces, key=lambda trace: trace.order))
 

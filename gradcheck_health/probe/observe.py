@@ -10,14 +10,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.batch import Inputs
-<<<<<<< HEAD
 from gradcheck_health.measurements import InputsTrace, OutputTrace, TensorStats
-=======
-from gradcheck_health.evidence import DoubleSoftmax
-from gradcheck_health.measurements import CutPoint, InputsTrace, OutputTrace, TensorStats
-from gradcheck_health.probe import graph as graphs
 from gradcheck_health.probe.carried import carried
->>>>>>> 26e12c0 (Name gradients that are zero by algebra, saturated fused attention, copies, layers passed by; 118 models written from fault catalogues and papers)
 from gradcheck_health.probe.causality import says
 from gradcheck_health.probe.cutpoints import Flow
 from gradcheck_health.probe.decades import spreads
