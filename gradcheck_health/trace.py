@@ -100,7 +100,7 @@ class Trace:
     backward_error: str = ""
     """What backward raised; then nothing but the forward pass was seen."""
     carried: tuple[str, ...] = ()
-    """Attributes that hold a part of the graph after forward."""
+    """Attributes into which forward puts a part of the graph."""
     rounds: int = 5
     """Seeds that a verdict is confirmed under, at most, this one included."""
     varied: tuple[str, ...] = ()

@@ -12,17 +12,17 @@ from gradcheck_health.probe.names import logical
 _REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
-def carried(model: nn.Module) -> tuple[str, ...]:
-    """Paths of attributes with a tensor, or a few of them, that know how they were computed.
+def carried(model: nn.Module) -> dict[str, int]:
+    """Paths of attributes with a tensor, or a few of them, that know how they were computed, and the id() of each.
 
     Not the weights that the hooks of weight_norm and spectral_norm make anew before each forward.
     """
-    return tuple(
-        f"{logical(path)}.{key}".lstrip(".")
+    return {
+        f"{logical(path)}.{key}".lstrip("."): id(value)
         for path, module in model.named_modules()
         for key, value in vars(module).items()
         if key not in _REGISTERED and _has_graph(value) and not _normed(module, key)
-    )
+    }
 
 
 def _normed(module: nn.Module, key: str) -> bool:

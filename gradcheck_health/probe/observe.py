@@ -48,6 +48,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
     model = unwrap(subject.model)
     for parameter in model.parameters():
         parameter.grad = None
+    before = carried(model)
     gather = Gather()
     watch = Instrument(layer_names(model), gather, provenance)
     with eager(), watch.forward():
@@ -99,7 +100,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.wayback is None or provenance is None else flow.wayback.zeroed(provenance.followed),
         backward_error=error,
-        carried=carried(model),
+        carried=tuple(name for name, held in carried(model).items() if before.get(name) != held),
         rounds=subject.rounds,
     )
     watch.forget()
