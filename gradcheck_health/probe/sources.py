@@ -80,9 +80,8 @@ class Sources:
         parsed = [self._class(cls) for cls in type(owner).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
         if not parsed or any(one is None for one in parsed):
             return False
-        methods = [method for one in parsed if one is not None for method in _methods(one[2])]
-        users = [method for method in methods if _refers(method, attribute)]
-        return bool(users) and all(goes_straight(method) for method in users)
+        users = [method for one in parsed if one is not None for method in one.methods if method.refers_to(attribute)]
+        return bool(users) and all(method.straight for method in users)
 
     def _find(self, path: str) -> tuple[str, int, ast.AST | None] | None:
         if not path:
@@ -141,6 +140,8 @@ class _Method:
     looks_up: bool
     """By getattr(), whatever it may be."""
     calls_super: bool
+    straight: bool
+    """See `goes_straight`."""
 
     def refers_to(self, attribute: str) -> bool:
         return self.looks_up or attribute in self.attributes or not self.attributes.isdisjoint(_ANY)
@@ -192,7 +193,7 @@ def _methods(tree: ast.AST) -> Iterator[_Method]:
             inside = list(ast.walk(node))
             names = {item.id for item in inside if isinstance(item, ast.Name)}
             attributes = frozenset(item.attr for item in inside if isinstance(item, ast.Attribute))
-            yield _Method(node.name, attributes, "getattr" in names, "super" in names)
+            yield _Method(node.name, attributes, "getattr" in names, "super" in names, goes_straight(node))
 
 
 def goes_straight(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
