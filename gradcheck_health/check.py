@@ -12,6 +12,7 @@ from gradcheck_health import rules as rule_files
 from gradcheck_health.accept import accept
 from gradcheck_health.causes import ask, root_causes
 from gradcheck_health.config import Config, load, override
+from gradcheck_health.forked import check_apart
 from gradcheck_health.held import Held
 from gradcheck_health.overrides import names_of
 from gradcheck_health.report import Finding, Report, Severity, UnhealthyGradientsError
@@ -48,10 +49,12 @@ def check_gradients(
     target: str | None = None,
     baseline: Baseline | str | Path | None = None,
     facts: Sequence[str] = (),
+    isolation: str | None = None,
 ) -> Report:
     """Probe a model and judge how its gradients flow. The model and the process come back as they were.
 
-    Out of reach of that promise: globals of your own files, how far an iterator has come, and the inside of compiled objects.
+    Out of reach of that promise: globals of your own files, how far an iterator has come, and the inside of compiled objects;
+    with `isolation="fork"` they are not.
 
     Args:
         model: an `nn.Module`, or a factory (class or function without arguments) that returns `model`, `(model, inputs)` or
@@ -79,6 +82,7 @@ def check_gradients(
         target: how a person named the model, "model.py:Net".
         baseline: hold the model against this baseline, or the one in this file: what it accepts is accepted, a flow that is
             worse is an error, and `report.change` says what is different.
+        isolation: "fork" checks in a forked copy of this process, which also what is out of reach otherwise cannot leave.
         facts: measure these too, whether or not a rule asks: "reseeded" for the spread over seeds, "detailed" for source lines.
 
     Raises:
@@ -86,6 +90,9 @@ def check_gradients(
         InputInferenceError: no inputs could be made up; the message says how to give them.
         ModelError: the factory or forward raised.
     """
+    if isolation is not None:
+        given = {name: value for name, value in locals().items() if name != "isolation"}
+        return check_apart(isolation, lambda: check_gradients(**given))
     # torch takes two seconds to import: a wrong setting is told before that
     settings = override(
         config if config is not None else load(names=names_of(model, target)),

@@ -26,6 +26,7 @@ PART_OF = {
     "inline": "check",
     "causes": "check",
     "examine": "check",
+    "forked": "check",
     "held": "check",
     "infer": "check",
     "config_check": "config",
