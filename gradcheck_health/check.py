@@ -44,6 +44,7 @@ def check_gradients(
     optimizer: str | None = None,
     device: Any = None,
     dtype: Any = None,
+    checkpoint: str | Path | Mapping[str, str] | None = None,
     preset: str | None = None,
     config: Config | None = None,
     target: str | None = None,
@@ -77,6 +78,8 @@ def check_gradients(
         causal: the output at a time step must not depend on later ones. Without it, where the model itself says so.
         optimizer: "sgd" or "adam": what the model is trained with.
         device, dtype: run the model there and in that precision.
+        checkpoint: a file of weights that are loaded first, or {"file": "last.ckpt", "key": "state_dict", "prefix": "model."}.
+            Names, shapes and dtypes have to fit (a given `dtype` converts); of a pickle nothing but tensors is read.
         preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
         config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
         target: how a person named the model, "model.py:Net".
@@ -86,7 +89,8 @@ def check_gradients(
         facts: measure these too, whether or not a rule asks: "reseeded" for the spread over seeds, "detailed" for source lines.
 
     Raises:
-        UsageError: a wrong argument or setting, nothing to check in the model, or a baseline that cannot be read or compared.
+        UsageError: a wrong argument or setting, nothing to check in the model, a checkpoint that does not fit, or a baseline
+            that cannot be read or compared.
         InputInferenceError: no inputs could be made up; the message says how to give them.
         ModelError: the factory or forward raised.
     """
@@ -110,6 +114,7 @@ def check_gradients(
         optimizer=optimizer,
         device=device,
         dtype=dtype,
+        checkpoint=checkpoint,
         preset=preset,
     )
     chosen = rule_files.load(settings.extra_rules) if settings.preset is None else presets.load(settings.preset)

@@ -64,6 +64,8 @@ class Config:
     """Another tool's published rules instead of this package's, for teams that move from it."""
     baseline: str | None = None
     """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
+    checkpoint: str | Mapping[str, str] | None = None
+    """A file of weights that are loaded before the check, or a table of `file`, `key` and `prefix`."""
     timeout: float = 300.0
     """Seconds that the command line waits for one model."""
     memory: str | None = None
@@ -154,6 +156,8 @@ def _plain(key: str, value: Any) -> Any:
         return value.value
     if key in ("device", "dtype") and not isinstance(value, str):
         return str(value).removeprefix("torch.")
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, tuple | set | frozenset) and key in LISTS:
         return list(value)
     if isinstance(value, Mapping) and key in MERGED:

@@ -118,9 +118,15 @@ def _toml(path: Path) -> Source | None:
 
 
 def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """The folder of baselines is meant from where the file stands, wherever the command is run."""
-    given = table.get("baseline")
-    return {**table, "baseline": _shown(path.parent / given)} if isinstance(given, str) and given else table
+    """Baselines and weights are meant from where the file stands, wherever the command is run."""
+    table = dict(table)
+    for name in ("baseline", "checkpoint"):
+        given = table.get(name)
+        if isinstance(given, str) and given:
+            table[name] = _shown(path.parent / given)
+        elif isinstance(given, dict) and isinstance(file := given.get("file"), str):
+            table[name] = {**given, "file": _shown(path.parent / file)}
+    return table
 
 
 def _whole_toml(path: Path) -> Source:

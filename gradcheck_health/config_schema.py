@@ -33,6 +33,16 @@ class SavedInputs(BaseModel):
     inputs: dict[Word, Any]
 
 
+class WeightsIn(BaseModel):
+    """Weights that stand in a file among other things."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    file: Word
+    key: Word | None = None
+    prefix: str = ""
+
+
 class Settings(BaseModel):
     """The table of settings; the description of a field is what an error says is allowed."""
 
@@ -68,6 +78,9 @@ class Settings(BaseModel):
         None, description="'autotrainer', 'deepchecker' or 'sagemaker'"
     )
     baseline: Word | None = Field(None, description="a folder, or a file that ends with .json, such as '.gradhealth'")
+    checkpoint: Word | WeightsIn | None = Field(
+        None, description="a file such as 'weights.safetensors', or a table such as {file = 'last.ckpt', key = 'state_dict'}"
+    )
     timeout: float = Field(300.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0")
     memory: str | None = Field(None, pattern=f"^{memory.PATTERN}$", description="a size such as '8G' or '512M', or 'none'")
     models: list[Word] = Field([], description='a list of targets, such as ["models/net.py:Net"]')

@@ -45,12 +45,6 @@ class UsageError(GradhealthError):
     exit_code = 2
 
 
-class OutputError(UsageError):
-    """Standard output cannot be written: what was found is told nowhere."""
-
-    __module__ = "gradcheck_health"
-
-
 class InputsError(UsageError):
     """The inputs that were given cannot be used."""
 

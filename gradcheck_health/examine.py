@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health import checkpoint
 from gradcheck_health.batch import Inputs, Saved
+from gradcheck_health.checkpoint import Checkpoint
 from gradcheck_health.config import Config
 from gradcheck_health.declared import Declared
 from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did_you_mean, told
@@ -48,6 +50,8 @@ def examined(
         _checkable(built)
         with as_forward(built) as stepping, sandbox(built):
             _move(built, settings)
+            if settings.checkpoint is not None:
+                checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)
             fed = synthesize(
                 built,
                 given,
@@ -62,10 +66,11 @@ def examined(
             loss = bind(loss, targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
             subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared)
-            if not isinstance(model, nn.Module):
+            # the weights of a file are the same whatever the seed
+            if not isinstance(model, nn.Module) and settings.checkpoint is None:
                 subject = dataclasses.replace(subject, rebuild=_rebuilder(model, subject, given_loss, targets, settings))
             try:
-                yield subject, _environment(built)
+                yield subject, _environment(built, settings)
             except ModelError as error:
                 fault = None if fed.made_up else blame(built, fed, settings.seed)
                 if fault is None:
@@ -219,8 +224,10 @@ def _move(model: nn.Module, settings: Config) -> None:
             raise UsageError(f"device {settings.device!r}: {told(error)}") from error
 
 
-def _environment(model: nn.Module) -> dict[str, str]:
+def _environment(model: nn.Module, settings: Config) -> dict[str, str]:
     from gradcheck_health import __version__
+
+    weights = {} if settings.checkpoint is None else Checkpoint.of(settings.checkpoint).as_options()
 
     first = next(p for p in model.parameters() if p.is_floating_point() or p.is_complex())
     return {
@@ -230,4 +237,5 @@ def _environment(model: nn.Module) -> dict[str, str]:
         "device": first.device.type,
         "dtype": str(first.dtype).removeprefix("torch."),
         "mode": "training" if model.training else "eval",
+        **weights,
     }

@@ -15,7 +15,7 @@ NAME = "gradcheck_health"
 
 LAYERS = (
     {"trace", "measurements", "evidence", "profile", "change", "declared", "report", "codec", "batch", "errors", "memory"},
-    {"inputs", "probe", "rules", "remedies", "formats", "baseline", "config", "loading"},
+    {"inputs", "probe", "rules", "remedies", "formats", "baseline", "config", "loading", "checkpoint"},
     {"check"},
     {"cli", "pytest_plugin", "isolation", "watch"},
 )
@@ -60,7 +60,14 @@ PART_OF = {
 # A leaf knows no other leaf, apart from these: settings name the options of rules, a baseline is compared as a rule does it,
 # inputs are tried in the probe's sandbox, a document may carry the description of a rule, and a report can draw itself
 # (`report.plot()` and what a notebook shows: imported on call).
-SIBLINGS = {"report": {"formats"}, "config": {"rules"}, "baseline": {"rules"}, "inputs": {"probe"}, "formats": {"rules"}}
+SIBLINGS = {
+    "report": {"formats"},
+    "config": {"rules"},
+    "baseline": {"rules"},
+    "inputs": {"probe"},
+    "checkpoint": {"probe"},
+    "formats": {"rules"},
+}
 # The only file that knows a library, so that a front end can be changed without the others.
 KEEPERS = {
     "click": {"cli"},

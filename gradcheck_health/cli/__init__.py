@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from gradcheck_health import __version__
-from gradcheck_health.cli._process import READER_GONE, ReaderGoneError, give_up_output, interruptible, open_streams
-from gradcheck_health.errors import GradhealthError, OutputError, did_you_mean
+from gradcheck_health.cli._process import READER_GONE, OutputError, ReaderGoneError, give_up_output, interruptible, open_streams
+from gradcheck_health.errors import GradhealthError, did_you_mean
 
 EPILOG = """\b
 Examples:

@@ -10,8 +10,14 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from gradcheck_health.errors import UsageError
+
 READER_GONE = 141
 """What a shell reports for a program that wrote into a pipe that nobody reads."""
+
+
+class OutputError(UsageError):
+    """Standard output cannot be written: what was found is told nowhere."""
 
 
 class ReaderGoneError(Exception):

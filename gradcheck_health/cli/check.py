@@ -67,6 +67,11 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 @click.option("--rounds", type=int, help="At most so many looks before a verdict (default: 5).")
 @click.option("--device", metavar="DEVICE", help="Where to run, such as cpu or cuda:1 (default: where the model is).")
 @click.option("--dtype", metavar="DTYPE", help="Floating dtype, such as float64 (default: the model's).")
+@click.option("--checkpoint", metavar="FILE", help="Load these weights first: .safetensors, .pt, .bin, .ckpt or an index.")
+@click.option("--checkpoint-key", metavar="KEY", help="Under which the file holds them, such as state_dict.")
+@click.option(
+    "--checkpoint-prefix", metavar="PREFIX", help="What their names begin with and the model's do not, such as model."
+)
 @click.option("--batch-size", type=int, metavar="N", help="Samples in a made-up batch.")
 @click.option(
     "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument, a Python literal or text. Repeatable."

@@ -28,6 +28,7 @@ EXAMPLES: dict[str, Any] = {
     "preset": "sagemaker",
     "baseline": ".gradhealth",
     "memory": "8G",
+    "checkpoint": "weights.safetensors",
 }
 LEFT_OUT = ("saved_inputs", "targets")
 """What a command writes, or a call gives."""

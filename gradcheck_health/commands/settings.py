@@ -39,6 +39,8 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
         # --no-baseline is the empty name
         origin = f"{prefix}baseline" if options["baseline"] else f"{prefix}no-baseline"
         found.append(Source(origin, {"baseline": options["baseline"] or None}))
+    if (weights := _weights(options, prefix)) is not None:
+        found.append(Source(f"{prefix}checkpoint", {"checkpoint": weights}))
     if fail_if := options.get("fail_if"):
         parse_all(fail_if)
         found.append(Source(f"{prefix}fail-if", {"rules": {"regressed-gradient": {"fail_if": list(fail_if)}}}))
@@ -48,6 +50,15 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
     if inputs := options.get("inputs"):
         found.append(Source(f"{prefix}input", {"inputs": _inputs(inputs)}))
     return found
+
+
+def _weights(options: Mapping[str, Any], prefix: str) -> Any:
+    """The file of weights, or a table that says where in it they are."""
+    more = {name: value for name in ("key", "prefix") if (value := options.get(f"checkpoint_{name}")) is not None}
+    file = options.get("checkpoint")
+    if more and file is None:
+        raise UsageError(f"{prefix}checkpoint-{next(iter(more))}: got no file; allowed: beside {prefix}checkpoint FILE")
+    return {"file": file, **more} if more else file
 
 
 def literal(text: str) -> Any:

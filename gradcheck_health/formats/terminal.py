@@ -195,7 +195,9 @@ def _accepted(report: Report, width: int, verbose: bool) -> Iterator[str]:
 def repeat_command(report: Report) -> str:
     if report.target is None:
         return f"check_gradients(model, seed={report.seed})"
-    return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}"
+    weights = {name: value for name, value in report.environment.items() if name.startswith("checkpoint")}
+    more = "".join(f" --{name} {shlex.quote(escape(value))}" for name, value in weights.items())
+    return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}{more}"
 
 
 def accept_key(finding: Finding) -> str:
