@@ -3,18 +3,21 @@
     python benchmarks/verdicts.py [--seeds 200] [--out benchmarks/results/verdicts.json] [name ...]
 
 A factory is built anew under each seed; a fixed model (built once, seed 0) gets other batches and projections. A verdict is the set
-of rules that report an error. Its flip rate is the share of seeds whose verdict differs from the most frequent one.
+of rules that report an error. Its flip rate is the share of seeds whose verdict differs from the most frequent one. A run that was
+stopped goes on where it was; rows of an older version have to be deleted first.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -58,6 +61,10 @@ def sequence() -> torch.Tensor:
     return torch.zeros(32, 6, 8)
 
 
+Row = dict[str, Any]
+ORDER = ("sound", "borderline", "sick")
+SAVED = 10
+"""The file is written after so many seeds."""
 HE = math.sqrt(2)
 MODELS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "He ReLU, 10 x 64": ("sound", lambda: chain(10, 64, nn.ReLU, HE)),
@@ -87,24 +94,24 @@ def shape_of(name: str) -> dict[str, str]:
     return {"input": "f32[B,6,8]"} if "transformer" in name else {}
 
 
-def verdicts(name: str, build: Callable[[], nn.Module], seeds: int, fixed: bool) -> dict[str, object]:
-    """Counts of the verdicts, their flip rate, the mean number of rounds, and how many seeds gave a warning."""
+def verdicts(name: str, build: Callable[[], nn.Module], seeds: int, fixed: bool, row: Row) -> Iterator[Row]:
+    """The row after each further seed: counts of the verdicts, their flip rate, the mean number of rounds, warnings."""
     torch.manual_seed(0)
     model: nn.Module | Callable[[], nn.Module] = build() if fixed else build
-    counts: Counter[str] = Counter()
-    rounds = warned = 0
-    for seed in range(seeds):
+    counts: Counter[str] = Counter(row.get("verdicts", {}))
+    done, warned = sum(counts.values()), row.get("warned", 0)
+    rounds = round(row.get("rounds", 0.0) * done)
+    for seed in range(done, seeds):
         report = check_gradients(model, shape_of(name) or None, seed=seed)
         counts[", ".join(sorted({f.rule for f in report.findings if f.severity is Severity.ERROR})) or "sound"] += 1
         warned += any(f.severity is Severity.WARNING for f in report.findings)
         rounds += report.rounds
-    common = counts.most_common(1)[0][1]
-    return {
-        "verdicts": dict(counts.most_common()),
-        "flips": round(1 - common / seeds, 4),
-        "rounds": round(rounds / seeds, 2),
-        "warned": warned,
-    }
+        yield {
+            "verdicts": dict(counts.most_common()),
+            "flips": round(1 - counts.most_common(1)[0][1] / (seed + 1), 4),
+            "rounds": rounds / (seed + 1),
+            "warned": warned,
+        }
 
 
 def main() -> None:
@@ -114,19 +121,30 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "verdicts.json")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    document: dict[str, object] = {
-        "command": f"python benchmarks/verdicts.py --seeds {options.seeds}",
+    torch.set_num_threads(1)
+    before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows: dict[tuple[str, str], Row] = {(row["model"], row["given"]): row for row in before}
+    names = options.names or MODELS
+    for name, fixed in sorted(itertools.product(names, (False, True)), key=lambda pair: ORDER.index(MODELS[pair[0]][0])):
+        (label, build), given = MODELS[name], "fixed model" if fixed else "factory"
+        head: Row = {"model": name, "label": label, "given": given}
+        for found in verdicts(name, build, options.seeds, fixed, rows.get((name, given), {})):
+            rows[name, given] = head | found
+            if sum(found["verdicts"].values()) % SAVED == 0:
+                save(options.out, options.seeds, rows)
+        save(options.out, options.seeds, rows)
+        print(rows[name, given], flush=True)
+
+
+def save(out: Path, seeds: int, rows: dict[tuple[str, str], Row]) -> None:
+    ordered = [rows[name, given] for given in ("factory", "fixed model") for name in MODELS if (name, given) in rows]
+    document = {
+        "command": f"python benchmarks/verdicts.py --seeds {seeds}",
         "torch": torch.__version__.partition("+")[0],
-        "seeds": options.seeds,
+        "seeds": seeds,
+        "rows": ordered,
     }
-    rows = []
-    for fixed in (False, True):
-        for name in options.names or MODELS:
-            label, build = MODELS[name]
-            found = verdicts(name, build, options.seeds, fixed)
-            rows.append({"model": name, "label": label, "given": "fixed model" if fixed else "factory", **found})
-            print(rows[-1], flush=True)
-            options.out.write_text(json.dumps({**document, "rows": rows}, indent=1) + "\n")
+    out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
