@@ -63,8 +63,8 @@ def sequence() -> torch.Tensor:
 
 Row = dict[str, Any]
 ORDER = ("sound", "borderline", "sick")
-SAVED = 10
-"""The file is written after so many seeds."""
+CHUNK = 25
+"""Seeds after which the file is written and another model has its turn."""
 HE = math.sqrt(2)
 MODELS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "He ReLU, 10 x 64": ("sound", lambda: chain(10, 64, nn.ReLU, HE)),
@@ -125,13 +125,12 @@ def main() -> None:
     before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
     rows: dict[tuple[str, str], Row] = {(row["model"], row["given"]): row for row in before}
     names = options.names or MODELS
-    for name, fixed in sorted(itertools.product(names, (False, True)), key=lambda pair: ORDER.index(MODELS[pair[0]][0])):
+    turns = range(CHUNK, options.seeds + CHUNK, CHUNK)  # all models get some seeds before one gets all
+    order = sorted(itertools.product(names, (False, True)), key=lambda pair: ORDER.index(MODELS[pair[0]][0]))
+    for upto, (name, fixed) in itertools.product(turns, order):
         (label, build), given = MODELS[name], "fixed model" if fixed else "factory"
-        head: Row = {"model": name, "label": label, "given": given}
-        for found in verdicts(name, build, options.seeds, fixed, rows.get((name, given), {})):
-            rows[name, given] = head | found
-            if sum(found["verdicts"].values()) % SAVED == 0:
-                save(options.out, options.seeds, rows)
+        for found in verdicts(name, build, min(upto, options.seeds), fixed, rows.get((name, given), {})):
+            rows[name, given] = {"model": name, "label": label, "given": given} | found
         save(options.out, options.seeds, rows)
         print(rows[name, given], flush=True)
 

@@ -15,12 +15,13 @@ Options = Mapping[str, Mapping[str, Any]]
 HIDES: dict[str, tuple[str, ...] | None] = {
     "failed-backward": None,
     "nonfinite-gradient": None,
+    "half-precision-overflow": None,
     "unregistered-parameter": ("cut-gradient", "missing-gradient"),
     "dead-unit": ("vanishing-gradient", "exploding-gradient"),
     "constant-output": ("zero-gradient", "vanishing-gradient"),
     "vanishing-through-time": ("vanishing-gradient",),
     "exploding-through-time": ("exploding-gradient",),
-    "half-precision-underflow": ("zero-gradient", "vanishing-gradient"),
+    "half-precision-underflow": ("zero-gradient", "vanishing-gradient", "constant-output"),
 }
 """An error of this rule is the cause of whatever those rules see (None: of everything).
 

@@ -165,6 +165,16 @@ class TimeProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class Recurring:
+    """A weight that takes its own result again, step after step, in a recurrence that is written out (the `detailed` fact)."""
+
+    parameter: str
+    layer: str
+    """Where the operation is that takes it."""
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Zeroed:
     """Where the gradient of some parameters becomes exactly zero on its way back (the `detailed` fact)."""
 
@@ -200,7 +210,7 @@ class CustomBackward:
     flat: int
     """Entries of an input in which forward is piecewise constant and backward is not zero: a surrogate gradient; 0: none."""
     same: bool
-    """Forward hands an input on unchanged: it is there for the sake of its backward."""
+    """Forward hands an input on unchanged, or clamped and straight through: it is there for the sake of its backward."""
     failed: str = ""
     """Why nothing could be compared."""
 

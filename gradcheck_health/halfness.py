@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradcheck_health.evidence import Headroom
+import math
+
+from gradcheck_health.evidence import Headroom, Nonfinite
 from gradcheck_health.report import Severity
 from gradcheck_health.trace import Trace
 
@@ -19,6 +21,24 @@ def severity(trace: Trace, declared: bool) -> Severity | None:
     if any(p.dtype == "float16" for p in trace.parameters.values()):
         return Severity.ERROR
     return Severity.WARNING if declared or any(output.dtype == "float16" for output in trace.outputs) else None
+
+
+def beyond(trace: Trace) -> Nonfinite | None:
+    """The first operation of a float16 model that made Inf, which may be an overflow (the `detailed` fact)."""
+    if not any(p.dtype == "float16" for p in trace.parameters.values()):
+        return None
+    return next((one for one in trace.closest.nonfinite[:1] if one.what in ("overflow", "inf")), None)
+
+
+def overflow(trace: Trace) -> Nonfinite | None:
+    """The same, where a wider type holds what it made (the `headroom` fact)."""
+    origin = beyond(trace)
+    held = [one for seen in trace.facts.get("headroom", ()) for one in seen.headrooms]
+    if origin is None or not held:
+        return None
+    if origin.what == "overflow":
+        return origin if all(math.isfinite(one.activation) for one in held) else None
+    return origin if any(largest_gradient(one) > LARGEST for one in held) else None
 
 
 def flushed(headroom: Headroom, dtype: str, scale: float = 1.0) -> float:

@@ -86,6 +86,8 @@ class ParameterTrace:
     """(floor(log10 |g|), how many) over a sample of at most 256 entries of the gradient, ascending, for pictures."""
     zeros: int = 0
     """Exact zeros in that sample."""
+    uses: int = 0
+    """Operations of the autograd graph that take it; 0, too, where the graph was not walked."""
 
 
 @dataclass(frozen=True, slots=True)

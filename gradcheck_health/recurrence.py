@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gradcheck_health.evidence import TimeProfile
-from gradcheck_health.report import Need
+from gradcheck_health.report import Need, Place
 from gradcheck_health.trace import Trace
 
 LAYERS = ("RNN", "LSTM", "GRU")
@@ -20,6 +20,18 @@ def needs(trace: Trace) -> Iterator[Need]:
     """The profile, where the model holds a recurrent layer or uses a weight again and again."""
     if "time_profile" not in trace.facts and (trace.repeats or any(layer.kind in LAYERS for layer in trace.layers.values())):
         yield Need("time_profile")
+
+
+def located(trace: Trace, profile: TimeProfile) -> tuple[Place, ...]:
+    """The recurrent layer; of a recurrence that is written out the operation that takes the state, and its weight."""
+    found = [] if profile.layer else list(trace.closest.recurring[:1])
+    if not found:
+        return (Place(profile.layer, profile.kind, profile.source),)
+    weight = trace.parameters[found[0].parameter]
+    layer = trace.layers.get(found[0].layer)
+    named = (found[0].layer, layer.kind if layer else profile.kind)
+    places = (Place(*named, found[0].source, "the state is taken up again"), Place(weight.name, weight.kind))
+    return places if found[0].layer != weight.layer or not weight.layer else places[:1]
 
 
 def profiles(trace: Trace) -> list[TimeProfile]:

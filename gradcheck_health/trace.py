@@ -26,6 +26,7 @@ from gradcheck_health.evidence import (
     Headroom,
     Influence,
     Nonfinite,
+    Recurring,
     TimeProfile,
     Twins,
     Zeroed,
@@ -94,6 +95,7 @@ class Trace:
     """Names of the custom `autograd.Function`s and operators in the graph."""
     repeats: tuple[int, ...] = ()
     """How many times weights outside of torch's recurrent layers are used, where they are used again and again."""
+    recurring: tuple[Recurring, ...] = ()
     zeroed: tuple[Zeroed, ...] = ()
     constants: tuple[ConstantPredictor, ...] = ()
     """One for each batch (the fact `constant_predictor`)."""

@@ -34,9 +34,11 @@ def borderline() -> str:
             span = f"below {high:g}" if low == edges[0] else f"above {low:g}" if high == edges[-1] else f"{low:g} to {high:g}"
             lines.append(f"| {span} | {len(inside)} | {sum(inside)} |")
     said = (
-        f"{len(rows)} nets of the sweep's {measured['of']}, in random order: area under the curve {measured['auc']:.4f}; "
-        f"the highest score that does not train is {measured['highest_failing']:g}, the lowest that does "
-        f"{measured['lowest_training']:g}."
+        f"{len(rows)} nets of the sweep's {measured['of']}, {measured['draws']} initialisations each: area under the curve "
+        f"{measured['auc']:.4f}; the highest score that does not train is {measured['highest_failing']:g}, the lowest that "
+        f"does {measured['lowest_training']:g}. Of {measured['divided']} nets some initialisations train and some do not; each "
+        f"taken for a net of its own, the area is {measured['auc_of_single_draws']:.4f}, and with the first initialisation "
+        f"alone {measured['auc_of_the_first_draw']:.4f}."
     )
     return "\n".join([*head, *lines, "", f"{said} {by(measured)}"])
 

@@ -164,18 +164,24 @@ def _leaf_counts(graph: Graph, points: list[int]) -> dict[int, int]:
     return {i: len(some[i]) for i in points}
 
 
-def uses(graph: Graph) -> dict[int, int]:
-    """id of a leaf tensor -> how many operations take it; one that is only prepared (transposed) before counts there."""
-    takers: list[list[int]] = [[] for _ in graph.nodes]
+def takers(graph: Graph) -> dict[int, list[int]]:
+    """id of a leaf tensor -> the operations that take it; of one that is only prepared (transposed) before, those behind."""
+    above: list[list[int]] = [[] for _ in graph.nodes]
     for i, nexts in enumerate(graph.edges):
         for j in nexts:
-            takers[j].append(i)
+            above[j].append(i)
     found = {}
     for leaf, position in graph.leaves.items():
         for _ in range(4):
-            above = takers[position]
-            if len(above) != 1 or len(graph.edges[above[0]]) != 1:
+            over = above[position]
+            if len(over) != 1 or len(graph.edges[over[0]]) != 1:
                 break
-            position = above[0]
-        found[leaf] = len(takers[position])
+            position = over[0]
+        # a transpose of its own in front of every use
+        found[leaf] = [next(iter(above[i]), i) if len(graph.edges[i]) == 1 else i for i in above[position]]
     return found
+
+
+def uses(graph: Graph) -> dict[int, int]:
+    """id of a leaf tensor -> how many operations take it."""
+    return {leaf: len(positions) for leaf, positions in takers(graph).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -43,6 +43,7 @@ def parameter_traces(
     gradients: Sequence[TensorStats | None],
     spread: Sequence[Spread],
     unused: frozenset[str],
+    uses: Mapping[int, int],
 ) -> dict[str, ParameterTrace]:
     """In execution order of the owning layers; those of layers that were never called come last, by name."""
     traces = []
@@ -65,6 +66,7 @@ def parameter_traces(
                 followed=entry.name not in unused,
                 decades=entries.decades,
                 zeros=entries.zeros,
+                uses=uses.get(id(tensor), 0),
             )
         )
     traces.sort(key=lambda trace: (trace.order < 0, trace.order, trace.name))

@@ -22,6 +22,7 @@ from gradcheck_health.probe.names import NamedParameter, layer_names, named_para
 from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance
+from gradcheck_health.probe.recurring import recurring
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.twins import twins
@@ -75,7 +76,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         model=type(model).__name__,
         layers=layer_traces(model, watch, stats),
         parameters=parameter_traces(
-            named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused
+            named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused, flow.uses
         ),
         activations=activation_traces(watch),
         flow=flow.points(stats),
@@ -99,6 +100,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         double_softmaxes=flow.double_softmaxes,
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.wayback is None or provenance is None else flow.wayback.zeroed(provenance.followed),
+        recurring=() if flow.graph is None else recurring(flow.graph, watch, named),
         backward_error=error,
         carried=tuple(name for name, held in carried(model).items() if before.get(name) != held),
         rounds=subject.rounds,

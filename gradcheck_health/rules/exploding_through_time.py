@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health import recurrence
-from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.report import Finding, Need, Severity
 from gradcheck_health.trace import Trace
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def exploding_through_time(
         limit = max_ratio if max_ratio is not None else EXPONENTIAL if exponential else LIMIT
         if grown <= limit:
             continue
+        if "detailed" not in trace.facts:
+            yield Need("detailed")
+            return
         factor = recurrence.gain(profile, steps)
         again = f"; the input of {profile.stretched} steps was repeated" if profile.stretched else ""
         carried = "" if steps <= have else f", carried on to {steps}"
@@ -54,7 +57,7 @@ def exploding_through_time(
             rule="exploding-through-time",
             severity=Severity.ERROR,
             message=f"the gradient grows {grown:.2g} x over {steps} steps back in time (at most {limit:.2g} allowed)",
-            places=(Place(profile.layer, profile.kind, profile.source),),
+            places=recurrence.located(trace, profile),
             details=(
                 ("because", f"each step back multiplies the norm by {factor:.2g}{', an exponential' if exponential else ''}"),
                 ("measured", f"the loss on the last of {have + 1} steps{carried}{again}"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health import halfness
+from gradcheck_health.evidence import Nonfinite
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import Trace
 
@@ -22,8 +24,9 @@ def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) ->
 
     Why it is bad: it becomes Inf, then NaN; a gradient scaler skips the step, and does so again and again.
 
-    How it is measured: in float64, for a model in float16 (an error), under float16 autocast or with loss_scale given
-    (a warning). In any other model the statistics that are there anyway give a note.
+    How it is measured: the first operation that makes Inf in float16 and not in float64. Otherwise in float64, for a
+    model in float16 (an error), under float16 autocast or with loss_scale given (a warning). In any other model the
+    statistics that are there anyway give a note.
 
     When it is legitimate: layers that are kept in float32 inside a model in half precision.
 
@@ -42,14 +45,42 @@ def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) ->
     if "headroom" not in trace.facts:
         yield Need("headroom")
         return
+    origin = halfness.overflow(trace)
+    if origin is not None:
+        yield _made(trace, origin, severity)
+        return
     for seen in trace.facts["headroom"]:
         for headroom in seen.headrooms:
             where = Place(headroom.layer, headroom.kind, trace.closest.layers[headroom.layer].source)
-            if headroom.activation > halfness.LARGEST:
+            if halfness.LARGEST < headroom.activation < math.inf:
                 yield _finding(severity, headroom.activation, "a layer returns", where)
             scaled = halfness.largest_gradient(headroom) / 2 * (loss_scale or 1.0)
             if scaled > halfness.LARGEST:
                 yield _finding(severity, scaled, "the scaled gradient reaches", Place("", trace.model))
+
+
+def _made(trace: Trace, origin: Nonfinite, severity: Severity) -> Finding:
+    """The operation that made Inf of what float64 holds."""
+    layer = trace.closest.layers.get(origin.layer)
+    largest = max(one.activation for seen in trace.facts["headroom"] for one in seen.headrooms)
+    what = "the derivative of " if origin.phase == "backward" else ""
+    reached = sum(p.gradient is not None and not p.gradient.finite for p in trace.parameters.values())
+    return Finding(
+        rule="half-precision-overflow",
+        severity=severity,
+        message=f"{what}{origin.op} makes Inf out of finite values: float16 ends at 65504 (0 allowed)",
+        places=(Place(origin.layer, layer.kind if layer else "", origin.source, origin.op),),
+        details=(
+            (
+                "because",
+                f"{reached} of {len(trace.parameters)} parameters get a non-finite gradient; it hides what else may be wrong",
+            ),
+            ("measured", f"in float64 nothing overflows; the largest value that a layer returns is {largest:.2g}"),
+            ("help", _HELP),
+        ),
+        got=largest,
+        bound=halfness.LARGEST,
+    )
 
 
 def _finding(severity: Severity, got: float, what: str, place: Place) -> Finding:

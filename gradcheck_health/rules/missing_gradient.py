@@ -77,6 +77,11 @@ def _typo(trace: Trace, parameter: ParameterTrace) -> Iterator[tuple[str, str]]:
     """A sibling of the same class and shape that was called more than once."""
     idle = idle_layer(trace.layers, parameter.layer)
     if idle is None:
+        like = [p for p in trace.parameters.values() if p.layer == parameter.layer and p.shape == parameter.shape]
+        for p in like if parameter.role != "bias" else ():
+            if p.uses > 1:
+                yield "because", f"{parameter.name} is never used, and {p.name}, of the same shape, {p.uses} times: a typo?"
+                return
         return
     parent, kind = idle.rpartition(".")[0], trace.layers[idle].kind
     tail = parameter.name[len(idle) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gradcheck_health import halfness
 from gradcheck_health.evidence import Nonfinite
 from gradcheck_health.report import Finding, Need, Place, Severity
 from gradcheck_health.trace import Trace
@@ -44,8 +45,8 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: one NaN reaches every weight in one step, and nothing brings the model back.
 
     How it is measured: exactly, on all entries. Inf in the forward pass alone is no fault (masks are filled with it);
-    an error needs a non-finite gradient, NaN in an output, or NaN in a weight. In half precision Inf is called
-    overflow.
+    an error needs a non-finite gradient, NaN in an output, or NaN in a weight. What float16 alone cannot hold is told by
+    half-precision-overflow.
 
     When it is legitimate: never in a gradient. In the first steps of a loss scaler Inf is normal, and not judged
     here.
@@ -73,6 +74,11 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
             trace,
             "initialise or load them again",
         )
+        return
+    if halfness.beyond(trace) and "headroom" not in trace.facts:
+        yield Need("headroom")
+        return
+    if halfness.overflow(trace) is not None:
         return
     for origin in seen.nonfinite[:1]:
         yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin))

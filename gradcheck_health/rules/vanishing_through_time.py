@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_health import recurrence
 from gradcheck_health.evidence import TimeProfile
-from gradcheck_health.report import Finding, Need, Place, Severity
+from gradcheck_health.report import Finding, Need, Severity
 from gradcheck_health.trace import Trace
 
 if TYPE_CHECKING:
@@ -51,16 +51,17 @@ def vanishing_through_time(
     yield from recurrence.needs(trace)
     limit = min_ratio if min_ratio is not None else LIMIT if horizon is None else FAR_LIMIT
     steps = horizon or recurrence.HORIZON
+    bound = min_ratio is not None or horizon is not None
     for profile in recurrence.profiles(trace):
         kept = recurrence.ratio(profile, steps)
-        concern = limit if min_ratio is not None or horizon is not None else SLOW
-        if kept < concern:
-            yield _finding(
-                profile, kept, limit if kept < limit else concern, steps, bound=min_ratio is not None or horizon is not None
-            )
+        concern = limit if bound else SLOW
+        if kept < limit and "detailed" not in trace.facts:
+            yield Need("detailed")
+        elif kept < concern:
+            yield _finding(trace, profile, kept, limit if kept < limit else concern, steps, bound)
 
 
-def _finding(profile: TimeProfile, kept: float, limit: float, steps: int, bound: bool) -> Finding:
+def _finding(trace: Trace, profile: TimeProfile, kept: float, limit: float, steps: int, bound: bool) -> Finding:
     factor = recurrence.gain(profile, steps)
     doubts = []
     if limit == SLOW and not bound:
@@ -82,7 +83,7 @@ def _finding(profile: TimeProfile, kept: float, limit: float, steps: int, bound:
         rule="vanishing-through-time",
         severity=Severity.NOTE if doubts else Severity.ERROR,
         message=f"{steps} steps back {kept:.2g} x of the gradient is left (at least {limit:.2g} allowed)",
-        places=(Place(profile.layer, profile.kind, profile.source),),
+        places=recurrence.located(trace, profile),
         details=(*details, ("doubt", "; ".join(doubts))) if doubts else tuple(details),
         got=kept,
         bound=limit,

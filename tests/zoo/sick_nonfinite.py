@@ -108,7 +108,7 @@ def nan_in_a_weight() -> Built:
     return model, torch.randn(32, 12)
 
 
-@sick("nonfinite-gradient", "1")
+@sick("half-precision-overflow", "1")
 def half_precision_overflow() -> Built:
     """Squares beyond 65504."""
     model = nn.Sequential(nn.Linear(16, 32), Square(), nn.Linear(32, 4)).half()

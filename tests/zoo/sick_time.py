@@ -70,17 +70,17 @@ class Unrolled(nn.Module):
         return self.head(h)
 
 
-@sick(VANISHING, "", also=FLOW)
+@sick(VANISHING, "recur", "", also=FLOW)
 def sigmoid_on_the_state() -> Built:
     return Unrolled(nn.Sigmoid(), 1.0), series()
 
 
-@sick(EXPLODING, "", also=FLOW)
+@sick(EXPLODING, "recur", "", also=FLOW)
 def linear_recurrence_of_gain_two() -> Built:
     return Unrolled(nn.Identity(), 2.0), series()
 
 
-@sick(EXPLODING, "", also=FLOW)
+@sick(EXPLODING, "recur", "", also=FLOW)
 def relu_recurrence_of_large_weights() -> Built:
     return Unrolled(nn.ReLU(), 3.5), series()
 
@@ -101,7 +101,7 @@ class Cells(nn.Module):
         return self.head(h)
 
 
-@sick(VANISHING, "", also=FLOW)
+@sick(VANISHING, "cell", "", also=FLOW)
 def cells_that_keep_nothing() -> Built:
     return Cells(), series(32)
 

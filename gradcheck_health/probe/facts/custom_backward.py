@@ -149,7 +149,7 @@ def _judged(one: _Call, seed: int) -> CustomBackward:
 
     try:
         seen = [_record(blank, floats[k], compare(function, inputs, k, seed)) for k in learning if inputs[k].numel()]
-        same = any(_hands_on(function, inputs, k) for k in learning)
+        same = any(_hands_on(function, inputs, k) or _clamps_straight(function, inputs, k) for k in learning)
     except Exception as error:  # noqa: BLE001 - a person's code, in a precision that it may not know
         return dataclasses.replace(blank, failed=f"{type(error).__name__}: {error}"[:200])
     if not seen:
@@ -183,6 +183,25 @@ def _record(blank: CustomBackward, argument: int, entries: Sequence[Entry]) -> C
 def _hands_on(function: Any, inputs: Sequence[torch.Tensor], which: int) -> bool:
     outputs = function([x.detach().requires_grad_(i == which) for i, x in enumerate(inputs)])
     return any(y.shape == inputs[which].shape and torch.equal(y.detach(), inputs[which]) for y in outputs)
+
+
+def _clamps_straight(function: Any, inputs: Sequence[torch.Tensor], which: int) -> bool:
+    """Forward is a clamp between two bounds, both of which are met, and backward hands on every gradient as it comes.
+
+    That is how ranges of quantisers are trained. With one bound it is a rectifier, and more likely that its mask was forgotten.
+    """
+    x = inputs[which].detach().requires_grad_()
+    outputs = function([x if i == which else value.detach() for i, value in enumerate(inputs)])
+    if len(outputs) != 1 or outputs[0].shape != x.shape:
+        return False
+    y = outputs[0].detach()
+    low, high = float(y.min()), float(y.max())
+    below, above = bool((x < low).any()), bool((x > high).any())
+    if not (low < high and below and above and torch.equal(y, x.detach().clamp(low, high))):
+        return False
+    direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(y)
+    (gradient,) = torch.autograd.grad(outputs[0], [x], direction)
+    return torch.equal(gradient, direction)
 
 
 def _source(cls: Any) -> str | None:

@@ -23,6 +23,8 @@ _STEPS_NOT_SAMPLES = (
     "the rows of the made-up inputs may be the steps of one sample: with an axis of steps behind the batch no sample moves "
     "another; pass inputs= to have it judged"
 )
+ROUNDING = 1e-5
+"""Below this share of its own influence nothing moved but the last digits."""
 _LOCATING = 5
 """Samples while the place is looked for: a size that few other axes have."""
 
@@ -42,6 +44,12 @@ def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         found = _influences(subject, trace, seen, len(base))
         if found is None:
             return (trace.only(gaps=("no output has the batch axis",)),)
+        if ROUNDING < max((influence.share for influence in found), default=0.0) <= SUSPICIOUS:
+            # by chance the others may weigh as much as those they were exchanged for: a second exchange says
+            batches = [chosen(subject.inputs, rows, axis) for rows in _rows(batch, second=True)]
+            with evaluated(subject):
+                seen = [outputs(subject, inputs) for inputs in batches]
+            found = _influences(subject, trace, seen, len(base)) or found
         if not any(influence.share > SUSPICIOUS for influence in found):
             return (trace.only(),)
         # a state that is carried from call to call is no mixing: each on a model that has seen nothing
@@ -70,13 +78,16 @@ def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
     return bool(found) and all(influence.share <= SUSPICIOUS for influences in found for influence in influences)
 
 
-def _rows(batch: int) -> tuple[list[int], list[int], list[int]]:
+def _rows(batch: int, second: bool = False) -> tuple[list[int], list[int], list[int]]:
     """Rows of a batch, of one in which all but the first are others, and of one in which all but the last are."""
     if batch == 2:
         return [0, 1, 0], [0, 0, 0], [1, 1, 0]
     if batch == 3:  # another number than the whole batch, to see which axis of an output follows it
         return [0, 1, 2, 0], [0, 2, 2, 2], [2, 2, 2, 0]
     spare = 4 if batch > 4 else 3
+    if second:
+        last = batch - 1
+        return [0, 1, 2], [0, last, last], [last, last, 2]
     return [0, 1, 2], [0, 3, spare], [3, spare, 2]
 
 
