@@ -137,12 +137,12 @@ def test_infer_tells_sizes_reasons_and_confidence() -> None:
     torch.manual_seed(0)
     told = infer_inputs(MODELS["MaskedTransformer"](), config=Config(), target="net.py:Net")
     by_name = {entry.argument: entry for entry in told.arguments}
-    assert by_name["src"].spec == "i64[B,7]<120" and "<120: embed (Embedding)" in by_name["src"].why
+    assert by_name["src"].spec == "i64[B,24]<120" and "<120: embed (Embedding)" in by_name["src"].why
     assert (by_name["src"].confidence, by_name["src_mask"].confidence) == ("high", "medium")
     assert told.reached == told.trainable > 0
     text = render(told)
     assert max(len(line) for line in text.splitlines() if not line.startswith(("python", "shell", "keep"))) <= 80
-    assert "gradhealth check net.py:Net --input 'src=i64[B,7]<120'" in text
+    assert "gradhealth check net.py:Net --input 'src=i64[B,24]<120'" in text
 
 
 def test_infer_names_what_was_not_reached() -> None:

@@ -14,6 +14,7 @@ from gradcheck_health.inputs.infer import infer
 from gradcheck_health.inputs.plan import Leaf, Plan
 from gradcheck_health.inputs.reach import outputs, reached, trainable
 from gradcheck_health.inputs.roles import first_plan
+from gradcheck_health.inputs.sizing import STEPS
 from gradcheck_health.inputs.values import materialise
 from tests.inputs.user_models import EXPECTED, MODELS
 
@@ -57,8 +58,23 @@ def test_user_model_runs_forward_and_backward_on_what_its_author_would_feed(name
 )
 def test_simple_model_costs_one_small_forward_pass(model: nn.Module, trials: list[Plan]) -> None:
     synthesize(model)
-    assert len(trials) == 1
+    assert len([plan for plan in trials if plan.size("T") != STEPS]) == 1
     assert trials[0].size("B") == 3
+
+
+class Steps(nn.Module):
+    def __init__(self, most: int, width: int) -> None:
+        super().__init__()
+        self.enter, self.rnn = nn.Linear(5, width), nn.GRU(width, width, batch_first=True)
+        self.places = nn.Parameter(torch.zeros(most, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(self.enter(x) + self.places[: x.shape[1]])[0]
+
+
+@pytest.mark.parametrize(("most", "width", "steps"), [(64, 8, STEPS), (20, 8, 7), (64, 512, 7)])
+def test_sequence_is_long_where_that_is_free_and_cheap(most: int, width: int, steps: int) -> None:
+    assert synthesize(Steps(most, width)).args[0].shape[1] == steps
 
 
 def test_model_and_random_state_come_back_untouched() -> None:

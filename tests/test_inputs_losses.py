@@ -106,6 +106,25 @@ def test_rows_that_are_summed_up_by_an_index_are_no_samples() -> None:
     assert (cloud.diff() >= 0).all() and int(cloud.max()) == 2
 
 
+class Incidence(nn.Module):
+    """Pairs of a row and the group that it is summed up in, under a name that says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message, self.update = nn.Linear(6, 8), nn.Linear(14, 3)
+
+    def forward(self, x: Tensor, pairs: Tensor) -> Tensor:
+        source, target = pairs
+        gathered = torch.zeros(len(x), 8).index_add(0, target, torch.relu(self.message(x[source])))
+        return self.update(torch.cat([x, gathered], 1))
+
+
+def test_pairs_by_which_rows_are_summed_up_point_at_all_rows() -> None:
+    inputs = synthesize(Incidence())
+    x, pairs = inputs.args
+    assert inputs.batch is None and pairs.shape[0] == 2 and int(pairs.max()) > 3 and len(x) > int(pairs.max())
+
+
 class Unfinished(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -158,9 +158,9 @@ class Annotated(nn.Module):
 
 def test_shapes_of_docstrings_and_annotations_are_honoured() -> None:
     q, k = synthesize(Documented(), batch_size=4).args
-    assert q.shape == k.shape == (4, 7, 6)
+    assert q.shape == k.shape == (4, 24, 6)
     x, m, c = synthesize(Annotated(), batch_size=4).args
-    assert (x.shape, m.shape, c.shape) == ((4, 7, 6), (4, 7), (4,))
+    assert (x.shape, m.shape, c.shape) == ((4, 24, 6), (4, 24), (4,))
     assert (x.dtype, m.dtype, c.dtype) == (torch.float32, torch.bool, torch.int64)
 
 

@@ -39,7 +39,7 @@ _DIFFUSERS: tuple[Model, ...] = tuple(
         ("LatteTransformer3DModel", {**_HEADS, "in_channels": 4, "out_channels": 8, "sample_size": 8, "patch_size": 2, "cross_attention_dim": 16, "caption_channels": 12, "norm_type": "ada_norm_single", "video_length": 2}, f"f2,4,2,8,8; timestep={_T}; encoder_hidden_states=f2,5,12"),
         ("SanaTransformer2DModel", {**_HEADS, "in_channels": 4, "out_channels": 4, "num_cross_attention_heads": 2, "cross_attention_head_dim": 8, "cross_attention_dim": 16, "caption_channels": 12, "sample_size": 8}, f"f2,4,8,8; f2,5,12; {_T}"),
         ("CogVideoXTransformer3DModel", {**_HEADS, "in_channels": 4, "out_channels": 4, "time_embed_dim": 8, "text_embed_dim": 12, "sample_width": 8, "sample_height": 8, "sample_frames": 5, "patch_size": 2, "max_text_seq_length": 7}, f"f2,2,4,8,8; f2,7,12; {_T}"),
-        ("MochiTransformer3DModel", {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "pooled_projection_dim": 16, "in_channels": 4, "text_embed_dim": 12, "time_embed_dim": 4}, ""),
+        ("MochiTransformer3DModel", {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "pooled_projection_dim": 16, "in_channels": 4, "text_embed_dim": 16, "time_embed_dim": 4}, "f2,4,2,8,8; f2,7,16; i2<100; b2,7"),
         ("StableAudioDiTModel", {"sample_size": 16, "in_channels": 4, "num_layers": 1, "attention_head_dim": 8, "num_attention_heads": 2, "num_key_value_attention_heads": 2, "out_channels": 4, "cross_attention_dim": 8, "time_proj_dim": 8, "global_states_input_dim": 8, "cross_attention_input_dim": 8}, f"f2,4,16; {_T}; f2,5,8; f2,1,8"),
         ("TransformerTemporalModel", {"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 8, "norm_num_groups": 4}, ""),
     )

@@ -259,7 +259,7 @@ MODELS: tuple[Whole, ...] = (
     (gaussian_diffusion, "f2,3,32,32"),
     (sequence_diffusion, "f2,4,32"),
     (elucidated_diffusion, "f2,3,32,32"),
-    (masked_flow, ""),
+    (masked_flow, "f2,4"),
     (masked_affine_transform, "f2,4"),
     (spline_transform, "f2,4"),
     (coupling_flow, "f2,4"),

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.inputs.without import SWITCHES
 
 Result = dict[str, Any]
-UNJUDGED = ("not built", "too large to measure", "nothing to train")
+UNJUDGED = ("not built", "known input fails", "too large to measure", "nothing to train")
 COUNTED = ("ran", "too slow", "failed", "does not run", "killed")
 
 

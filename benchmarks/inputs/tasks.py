@@ -160,13 +160,9 @@ def judge(build: Build) -> dict[str, Any]:
     """The verdict of a check with default settings, and whether the model and the process came back as they were."""
     from tests.trace.fingerprint import Fingerprint
 
-    torch.manual_seed(0)
-    try:
-        model, _ = build()
-    except BaseException as error:  # noqa: BLE001 - third-party constructors
-        return {"outcome": "not built", "error": line(error)}
-    if sum(p.numel() for p in model.parameters() if not torch.nn.parameter.is_lazy(p)) > LARGEST:
-        return {"outcome": "too large to measure"}
+    model, _, unbuilt = _built(build)
+    if model is None:
+        return unbuilt
     before = Fingerprint.of(model)
     start = time.process_time()
     try:

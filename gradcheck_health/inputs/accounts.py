@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradcheck_health.batch import Provenance
 from gradcheck_health.inputs.notation import write
 from gradcheck_health.inputs.plan import SIZES, Const, Leaf, Node, Plan
+from gradcheck_health.inputs.sizing import STEPS
 
 _UNSURE = ("", "default", "first matrix")
 _TRIED = ("another rank", "float values", "int values", "a plain number", "values in [0, 1)")
@@ -44,7 +45,7 @@ def _sizes(leaf: Leaf, plan: Plan, first: Plan, notes: tuple[str, ...]) -> str:
         size = plan.size(dim)
         if size != first.size(dim):
             told.append(f"{size}: solved{f' for {notes[-1]}' if notes else ''}")
-        elif size != SIZES.get(dim, size):
+        elif size != SIZES.get(dim, size) and (dim, size) != ("T", STEPS):
             told.append(f"{size}: an attribute of the model")
         elif dim in SIZES:
             told.append(f"{size}: any size" if not leaf.fixed else f"{size}: given")

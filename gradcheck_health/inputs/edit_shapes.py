@@ -152,12 +152,12 @@ def ranked(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
 
 
 def named(plan: Plan, template: tuple[Dim, ...]) -> tuple[Dim, ...]:
-    """The template with the names of sizes that occur in the plan, instead of their numbers."""
+    """The template with the names of sizes that occur in the plan; a number alone may be one of channels by chance."""
     used = [dim for _, leaf in plan.leaves() for dim in leaf.dims if isinstance(dim, str)]
-    names = {plan.size(dim): dim for dim in reversed(used)}
-    named = [names.get(dim, dim) if isinstance(dim, int) else dim for dim in template]
-    # the batch is the first axis; a number of features may be the same by chance
-    return tuple(dim if place and name == "B" else name for place, (dim, name) in enumerate(zip(template, named, strict=True)))
+    names = {plan.size(dim): dim for dim in reversed(used) if dim != "B"}
+    whole = all(isinstance(dim, int) for dim in template)  # the shape of another tensor
+    first: tuple[Dim, ...] = ("B",) if whole and template and template[0] == plan.size("B") else template[:1]
+    return (*first, *(names.get(dim, dim) if isinstance(dim, int) else dim for dim in template[1:]))
 
 
 def _template(want: Want, origin: Origin, target: int) -> tuple[Dim, ...]:

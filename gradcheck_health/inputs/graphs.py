@@ -30,17 +30,19 @@ def as_graph(facts: Facts, found: Found, seed: int) -> Found:
 
 def _with_nodes(plan: Plan, grouped: tuple[Path, ...]) -> Plan | None:
     edges = [path for path, leaf in plan.leaves() if path[-1] in _EDGES and leaf.kind == "int" and not leaf.fixed]
-    groups = [path for path, leaf in plan.leaves() if path in grouped and leaf.rank() == 1 and not leaf.fixed]
+    indices = [(path, leaf) for path, leaf in plan.leaves() if path in grouped and leaf.kind == "int" and not leaf.fixed]
+    groups = [path for path, leaf in indices if leaf.rank() == 1]
+    edges += [path for path, leaf in indices if leaf.rank() == 2 and leaf.dims[0] == 2]  # pairs of node and group
     if not edges and not groups:
         return None
     for path, leaf in list(plan.leaves()):
         if not leaf.fixed:
-            plan = plan.put(path, _of_nodes(path, leaf, path in groups))
+            plan = plan.put(path, _of_nodes(path, leaf, path in groups, path in edges))
     return plan
 
 
-def _of_nodes(path: Path, leaf: Leaf, group: bool) -> Leaf:
-    if path[-1] in _EDGES:
+def _of_nodes(path: Path, leaf: Leaf, group: bool, edges: bool) -> Leaf:
+    if edges or path[-1] in _EDGES:
         return replace(leaf, dims=(2, "E"), high="N", why=leaf.why or "role: edges")
     if (group or path[-1] in _OF_GRAPHS) and leaf.kind == "int":
         return replace(leaf, dims=("N",), fill="segments", high=GRAPHS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import replace
 from typing import Any
@@ -32,7 +33,7 @@ def plan(facts: Facts) -> Plan | None:
         wanted.append("decoder_input_ids")
     wanted += [a.name for a in facts.signature.arguments if a.required and a.name not in wanted]
     nodes = {name: (_gridded(name, config) if gridded else None) or _node(name, config) for name in wanted}
-    known = {name: node for name, node in nodes.items() if node is not None}
+    known = {name: _ended(facts, config, name, node) for name, node in nodes.items() if node is not None}
     if not known or len(known) < len([name for name in wanted if name in (main, "decoder_input_ids")]):
         return None
     from gradcheck_health.inputs.roles import guess
@@ -87,6 +88,21 @@ def _node(name: str, config: Any) -> Leaf | None:
             else Leaf(("B", 64, bins), why=f"{_WHY}.num_mel_bins")
         )
     return None
+
+
+def _ended(facts: Facts, config: Any, name: str, leaf: Leaf) -> Leaf:
+    """Texts with the token that ends them, for models that look for it: CLIP pools there, else at the first token."""
+    texts = _part(config, "text_config") or config
+    token = _number(texts, "eos_token_id")
+    if name != "input_ids" or token is None or not isinstance(leaf.high, int) or not 0 <= token < leaf.high:
+        return leaf
+    forwards = {type(module).forward for module in facts.owner.modules()}
+    return replace(leaf, end=token) if any(_mentions(forward, "eos_token_id") for forward in forwards) else leaf
+
+
+def _mentions(forward: Any, name: str) -> bool:
+    """The function reads an attribute of that name."""
+    return name in getattr(inspect.unwrap(forward), "__code__", _mentions.__code__).co_names
 
 
 _GRIDS = ("image_grid_thw", "grid_thw")

@@ -14,7 +14,7 @@ from gradcheck_health.inputs.message import inference_error
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.roles import first_plan
 from gradcheck_health.inputs.search import TRIALS, Search, widen
-from gradcheck_health.inputs.sizing import batch_for, batched
+from gradcheck_health.inputs.sizing import batch_for, batched, longer
 from gradcheck_health.inputs.trial import Bench, Outcome
 from gradcheck_health.inputs.values import materialise
 
@@ -37,6 +37,9 @@ def infer(facts: Facts, seed: int, batch_size: int | None, start: Plan | None = 
     reach = maximise(facts, found.best, seed, TRIALS - found.trials)
     plan = widen(reach.outcome.plan, reach.outcome)
     simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1
+    plan, short = stretched(facts, plan, reach.outcome, seed), plan
+    if plan is not short:  # longer without need: no size was solved for
+        first = first.resize(T=plan.size("T"))
     plan = sized(facts, plan, reach.outcome, seed, batch_size, simple)
     about = Inputs(
         origin=origin(plan),
@@ -69,6 +72,15 @@ def fuller_of(
         return finished(facts, plan.resize(B=whole.size("B")), seed, about)
 
     return fuller
+
+
+def stretched(facts: Facts, plan: Plan, outcome: Outcome, seed: int) -> Plan:
+    """The plan with a longer sequence, if the model runs on it as well."""
+    more = longer(plan, outcome, batch_for(facts.model, plan, outcome)) if batched(plan) else None
+    if more is None:
+        return plan
+    tried = Bench(facts, seed).run(more)
+    return more if tried.ok and not tried.mixed and tried.reached >= outcome.reached else plan
 
 
 def sized(facts: Facts, plan: Plan, outcome: Outcome, seed: int, batch_size: int | None, simple: bool) -> Plan:

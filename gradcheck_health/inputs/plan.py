@@ -38,6 +38,8 @@ class Leaf:
     """Given or declared by the user: never edited."""
     placeholder: tuple[int, int] | None = None
     """(token, count): ids where an image or a sound is to be put in, that many in every sample."""
+    end: int | None = None
+    """The id that every sample ends with."""
     dtype: str = ""
     """Exact dtype where it was given or declared, "float16"."""
 
@@ -111,7 +113,8 @@ class Plan:
     def _form(self, node: Node) -> str:
         if isinstance(node, Leaf):
             high = "" if node.high is None else self.size(node.high)
-            return f"{node.kind}{self.shape(node)}{node.fill}<{node.low},{high}{node.dtype}{node.placeholder or ''}"
+            values = (node.fill, node.low, high, node.dtype, node.placeholder, node.end)
+            return f"{node.kind}{self.shape(node)}{values}"
         if isinstance(node, Group):
             return f"{node.form}[" + ",".join(f"{key}:{self._form(item)}" for key, item in node.items) + "]"
         return repr(node.value)[:200]

@@ -57,7 +57,7 @@ def _state(facts: Facts) -> Node | None:
 
 _STEPS = "role: timesteps"
 _ROLES: tuple[tuple[str, Role], ...] = (
-    (r"edge_?index|edges?", _fixed(Leaf((2, "E"), "int", high="N", why="role: edges"))),
+    (r"(hyper)?edge_?(index|list)|edges?", _fixed(Leaf((2, "E"), "int", high="N", why="role: edges"))),
     (r"edge_?(weights?)", _fixed(Leaf(("E",), fill="uniform", why="role: edge weights"))),
     (
         r"(norm_?)?adj(acency)?(_?(mat(rix)?|hat|norm))?|a_hat|laplacian",

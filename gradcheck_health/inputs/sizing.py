@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.plan import SIZES, Plan
 from gradcheck_health.inputs.trial import Outcome
 
 FLOPS = 15e9
@@ -23,6 +23,27 @@ def batch_for(model: nn.Module, plan: Plan, outcome: Outcome) -> int:
         # statistics over fewer samples say little about the gradient: pay up to four times the budget for 8
         return min(64, max(affordable, 8)) if affordable >= 2 else 2
     return min(32, max(affordable, 2))
+
+
+STEPS = 24
+"""Steps of a sequence whose length nothing fixes: beyond the horizon of the rules on time, and of most kernels."""
+
+
+def longer(plan: Plan, outcome: Outcome, batch: int) -> Plan | None:
+    """The plan with more steps, where their number is free and they cost next to nothing; None otherwise.
+
+    Args:
+        outcome: the trial of `plan`.
+        batch: samples of the probe.
+    """
+    steps = plan.size("T")
+    free = any("T" in leaf.dims and not leaf.fixed for _, leaf in plan.leaves())
+    if not free or steps != SIZES["T"] or any(leaf.fixed and "T" in leaf.dims for _, leaf in plan.leaves()):
+        return None
+    # attention grows with the square
+    growth = batch / max(plan.size("B"), 1) * (STEPS / steps) ** 2
+    cheap = outcome.flops * growth < FLOPS / 10 and outcome.elements * growth < ELEMENTS / 10
+    return plan.resize(T=STEPS) if cheap else None
 
 
 def batched(plan: Plan) -> bool:

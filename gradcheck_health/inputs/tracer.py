@@ -68,7 +68,7 @@ class Tracer(TorchFunctionMode):
         self.misaligned: Alignment | None = None
         """An alignment loss to which no path between the targets and the steps is possible."""
         self.grouped: dict[Path, None] = {}
-        """Integer arguments that say which samples belong together."""
+        """Arguments from which it was taken which rows belong together."""
         self.covered: set[Any] = set()
         self.ranges: dict[Path, int] = {}
         self.apart: dict[Path, None] = {}
@@ -126,7 +126,7 @@ class Tracer(TorchFunctionMode):
         if not self.across and works_along(name, args, kwargs, found[0][0], found[0][1].layout):
             self.across.append((found[0][0], name))
         if (index := grouping(name, args, kwargs)) is not None and (origin := self.origins.get(id(index))) is not None:
-            self.grouped.update(dict.fromkeys(origin.paths if len(origin.paths) == 1 else ()))
+            self.grouped.update(dict.fromkeys(sorted(origin.paths, key=repr)))
         if name in ("unbind", "__getitem__") and args and found[0][1].layout is not None and args[0] is found[0][0]:
             self._taken_apart(name, args, found[0][1], frame)
         if name in _DOMAINS and found[0][1].layout is not None and outs and not bool(outs[0].isfinite().all()):

@@ -165,6 +165,8 @@ def draw(plan: Plan, leaf: Leaf, path: Path, seed: int, device: torch.device, dt
             token, count = leaf.placeholder
             value = torch.where(value == token, leaf.low if token != leaf.low else leaf.low + 1, value)
             value[:, 1 : 1 + count] = token
+        if leaf.end is not None and value.dim():
+            value[..., -1] = leaf.end
     wanted = getattr(torch, leaf.dtype) if leaf.dtype else _DTYPES.get(leaf.kind, dtype)
     if leaf.kind == "complex" and not leaf.dtype:
         wanted = torch.complex128 if dtype is torch.float64 else torch.complex64

@@ -20,7 +20,6 @@ SHUT = 1e-10
 _SAMPLES = 64
 """Samples, and positions in each, that a saturation is estimated from: its standard error is then below 2 %."""
 _POSITIONS = 16
-_ROWS = 256
 
 Alive = Callable[[torch.Tensor, tuple[int, ...], tuple[float, float]], torch.Tensor]
 
@@ -219,38 +218,3 @@ def sample_rows(y: torch.Tensor, axis: int) -> torch.Tensor:
         moved = moved[:, :: -(-moved.shape[1] // _POSITIONS)]
         moved = moved.reshape(-1, moved.shape[-1])
     return moved
-
-
-@dataclass(slots=True)
-class Rows:
-    """What was seen of one softmax, whose rows stand for units, or of a normalisation over single values."""
-
-    layer: str
-    producer: str
-    function: str
-    order: int
-    samples: int = 0
-    count: int = 0
-    saturated: int = 0
-    """Rows with 1 - sum p^2 below 1 % of its largest value, masked entries left aside."""
-    off: int = 0
-    """Rows of a single entry: constant."""
-
-    def alone(self, rows: int) -> None:
-        self.count, self.off = self.count + rows, self.off + rows
-
-    def see(self, p: torch.Tensor, dim: int) -> None:
-        """Take in one call's output, `p` detached."""
-        self.samples += p.shape[0]
-        if p.shape[dim] == 1:
-            self.alone(p.numel())
-            return
-        rows = p.movedim(dim, -1).reshape(-1, p.shape[dim])
-        rows = rows[:: -(-rows.shape[0] // _ROWS)].float()
-        entries = (rows > 0).sum(-1)
-        saturated = 1 - rows.square().sum(-1) < 0.01 * (1 - 1 / entries.clamp(min=2).float())
-        # a row of which all but one entry are 0 is masked (the first of a causal mask), unless every row is like that
-        single = entries <= 1
-        hidden = single & bool((~single).any())
-        self.count += int((~hidden).sum())
-        self.saturated += int((saturated & ~hidden).sum())

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from gradcheck_health.probe import activations, norms
-from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Function, Rows, Units
+from gradcheck_health.probe.activations import FUNCTIONS, SOFTMAX, Function, Units
 from gradcheck_health.probe.attending import ATTENTION, probabilities
+from gradcheck_health.probe.softmax_rows import Rows
 
 _LOOK_BACK = 8
 """How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""

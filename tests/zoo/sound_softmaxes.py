@@ -27,6 +27,30 @@ def attention_pooling_and_cross_entropy() -> Built:
     return AttentionPooling(), (torch.randn(32, 7, 12), torch.arange(32) % 4)
 
 
+class CausalAttention(nn.Module):
+    """Written out, with a mask: the first row of every map has one entry, and every map has the same number of rows."""
+
+    def __init__(self, width: int = 32, heads: int = 4) -> None:
+        super().__init__()
+        self.heads, self.embed = heads, nn.Embedding(100, width)
+        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.head = nn.Linear(width, 100)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embed(ids)
+        batch, steps, width = x.shape
+        q, k, v = (f(x).view(batch, steps, self.heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
+        later = torch.ones(steps, steps, dtype=torch.bool).triu(1)
+        scores = (q @ k.mT / (width // self.heads) ** 0.5).masked_fill(later, float("-inf"))
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, steps, width)
+        return self.head(x + self.out(mixed))
+
+
+@sound
+def causal_attention_over_many_sequences() -> Built:
+    return CausalAttention(), torch.randint(100, (64, 8))
+
+
 class LogProbabilities(nn.Module):
     """log_softmax and nll_loss, and a Categorical of the same log-probabilities for the entropy."""
 
