@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import gc
 import logging
+import os
 import random
 import signal
+import sys
 import threading
+import warnings
 import weakref
 from collections import OrderedDict, UserDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -525,3 +530,151 @@ def test_other_threads_have_no_signals() -> None:
     thread.start()
     thread.join()
     assert seen == [torch.float32]
+
+
+def test_hooks_of_every_module_come_back_with_those_that_were_there() -> None:
+    seen: list[str] = []
+    own = nn.modules.module.register_module_forward_hook(lambda *_: seen.append("own"))
+    try:
+        with process_guard():
+            own.remove()
+            nn.modules.module.register_module_forward_hook(lambda *_: seen.append("late"))
+        nn.Identity()(1)
+        assert seen == ["own"]
+    finally:
+        own.remove()
+    nn.Identity()(1)
+    assert seen == ["own"]
+
+
+def test_path_and_filters_come_back_as_the_same_lists_with_the_same_entries() -> None:
+    path, filters = sys.path, warnings.filters
+    entries, kept = list(path), list(filters)
+    with process_guard():
+        sys.path, warnings.filters = ["/other"], []  # type: ignore[assignment]
+        path.append("/nowhere")
+        filters.clear()  # type: ignore[attr-defined]
+    assert sys.path is path and path == entries
+    assert warnings.filters is filters and list(filters) == kept
+
+
+def test_filters_that_come_back_apply_again_to_lines_that_have_warned() -> None:
+    def warn() -> None:
+        warnings.warn("again", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with process_guard():
+            warnings.simplefilter("ignore")
+            warn()
+        with pytest.raises(UserWarning, match="again"):
+            warn()
+
+
+def test_folder_that_is_gone_is_no_folder_to_go_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with process_guard():
+        os.chdir(tmp_path)
+    assert Path.cwd() == tmp_path
+
+
+def test_default_device_that_was_set_stays_set() -> None:
+    """It is one of the modes, and has to leave as the object that came."""
+    torch.set_default_device("meta")
+    try:
+        context = torch._GLOBAL_DEVICE_CONTEXT.device_context
+        with process_guard():
+            torch.set_default_device("cpu")
+            assert torch.zeros(1).device.type == "cpu"
+        assert torch._GLOBAL_DEVICE_CONTEXT.device_context is context
+        assert torch.zeros(1).is_meta
+    finally:
+        torch.set_default_device(None)
+    assert torch.zeros(1).device.type == "cpu"
+    assert torch._C._len_torch_function_stack() == 0
+
+
+def test_hooks_of_saved_tensors_that_were_there_stay() -> None:
+    packed: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        packed.append(1)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        with process_guard():
+            torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor).__enter__()
+        torch.ones(1, requires_grad=True).square()
+    assert packed == [1]
+    torch.ones(1, requires_grad=True).square()
+    assert packed == [1]
+
+
+def test_precision_set_through_the_newer_interface_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses() -> str:
+        raise RuntimeError("set through the newer interface")
+
+    told: list[str] = []
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuses)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    with process_guard():
+        pass
+    assert told == []
+
+
+def test_settings_that_did_not_change_are_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch refuses some of them where they are frozen, and others take a second."""
+    told: list[Any] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *args, **named: told.append(args))
+    with process_guard():
+        torch.manual_seed(1)
+    assert told == []
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_modes_come_back_whatever_they_were(wanted: bool) -> None:
+    before = torch.is_grad_enabled(), torch.is_anomaly_enabled(), gc.isenabled()
+    try:
+        torch._C._set_grad_enabled(wanted)
+        torch.autograd.set_detect_anomaly(wanted, check_nan=not wanted)
+        gc.enable() if wanted else gc.disable()
+        torch.set_flush_denormal(wanted)
+        with process_guard():
+            torch._C._set_grad_enabled(not wanted)
+            torch.autograd.set_detect_anomaly(not wanted, check_nan=wanted)
+            gc.disable() if wanted else gc.enable()
+            torch.set_flush_denormal(not wanted)
+        assert torch.is_grad_enabled() is wanted
+        assert (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()) == (wanted, not wanted)
+        assert gc.isenabled() is wanted
+        assert (float("1e-310") * float("1") == 0.0) is wanted
+    finally:
+        torch._C._set_grad_enabled(before[0])
+        torch.autograd.set_detect_anomaly(before[1], check_nan=True)
+        gc.enable()
+        torch.set_flush_denormal(False)
+
+
+def test_umask_is_what_it_was_inside_the_block_too() -> None:
+    before = os.umask(0o027)
+    try:
+        with process_guard():
+            assert os.umask(0o077) == 0o027
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_generators_of_accelerators_that_are_in_use(initialized: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialized)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: ["state"])
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", told.append)
+    with process_guard():
+        pass
+    assert told == ([["state"]] if initialized else [])

@@ -37,6 +37,4 @@ def is_apart(value: Any) -> bool:
         return is_persons(value)  # type: ignore[arg-type] # it has a __module__, too
     if isinstance(value, MethodType | partial):
         return True
-    if not (is_persons(cls) or cls.__module__.startswith(_OF_TORCH)):
-        return False
-    return hasattr(cls, "__dict__") and (cls.__dictoffset__ != 0 or any("__slots__" in vars(owner) for owner in cls.__mro__))
+    return is_persons(cls) or cls.__module__.startswith(_OF_TORCH)
