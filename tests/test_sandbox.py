@@ -301,3 +301,35 @@ def test_bytes_are_compared_not_values(value: float) -> None:
     assert not torch.equal(tensor.view(torch.int32), torch.full((8,), value).view(torch.int32))
     saved.restore()
     assert torch.equal(tensor.view(torch.int32), torch.full((8,), value).view(torch.int32))
+
+
+def test_inner_sandbox_makes_no_second_copy_of_what_has_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[tuple[int, ...]] = []
+    clone = torch.Tensor.clone
+
+    def counted(tensor: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
+        copied.append(tuple(tensor.shape))
+        return clone(tensor, *args, **named)
+
+    monkeypatch.setattr(torch.Tensor, "clone", counted)
+    model = nn.Linear(3, 2)
+    weight = model.weight.tolist()
+    with sandbox(model):
+        assert sorted(copied) == [(2,), (2, 3)]
+        copied.clear()
+        with torch.no_grad():
+            model.bias.fill_(7.0)
+        with sandbox(model), torch.no_grad():
+            assert copied == [(2,)]
+            model.bias.fill_(8.0)
+            model.weight.fill_(8.0)
+        assert model.bias.tolist() == [7.0, 7.0]
+        assert model.weight.tolist() == weight
+        model.to(torch.float64)
+        with sandbox(model), torch.no_grad():
+            model.weight.fill_(9.0)
+        assert model.weight.dtype == torch.float64 and model.weight.tolist() == weight
+    assert model.weight.dtype == torch.float32 and model.weight.tolist() == weight
+    copied.clear()
+    with sandbox(model):
+        assert len(copied) == 2

@@ -1,6 +1,6 @@
 """Every hard model of the tests, made to fail at every operation of forward and backward under observation.
 
-python -m benchmarks.traces.hard [--only lazy] [--record]
+python -m benchmarks.traces.hard [--only lazy] [--every 4] [--record]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.trace.fingerprint import Fingerprint
 from tests.trace.hard import Hard
 
 
-def measure(entry: Hard) -> tuple[int, list[str]]:
+def measure(entry: Hard, every: int) -> tuple[int, list[str]]:
     """How often it was made to fail, and where that, or a whole check, left it changed."""
     model, x = entry.build()
     everything = (model, x, *entry.watched)
@@ -30,7 +30,7 @@ def measure(entry: Hard) -> tuple[int, list[str]]:
     mode = FaultAt()
     _observed(model, x, mode)
     times = 0
-    for at in range(mode.count):
+    for at in range(len(entry.name) % every, mode.count, every):
         for error in (Injected, KeyboardInterrupt):
             with contextlib.suppress(Exception, KeyboardInterrupt):
                 _observed(model, x, FaultAt(at, error))
@@ -47,13 +47,14 @@ def _observed(model: object, x: object, mode: FaultAt) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="models with this in their name")
+    parser.add_argument("--every", type=int, default=1, help="fail at every such operation")
     parser.add_argument("--record", action="store_true", help="write the gate")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     total, left = 0, {}
     entries = [entry for entry in HARD if options.only in entry.name]
     for entry in entries:
-        times, places = measure(entry)
+        times, places = measure(entry, options.every)
         total += times
         if places:
             left[entry.name] = entry.beyond or "unexpected"
@@ -66,7 +67,7 @@ def main() -> None:
             promise="hard models in which a check, an error at any operation or Ctrl-C there leaves a trace",
             allowed="2 of 40, listed by name",
             reached=f"{len(left)} of {len(entries)} with {total} faults: {names}",
-            command="python -m benchmarks.traces.hard",
+            command=f"python -m benchmarks.traces.hard --every {options.every}",
         )
 
 
