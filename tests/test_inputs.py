@@ -372,6 +372,13 @@ def test_argument_named_like_a_branch_is_fed_for_that_branch() -> None:
     assert price.shape[-1] == 9 and audio.shape[-1] == 16
 
 
+@pytest.mark.parametrize("cell", [nn.RNNCell(4, 6), nn.GRUCell(4, 6), nn.LSTMCell(4, 6)])
+def test_cell_gets_a_state_so_that_its_recurrent_weights_learn(cell: nn.Module) -> None:
+    out = cell(*synthesize(cell).args)
+    (out[0] if isinstance(out, tuple) else out).sum().backward()
+    assert bool(cell.weight_hh.grad.any())
+
+
 def test_loss_layers_of_torch_have_recipes() -> None:
     inputs = synthesize(nn.CTCLoss())
     assert torch.isfinite(F.ctc_loss(*inputs.args))

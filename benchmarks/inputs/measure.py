@@ -2,7 +2,7 @@
 
 python -m benchmarks.inputs.measure inputs torch_nn timm --output results.jsonl
 python -m benchmarks.inputs.measure inputs timm --only convnext
-python -m benchmarks.inputs.measure inputs torch_nn timm --sample 20 --without --output results.jsonl
+python -m benchmarks.inputs.measure inputs torch_nn timm --sample 20 --hardest results.jsonl --without --output results.jsonl
 python -m benchmarks.inputs.measure verdict user_models --output verdicts.jsonl
 
 One line of JSON a model; what `--output` holds already is not measured again.
@@ -38,8 +38,8 @@ def main() -> None:
     judge(lambda: (torch.nn.Linear(2, 2), None))  # imports everything once, before the first process is forked
     for collection in options.collections or sorted(COLLECTIONS):
         subjects = [s for s in COLLECTIONS[collection]() if any(part in s[0] for part in options.only.split(","))]
-        for position, (name, build) in _numbered(_evenly(subjects, options.sample)):
-            label = name if position == 1 else f"{name} #{position}"
+        trials = _trials(options.hardest, collection)
+        for label, build in _sample(_labelled(subjects), options.sample, trials):
             for missing in options.without:
                 if (options.task, collection, label, missing, options.given) in done:
                     continue
@@ -69,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--output")
     parser.add_argument("--only", default="", help="models with one of these in their name, separated by commas")
     parser.add_argument("--sample", type=int, help="so many models of each collection, evenly drawn")
+    parser.add_argument("--hardest", help="results: half of the sample are the models that took most trials in them")
     parser.add_argument(
         "--without", nargs="*", choices=sorted(SWITCHES), help="one after the other; every one where none is named"
     )
@@ -85,20 +86,31 @@ def _task(options: argparse.Namespace, build: Any, missing: str | None) -> tuple
     return (partial(judge, build), VERDICT) if options.task == "verdict" else (partial(repeat, build), REPEATS)
 
 
-def _evenly(subjects: list[Subject], count: int | None) -> list[Subject]:
+def _sample(subjects: list[Subject], count: int | None, trials: dict[str, int]) -> list[Subject]:
+    """So many of them: half of them those that took most trials, where that is known, the others drawn evenly."""
     if count is None or count >= len(subjects):
         return subjects
-    return [subjects[i * len(subjects) // count] for i in range(count)]
+    hardest = sorted((name for name, _ in subjects if name in trials), key=lambda name: -trials[name])[: count // 2]
+    others = [subject for subject in subjects if subject[0] not in hardest]
+    left = count - len(hardest)
+    even = {others[i * len(others) // left][0] for i in range(left)}
+    return [subject for subject in subjects if subject[0] in hardest or subject[0] in even]
 
 
-def _numbered(subjects: list[Subject]) -> list[tuple[int, Subject]]:
-    """Each with how often its name came up to then: a result is known by name."""
+def _trials(results: str | None, collection: str) -> dict[str, int]:
+    """How many trials the whole method took for each model of a collection."""
+    lines = [json.loads(text) for text in Path(results).read_text().splitlines()] if results else []
+    return {r["name"]: r["trials"] for r in lines if r["collection"] == collection and not r["without"] and r.get("trials")}
+
+
+def _labelled(subjects: list[Subject]) -> list[Subject]:
+    """Under names of their own, with how often one came up to then: a result is known by name."""
     seen: dict[str, int] = {}
-    numbered = []
-    for subject in subjects:
-        seen[subject[0]] = seen.get(subject[0], 0) + 1
-        numbered.append((seen[subject[0]], subject))
-    return numbered
+    labelled = []
+    for name, build in subjects:
+        seen[name] = seen.get(name, 0) + 1
+        labelled.append((name if seen[name] == 1 else f"{name} #{seen[name]}", build))
+    return labelled
 
 
 def _done(output: str | None) -> set[tuple[Any, ...]]:

@@ -34,9 +34,23 @@ def torch_nn() -> Iterator[Subject]:
             made = sample.constructor_input
             model = info.module_cls(*made.args, **made.kwargs)
             used = [s.forward_input for s in samples if s.forward_input is not None]
-            return model, [(tuple(one.args), dict(one.kwargs)) for one in used] or None
+            forms = [(tuple(one.args), dict(one.kwargs)) for one in used]
+            return model, [*forms, *(_batched(form) for form in forms if isinstance(model, _UNBATCHED))] or None
 
         yield name, build
+
+
+_UNBATCHED = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+"""Layers of which the database holds samples without a batch axis only; their documentation gives both forms."""
+
+
+def _batched(value: Any) -> Any:
+    """The same arguments, every tensor with one more axis."""
+    if isinstance(value, torch.Tensor):
+        return value.unsqueeze(0)
+    if isinstance(value, tuple):
+        return tuple(_batched(item) for item in value)
+    return {key: _batched(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def timm() -> Iterator[Subject]:

@@ -26,6 +26,7 @@ def tables(results: list[Result]) -> dict[str, str]:
     whole = [r for r in made if r["without"] is None]
     return {
         "inputs": _inputs(whole),
+        "given": _given([r for r in results if r["task"] == "inputs" and r.get("given")]),
         "misses": _misses(whole),
         "ablations": _ablations(made),
         "verdicts": _verdicts([r for r in results if r["task"] == "verdict"]),
@@ -41,6 +42,14 @@ def _inputs(results: list[Result]) -> str:
     counted = [r for r in results if r["outcome"] in COUNTED]
     lines.append(_line(_row("**all**", counted)))
     return "\n".join([*lines, "", f"Not counted: {'; '.join(_left_out(name, g) for name, g in _groups(results).items())}."])
+
+
+def _given(results: list[Result]) -> str:
+    """Over the models whose known-good input is known, where its shapes were handed over."""
+    counted = [r for r in results if r["outcome"] in COUNTED]
+    ran = [r for r in counted if r["outcome"] in ("ran", "too slow")]
+    failed = ", ".join(f"{r['collection']}: {r['name']}" for r in counted if r not in ran)
+    return f"Ran: {_share(len(ran), len(counted))}." + (f" Not: {failed}." if failed else "") if counted else ""
 
 
 def _row(name: str, group: list[Result]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from gradcheck_health.inputs.detection import detection
-from gradcheck_health.inputs.plan import Leaf, Plan
+from gradcheck_health.inputs.plan import Group, Leaf, Plan
 
 Recipe = Callable[[nn.Module], Plan]
 _SCORES = Leaf(("B", 10), why="recipe")
@@ -38,7 +38,15 @@ def _linear_cross_entropy(module: nn.Module) -> Plan:
     return Plan((("input", Leaf(("B", features), why="recipe")), ("target", Leaf(("B",), "int", high=classes, why="recipe"))))
 
 
+def _cell(module: nn.Module) -> Plan:
+    """One step with a state: from a state of zeros the recurrent weights would get no gradient."""
+    hidden = Leaf(("B", int(getattr(module, "hidden_size", 1))), why="recipe")
+    state = Group(((0, hidden), (1, hidden)), "tuple") if isinstance(module, nn.LSTMCell) else hidden
+    return Plan((("input", Leaf(("B", int(getattr(module, "input_size", 1))), why="recipe")), ("hx", state)))
+
+
 RECIPES: dict[str, Recipe] = {
+    **dict.fromkeys(("RNNCell", "GRUCell", "LSTMCell"), _cell),
     **dict.fromkeys(
         ("L1Loss", "MSELoss", "SmoothL1Loss", "HuberLoss", "PoissonNLLLoss"), _arguments(input=_SCORES, target=_SCORES)
     ),
