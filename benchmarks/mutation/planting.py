@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from types import FunctionType, ModuleType
+from collections.abc import Iterator
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from benchmarks.mutation.mutants import Mutant
 
 
 def plant(mutant: Mutant) -> None:
-    """Give the functions of the module the code of the faulty ones; other modules hold these very functions.
+    """Give every function of the module, also those inside others, the code of the faulty one.
 
     What else stands in the module is replaced wherever it was imported by name.
     """
-    module = next(m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(mutant.path))
+    path = str(mutant.path)
+    module = next(m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == path)
+    faulty = compile(mutant.tree, path, "exec")
     space: dict[str, Any] = {**vars(module)}
-    exec(compile(mutant.tree, str(mutant.path), "exec"), space)
+    exec(faulty, space)
     for name, fresh in space.items():
         old = vars(module).get(name)
         if fresh is old or name.startswith("__"):
             continue
         if isinstance(old, FunctionType) and isinstance(fresh, FunctionType):
-            _transplant(old, fresh)
-        elif isinstance(old, type) and isinstance(fresh, type):
-            _transplant_class(old, fresh)
-        else:
+            old.__defaults__, old.__kwdefaults__ = fresh.__defaults__, fresh.__kwdefaults__
+        elif not isinstance(old, type):
             _everywhere(module, name, old, fresh)
+    before = compile(mutant.path.read_text(), path, "exec")
+    codes = dict(zip(_inside(before), _inside(faulty), strict=False))
+    for function in gc.get_objects():
+        if isinstance(function, FunctionType) and (fresh_code := codes.get(function.__code__)) is not None:
+            if fresh_code.co_freevars == function.__code__.co_freevars:
+                function.__code__ = fresh_code
 
 
-def _transplant(old: FunctionType, fresh: FunctionType) -> None:
-    old.__code__, old.__defaults__, old.__kwdefaults__ = fresh.__code__, fresh.__defaults__, fresh.__kwdefaults__
-
-
-def _transplant_class(old: type, fresh: type) -> None:
-    for name, member in list(vars(fresh).items()):
-        before = vars(old).get(name)
-        if isinstance(before, FunctionType) and isinstance(member, FunctionType):
-            _transplant(before, member)
-        elif isinstance(before, property) and isinstance(member, property):
-            _transplant(before.fget, member.fget)  # type: ignore[arg-type]
-        elif isinstance(before, classmethod | staticmethod):
-            _transplant(before.__func__, member.__func__)  # type: ignore[arg-type,attr-defined]
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    for held in code.co_consts:
+        if isinstance(held, CodeType):
+            yield held
+            yield from _inside(held)
 
 
 def _everywhere(module: ModuleType, name: str, old: Any, fresh: Any) -> None:

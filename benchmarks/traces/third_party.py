@@ -25,19 +25,21 @@ from benchmarks.inputs.child import in_child, line
 from benchmarks.inputs.subjects import COLLECTIONS
 from gradcheck_health import check_gradients
 from tests.trace.fingerprint import Fingerprint
-from tests.zoo.third_party import THIRD_PARTY
+from tests.zoo.third_party import TIMM, TORCH, TORCHVISION, TRANSFORMERS
 
-CPU = 90
+CPU = 60
 """Seconds for one model, building it included."""
 Build = Callable[[], tuple[nn.Module, Any]]
 
 
 def models() -> Iterator[tuple[str, Build]]:
     """(name, build); inputs are made up where the second of what is built is None."""
-    for entry in THIRD_PARTY:
+    for entry in TORCH + TRANSFORMERS:
         yield entry.name, entry.build
     for name, build in COLLECTIONS["transformers"]():
         yield f"transformers-tiny-{name}", partial(_without_inputs, build)
+    for entry in TORCHVISION + TIMM:
+        yield entry.name, entry.build
     for name, build in COLLECTIONS["third_party"]():
         yield name, partial(_without_inputs, build)
 
