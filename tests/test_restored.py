@@ -678,3 +678,24 @@ def test_generators_of_accelerators_that_are_in_use(initialized: bool, monkeypat
     with process_guard():
         pass
     assert told == ([["state"]] if initialized else [])
+
+
+def test_dict_is_never_empty_for_who_reads_it_meanwhile() -> None:
+    held = {"a": 1, "b": 2}
+    sizes: list[int] = []
+    memory = Memory()
+    memory.remember([held])
+    held["b"] = 5
+    held["c"] = 3
+
+    def look(frame: Any, event: str, argument: Any) -> Any:
+        sizes.append(len(held))
+        return look
+
+    sys.settrace(look)
+    try:
+        memory.restore()
+    finally:
+        sys.settrace(None)
+    assert held == {"a": 1, "b": 2}
+    assert min(sizes) == 2

@@ -32,9 +32,9 @@ def plant(mutant: Mutant) -> None:
     before = compile(mutant.path.read_text(), path, "exec")
     codes = dict(zip(_inside(before), _inside(faulty), strict=False))
     for function in gc.get_objects():
-        if isinstance(function, FunctionType) and (fresh_code := codes.get(function.__code__)) is not None:
-            if fresh_code.co_freevars == function.__code__.co_freevars:
-                function.__code__ = fresh_code
+        fresh_code = codes.get(function.__code__) if isinstance(function, FunctionType) else None
+        if fresh_code is not None and fresh_code.co_freevars == function.__code__.co_freevars:
+            function.__code__ = fresh_code
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:

@@ -15,10 +15,17 @@ UNSET = object()
 
 def dict_back(value: dict[Any, Any], saved: dict[Any, Any]) -> None:
     kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may refuse to be changed
-    same = len(value) == len(saved) and all(map(is_, kind.keys(value), saved))
-    if not (same and all(map(is_, kind.values(value), saved.values()))):
+    keys = list(kind.keys(value))
+    if not all(map(is_, keys, saved)) or len(keys) < len(saved):
         kind.clear(value)
         kind.update(value, saved)
+        return
+    # where nothing went and nothing moved, another thread that reads it shall not find it empty
+    for key in keys[len(saved) :]:
+        kind.__delitem__(value, key)
+    if not all(map(is_, kind.values(value), saved.values())):
+        for key, held in saved.items():
+            kind.__setitem__(value, key, held)
 
 
 def items_back(value: list[Any] | set[Any] | deque[Any], saved: list[Any]) -> None:
