@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whichever is installed
 
-from docs.parts import ROOT
+from docs.parts import ROOT, speed
 from docs.parts.coded import command_pages, functions, report_tables, rule_pages, rule_table, settings_table
 from docs.parts.gates import gates
 from docs.parts.measured import borderline, verdict_flips
@@ -37,6 +37,7 @@ EXACT = {
     "functions": functions,
     "pytest-options": pytest_options,
     "report-tables": report_tables,
+    **speed.PARTS,
 }
 MEASURED = {"failure": failure, "healthy": healthy, "drawn": drawn, "pytest-failure": pytest_failure}
 

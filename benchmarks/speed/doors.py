@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ COMMANDS: dict[str, list[str]] = {
     "config": ["-m", "gradcheck_health", "config"],
     "check, smallest": ["-m", "gradcheck_health", "check", "small.py"],
 }
-BOUNDS = {"--version": 120, "--help": 200, "rules": 200, "explain": 200}
-"""Milliseconds."""
+WALL = ("import torch", "check, smallest")
+"""Measured by the wall; the others by their CPU time."""
 
 
 def cpu_ms(command: list[str], folder: Path) -> float:
@@ -38,12 +39,22 @@ def cpu_ms(command: list[str], folder: Path) -> float:
     return 1e3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
+def wall_ms(command: list[str], folder: Path) -> float:
+    """A check works in a grandchild, whose CPU time is not this process's to see."""
+    start = time.perf_counter()
+    cpu_ms(command, folder)
+    return 1e3 * (time.perf_counter() - start)
+
+
 def commands(repeats: int) -> dict[str, float]:
     """Name -> median milliseconds of CPU; every command once a turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "small.py").write_text(SMALL)
-        rows = [{key: cpu_ms([sys.executable, *args], folder) for key, args in COMMANDS.items()} for _ in range(repeats + 1)]
+        rows = [
+            {key: (wall_ms if key in WALL else cpu_ms)([sys.executable, *args], folder) for key, args in COMMANDS.items()}
+            for _ in range(repeats + 1)
+        ]
     found = {key: statistics.median(row[key] for row in rows[1:]) for key in COMMANDS}
     over_torch = [row["check, smallest"] - row["import torch"] for row in rows[1:]]
     found["check, smallest, beyond import torch"] = statistics.median(over_torch)
@@ -65,15 +76,15 @@ def plugin_ms(repeats: int) -> float:
 
 
 def jobs(models: int = 30) -> dict[str, Any]:
-    """CPU seconds of one `check --jobs 2` over small models, against a process for each of them."""
+    """Seconds of one `check --jobs 2` over small models, against a process for each of them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         names = [f"small{i}.py" for i in range(models)]
         for target in names:
             (folder / target).write_text(SMALL)
         base = [sys.executable, "-m", "gradcheck_health", "check"]
-        together = cpu_ms([*base, "--jobs", "2", *names], folder) / 1e3
-        apart = sum(cpu_ms([*base, target], folder) for target in names) / 1e3
+        together = wall_ms([*base, "--jobs", "2", *names], folder) / 1e3
+        apart = sum(wall_ms([*base, target], folder) for target in names) / 1e3
     found = {"models": models, "together_s": together, "apart_s": apart, "times": apart / together}
     print(found, flush=True)
     return found

@@ -48,15 +48,15 @@ def blocks(count: int, width: int = 64) -> nn.Module:
 def many(turns_each: int) -> list[Row]:
     """Whole call over bare step, and how it grows from a tenth of the size."""
     cases = {
-        "1000 modules": (lambda size: blocks(size // 3), 64, 1000),
-        "100 000 parameter tensors": (Scales, 8, 100_000),
+        "1000 modules": (lambda size: blocks(size // 3, 256), 256, 256, 1000),
+        "100 000 parameter tensors": (Scales, 8, 32, 100_000),
     }
     rows = []
-    for name, (build, width, size) in cases.items():
+    for name, (build, width, samples, size) in cases.items():
         seconds = {}
         for part in (size // 10, size):
             torch.manual_seed(0)
-            model, x = build(part), torch.randn(32, width)
+            model, x = build(part), torch.randn(samples, width)
             subject = subject_of(model, x)
             with sandbox(model):
                 runs = {"bare": lambda s=subject: step(s), "probe": lambda s=subject: probe(s)}

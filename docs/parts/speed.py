@@ -1,0 +1,108 @@
+"""Tables of docs/speed.md, from benchmarks/results/speed.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from docs.parts.measured import results
+
+_RIVALS = ("gradcheck_health", "torchtest2", "pytest-torch", "torch-audit", "torchlens")
+
+
+def speed_sound() -> str:
+    """Sound models, and what a small one pays."""
+    section = results("speed.json")["sound"]
+    rows = [
+        (
+            row["model"],
+            _count(row["parameters"]),
+            f"{row['bare_ms']:.3g} ms",
+            f"{row['probe']:.2f}",
+            f"{row['whole']:.2f}",
+            f"{row['adds_ms']:.3g} ms",
+            f"{row['memory']:.2f}",
+        )
+        for row in section["rows"]
+    ]
+    mean = section["geometric"]
+    rows.append((f"geometric mean of {mean['models']} from 20 ms on", "", "", f"{mean['probe']:.2f}", f"{mean['whole']:.2f}", "", ""))
+    head = ("model", "parameters", "bare step", "probe / bare", "whole call / bare", "whole call adds", "extra memory / snapshot")
+    return _table(head, rows)
+
+
+def speed_sick() -> str:
+    """Sick models of every kind."""
+    section = results("speed.json")["sick"]
+    rows = [
+        (row["model"], f"`{row['rule']}`", f"{row['bare_ms']:.3g} ms", f"{row['whole']:.1f}", row["looks"])
+        for row in sorted(section["rows"], key=lambda row: row["whole"])
+    ]
+    median = section["median"]
+    rows.append((f"median of {median['models']} from 20 ms on", "", "", f"{median['whole']:.1f}", ""))
+    return _table(("model", "verdict", "bare step", "whole call / bare", "looks"), rows)
+
+
+def speed_rivals() -> str:
+    """Other tools in the same turns."""
+    rows = [
+        (row["model"], *("" if row.get(tool) is None else f"{row[tool]:.2f}" for tool in _RIVALS))
+        for row in results("speed.json")["rivals"]
+    ]
+    return _table(("multiples of a bare step", *_RIVALS), rows)
+
+
+def speed_doors() -> str:
+    """Cold starts, and many models in one run."""
+    document = results("speed.json")
+    rows = [(f"`{name}`" if name.startswith("--") or " " not in name else name, f"{ms:.3g} ms") for name, ms in document["doors"].items()]
+    jobs = document["jobs"]
+    said = (
+        f"{jobs['models']} small models: one `check --jobs 2` takes {jobs['together_s']:.3g} s, a process for each "
+        f"{jobs['apart_s']:.3g} s: {jobs['times']:.1f} times as long."
+    )
+    return "\n".join([_table(("command", "median"), rows), "", said])
+
+
+def speed_sizes() -> str:
+    """Very large models, and how the cost grows."""
+    document = results("speed.json")
+    many = [
+        (row["model"], f"{row['bare_ms']:.3g} ms", f"{row['probe']:.2f}", f"{row['whole']:.2f}", f"{row['exponent']:.2f}")
+        for row in document["many"]
+    ]
+    growth = [
+        (row["axis"], ", ".join(map(str, row["sizes"])), f"{row['bare']:.2f}", f"{row['whole']:.2f}") for row in document["growth"]
+    ]
+    head = ("model", "bare step", "probe / bare", "whole call / bare", "exponent from a tenth of the size")
+    return "\n".join([_table(head, many), "", _table(("sizes", "of", "exponent of the bare step", "of the whole call"), growth)])
+
+
+def speed_gpu() -> str:
+    """On a GPU, where one was there."""
+    rows = results("speed.json").get("gpu")
+    if not rows:
+        return "Not measured: there was none."
+    cells = [
+        (row["model"], f"{row['bare_ms']:.3g} ms", f"{row['probe']:.2f}", f"{row['whole']:.2f}", row["waits"]) for row in rows
+    ]
+    return _table(("model", "bare step", "probe / bare", "whole call / bare", "synchronisations of a probe"), cells)
+
+
+PARTS: Mapping[str, Any] = {
+    "speed-sound": speed_sound,
+    "speed-sick": speed_sick,
+    "speed-rivals": speed_rivals,
+    "speed-doors": speed_doors,
+    "speed-sizes": speed_sizes,
+    "speed-gpu": speed_gpu,
+}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"
