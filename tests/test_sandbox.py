@@ -127,13 +127,13 @@ def test_modules_in_plain_lists_are_reached() -> None:
 def test_interrupt_during_restore_waits_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a restore would leave an empty model."""
     model = Hostile()
-    restore = SavedTensor.restore
+    restore = SavedTensor.put_back
 
     def interrupted(*saved: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         restore(*saved)
 
-    monkeypatch.setattr(SavedTensor, "restore", interrupted)
+    monkeypatch.setattr(SavedTensor, "put_back", interrupted)
     x = torch.randn(8, 4)
     before = Fingerprint.of(model)
     with pytest.raises(KeyboardInterrupt):

@@ -26,8 +26,18 @@ def speed_sound() -> str:
         for row in section["rows"]
     ]
     mean = section["geometric"]
-    rows.append((f"geometric mean of {mean['models']} from 20 ms on", "", "", f"{mean['probe']:.2f}", f"{mean['whole']:.2f}", "", ""))
-    head = ("model", "parameters", "bare step", "probe / bare", "whole call / bare", "whole call adds", "extra memory / snapshot")
+    rows.append(
+        (f"geometric mean of {mean['models']} from 20 ms on", "", "", f"{mean['probe']:.2f}", f"{mean['whole']:.2f}", "", "")
+    )
+    head = (
+        "model",
+        "parameters",
+        "bare step",
+        "probe / bare",
+        "whole call / bare",
+        "whole call adds",
+        "extra memory / snapshot",
+    )
     return _table(head, rows)
 
 
@@ -55,7 +65,10 @@ def speed_rivals() -> str:
 def speed_doors() -> str:
     """Cold starts, and many models in one run."""
     document = results("speed.json")
-    rows = [(f"`{name}`" if name.startswith("--") or " " not in name else name, f"{ms:.3g} ms") for name, ms in document["doors"].items()]
+    rows = [
+        (f"`{name}`" if name.startswith("--") or " " not in name else name, f"{ms:.3g} ms")
+        for name, ms in document["doors"].items()
+    ]
     jobs = document["jobs"]
     said = (
         f"{jobs['models']} small models: one `check --jobs 2` takes {jobs['together_s']:.3g} s, a process for each "
@@ -72,10 +85,13 @@ def speed_sizes() -> str:
         for row in document["many"]
     ]
     growth = [
-        (row["axis"], ", ".join(map(str, row["sizes"])), f"{row['bare']:.2f}", f"{row['whole']:.2f}") for row in document["growth"]
+        (row["axis"], ", ".join(map(str, row["sizes"])), f"{row['bare']:.2f}", f"{row['whole']:.2f}")
+        for row in document["growth"]
     ]
     head = ("model", "bare step", "probe / bare", "whole call / bare", "exponent from a tenth of the size")
-    return "\n".join([_table(head, many), "", _table(("sizes", "of", "exponent of the bare step", "of the whole call"), growth)])
+    return "\n".join(
+        [_table(head, many), "", _table(("sizes", "of", "exponent of the bare step", "of the whole call"), growth)]
+    )
 
 
 def speed_gpu() -> str:

@@ -36,8 +36,8 @@ def spreads(tensors: Sequence[torch.Tensor | None]) -> list[Spread]:
             alike[values.device, values.dtype].append((i, _sample(values)))
     for members in alike.values():
         for (i, _), row in zip(members, _counts([sample for _, sample in members]), strict=True):
-            zeros, *decades, _ = row
-            found[i] = Spread(zeros, tuple((LOWEST + k, count) for k, count in enumerate(decades) if count))
+            decades = tuple((LOWEST + bin_ - 1, count) for bin_, count in row if 0 < bin_ < _BINS - 1)
+            found[i] = Spread(row[0][1] if row[0][0] == 0 else 0, decades)
     return found
 
 
@@ -48,8 +48,8 @@ def _sample(values: torch.Tensor) -> torch.Tensor:
     return flat[::step][:SAMPLE]
 
 
-def _counts(samples: Sequence[torch.Tensor]) -> list[list[int]]:
-    """Per sample: zeros, each decade, entries that are not finite."""
+def _counts(samples: Sequence[torch.Tensor]) -> list[list[tuple[int, int]]]:
+    """Per sample (bin, how many), ascending, for bins that are not empty: zeros, each decade, what is not finite."""
     sizes = torch.tensor([sample.numel() for sample in samples], device=samples[0].device)
     entries = torch.cat(list(samples)).double().abs()
     bins = entries.log10().floor().clamp(LOWEST, HIGHEST).nan_to_num(HIGHEST + 1).long() - LOWEST + 1
@@ -57,5 +57,8 @@ def _counts(samples: Sequence[torch.Tensor]) -> list[list[int]]:
     bins[entries.isinf()] = _BINS - 1
     rows = torch.repeat_interleave(torch.arange(len(samples), device=bins.device), sizes)
     counted = torch.bincount(rows * _BINS + bins, minlength=len(samples) * _BINS)
-    table: list[list[int]] = counted.view(len(samples), _BINS).tolist()
-    return table
+    found: list[list[tuple[int, int]]] = [[] for _ in samples]
+    filled = counted.nonzero().flatten()
+    for place, count in zip(filled.tolist(), counted[filled].tolist(), strict=True):
+        found[place // _BINS].append((place % _BINS, count))
+    return found

@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe import putting_back as put
 from gradcheck_health.probe.holdings import ATOMS, is_apart, is_persons, is_record
-from gradcheck_health.probe.saved_tensor import SavedTensor
+from gradcheck_health.probe.saved_tensor import SavedTensor, plainly
 
 ROOM = 50_000
 """How many things are followed from plain objects; each 4 KiB of a tensor count for one."""
@@ -90,11 +90,10 @@ class Memory:
         for content in self._empty:
             if content:
                 content.clear()
-        for back, value, saved in (*((SavedTensor.restore, saved, None) for saved in self.tensors), *reversed(self._ways_back)):
-            try:
-                back(value, saved)
-            except Exception as error:  # noqa: BLE001 - a class of the user's
-                errors.append(error)
+        tensors = ((SavedTensor.put_back, saved, None) for saved in self.tensors)
+        with plainly():
+            _put_back(tensors, errors)
+        _put_back(reversed(self._ways_back), errors)
         if errors:
             raise errors[0]
 
@@ -217,6 +216,14 @@ class Memory:
             content = put.read(slot, value)
             self._ways_back.append((put.slot_back, (slot, value), content))
             yield content
+
+
+def _put_back(ways: Iterable[tuple[Callable[[Any, Any], Any], Any, Any]], errors: list[Exception]) -> None:
+    for back, value, saved in ways:
+        try:
+            back(value, saved)
+        except Exception as error:  # noqa: BLE001 - a class of the user's
+            errors.append(error)
 
 
 def _size(tensor: torch.Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Iterator
 from typing import Any
@@ -66,23 +67,27 @@ class SavedTensor:
         if self.gradient is not None:
             self.gradient.detach()
 
-    def restore(self, _: None = None) -> None:
+    def restore(self) -> None:
+        with plainly():
+            self.put_back()
+
+    def put_back(self, _: None = None) -> None:
+        """`restore` for many of them, under one `plainly()`."""
         tensor = self.tensor
-        with torch.no_grad(), torch._C.DisableTorchFunctionSubclass():
-            if type(tensor) is not self.cls:  # a lazy parameter that was materialised
-                tensor.__class__ = self.cls
-            if self.alias is not None and (self.uninitialized or not _same_storage(tensor, self.alias)):
-                tensor.data = self.alias
-            for part, size, copy in self.parts:
-                if part.untyped_storage().nbytes() != size:
-                    part.untyped_storage().resize_(size)
-                if not _identical(part, copy):
-                    part.copy_(copy)
-            if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
-                tensor.requires_grad_(self.requires_grad)
-            if self.gradient is not None:
-                self.gradient.restore()
-            self._restore_backward_hooks()
+        if type(tensor) is not self.cls:  # a lazy parameter that was materialised
+            tensor.__class__ = self.cls
+        if self.alias is not None and (self.uninitialized or not _same_storage(tensor, self.alias)):
+            tensor.data = self.alias
+        for part, size, copy in self.parts:
+            if part.untyped_storage().nbytes() != size:
+                part.untyped_storage().resize_(size)
+            if not _identical(part, copy):
+                part.copy_(copy)
+        if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
+            tensor.requires_grad_(self.requires_grad)
+        if self.gradient is not None:
+            self.gradient.restore()
+        self._restore_backward_hooks()
 
     def _restore_backward_hooks(self) -> None:
         if self.tensor._backward_hooks is not self.backward_hooks:
@@ -90,6 +95,13 @@ class SavedTensor:
         if self.registered is not None and dict(self.backward_hooks) != self.registered:
             self.backward_hooks.clear()
             self.backward_hooks.update(self.registered)
+
+
+@contextlib.contextmanager
+def plainly() -> Iterator[None]:
+    """No graph is built, and no subclass is asked."""
+    with torch.no_grad(), torch._C.DisableTorchFunctionSubclass():
+        yield
 
 
 def _is_wrapper(tensor: torch.Tensor) -> bool:
@@ -155,8 +167,8 @@ def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
     """The same bytes, as far as that can be told; `torch.equal` takes three to seven times as long."""
     if a.layout != torch.strided or a.is_quantized:
         return False  # cheap to copy back, awkward to compare
-    if _memcmp is not None and _dense(a) and _dense(b) and (a.dtype, a.shape) == (b.dtype, b.shape):
-        return bool(_memcmp(a.data_ptr(), b.data_ptr(), a.numel() * a.element_size()) == 0)
+    if _memcmp is not None and _dense(a) and _dense(b) and a.dtype is b.dtype and a.shape == b.shape:
+        return bool(_memcmp(a.data_ptr(), b.data_ptr(), a.nbytes) == 0)
     try:
         return torch.equal(a, b)
     except (RuntimeError, NotImplementedError):  # a type without arithmetic
@@ -165,4 +177,4 @@ def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _dense(tensor: torch.Tensor) -> bool:
     """One run of memory of this process, of a class that hides nothing."""
-    return type(tensor) in _PLAIN and tensor.device.type == "cpu" and tensor.is_contiguous() and not tensor.is_neg()
+    return type(tensor) in _PLAIN and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg()

@@ -8,10 +8,15 @@ waits: the results stay 0-d tensors until `Gather.collect` moves all of them to 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
 from gradcheck_health.measurements import TensorStats
+
+SMALL = 1024
+"""Entries of tensors that are measured side by side, and how many of them at once: a call for each costs more than they do."""
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -82,6 +87,21 @@ def nonfinite_kind(tensor: object) -> str | None:
     return "inf" if bool(torch.isinf(values).any()) else None
 
 
+def _side_by_side(tensors: Sequence[torch.Tensor]) -> Iterator[TensorStats]:
+    """Statistics of small tensors of one dtype on the CPU: laid in a row, measured in float64, segment by segment."""
+    numels = [tensor.numel() for tensor in tensors]
+    row, lengths = torch.cat([tensor.reshape(-1) for tensor in tensors]).double(), torch.tensor(numels)
+    largest = torch.segment_reduce(row.abs(), "max", lengths=lengths).tolist()
+    squares = torch.segment_reduce(row.square(), "sum", lengths=lengths).tolist()
+    for tensor, numel, high, square in zip(tensors, numels, largest, squares, strict=True):
+        if square == 0.0 == high:
+            yield TensorStats(numel, 0.0, 0.0)
+        elif 1e-290 < square < math.inf:
+            yield TensorStats(numel, math.sqrt(square / numel), high)
+        else:
+            yield exact(tensor)
+
+
 class Gather:
     """Statistics of many tensors; `collect` gives them all, in the order of `add`, with one move to the host."""
 
@@ -93,8 +113,28 @@ class Gather:
     def add(self, tensor: torch.Tensor) -> int | None:
         """Measure a tensor; returns its index in `collect()`, or None if it holds no floating values."""
         values = plain(tensor)
-        if values is None:
-            return None
+        return None if values is None else self._add(values)
+
+    def add_all(self, tensors: Iterable[torch.Tensor | None]) -> list[int | None]:
+        """The same for many at once, where models have thousands of small ones; None stays None."""
+        indices: list[int | None] = []
+        small: dict[torch.dtype, list[tuple[int, torch.Tensor]]] = defaultdict(list)
+        for tensor in tensors:
+            values = None if tensor is None else plain(tensor)
+            if values is not None and values.device.type == "cpu" and 0 < values.numel() <= SMALL:
+                indices.append(len(self._known))
+                small[values.dtype].append((len(self._known), values))
+                self._known.append(None)
+            else:
+                indices.append(None if values is None else self._add(values))
+        for members in small.values():
+            for k in range(0, len(members), SMALL):
+                part = members[k : k + SMALL]
+                for (index, _), stats in zip(part, _side_by_side([values for _, values in part]), strict=True):
+                    self._known[index] = stats
+        return indices
+
+    def _add(self, values: torch.Tensor) -> int:
         if values.device.type == "cpu" or values.numel() == 0:
             self._known.append(measure(values))
         else:
