@@ -1,6 +1,6 @@
 """Measure what a check costs, print it, and write it down.
 
-    python -m benchmarks.speed [--turns 7] [--rivals FOLDER] [sound sick rivals doors jobs many growth gpu]
+    python -m benchmarks.speed [--turns 9] [--rivals FOLDER] [sound sick rivals doors jobs many growth gpu]
 
 Sections that are not asked for keep what an earlier run wrote. CPU time on one thread, medians of ratios taken within a turn.
 """
@@ -23,7 +23,7 @@ SECTIONS = ("sound", "sick", "rivals", "doors", "jobs", "many", "growth", "gpu")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="all where none is named")
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--rivals", help="folder with the packages of benchmarks/comparison/requirements.txt")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -35,7 +35,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     document = json.loads(options.out.read_text()) if options.out.exists() else {}
-    document |= {"command": "python -m benchmarks.speed", "torch": torch.__version__.partition("+")[0]}
+    document |= {"command": f"python -m benchmarks.speed --turns {options.turns}", "torch": torch.__version__.partition("+")[0]}
     for section in options.sections or SECTIONS:
         print(f"-- {section}", flush=True)
         document[section] = rounded(measured(section, options.turns))
@@ -49,13 +49,15 @@ def measured(section: str, turns: int) -> Any:
         rows = ratios.sound(turns)
         return {"rows": rows, "geometric": ratios.summary(rows, ("probe", "whole"), ratios.geometric)}
     if section == "sick":
-        rows = ratios.sick(max(turns // 2, 3))
+        rows = ratios.sick(max(turns // 2, 2))
         return {"rows": rows, "median": ratios.summary(rows, ("whole",), statistics.median)}
     if section == "doors":
         return doors.commands(turns)
     if section == "jobs":
         return doors.jobs()
-    return {"rivals": rivals.rivals, "many": scale.many, "growth": scale.growth, "gpu": accelerator.gpu}[section](turns)
+    if section == "many":
+        return scale.many(max(turns // 4, 1))
+    return {"rivals": rivals.rivals, "growth": scale.growth, "gpu": accelerator.gpu}[section](turns)
 
 
 def rounded(value: Any) -> Any:

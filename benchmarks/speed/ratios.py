@@ -87,7 +87,7 @@ def sick(turns_each: int) -> list[Row]:
             check_gradients(model, x, **settings)
 
         with sandbox(model):
-            timed = turns({"bare": lambda subject=subject: step(subject), "whole": whole}, turns_each, warm=1)
+            timed = turns({"bare": lambda subject=subject: step(subject), "whole": whole}, turns_each, warm=0)
         looks = 1 + sum(len(taken) for taken in report.trace.facts.values())
         rows.append(
             {"model": name, "rule": rule, "bare_ms": median_ms(timed, "bare"), "whole": ratio(timed, "whole"), "looks": looks}
