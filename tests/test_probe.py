@@ -133,6 +133,39 @@ def test_statistics_of_any_layout(tensor: torch.Tensor) -> None:
     assert stats.norm == pytest.approx(dense.double().norm().item(), rel=1e-3 if tensor.element_size() == 2 else 1e-5)
 
 
+def test_many_small_tensors_are_measured_as_each_alone() -> None:
+    """Side by side in float64: of every scale and layout, with zeros, NaN and empty ones, against float64 one by one."""
+    generator = torch.Generator().manual_seed(0)
+    tensors: list[torch.Tensor | None] = [
+        torch.randn(size, generator=generator) * scale
+        for size in (1, 3, 1000, 1500)
+        for scale in (0.0, 1e-45, 1e-30, 1.0, 1e30)
+    ]
+    tensors += [
+        torch.tensor([1.0, math.nan]),
+        None,
+        torch.zeros(0),
+        torch.arange(3),
+        torch.randn(4, 5, generator=generator).t(),
+    ]
+    tensors += [torch.full((5,), 1e-200, dtype=torch.float64), torch.full((5,), 1e200, dtype=torch.float64)]
+    gather = Gather()
+    found = gather.add_all(tensors)
+    stats = gather.collect()
+    for tensor, index in zip(tensors, found, strict=True):
+        if tensor is None or not tensor.is_floating_point():
+            assert index is None
+            continue
+        one, wide = stats[index or 0], tensor.double()
+        largest = wide.abs().nan_to_num().max().item() if wide.numel() else 0.0
+        assert (one.numel, one.nan) == (wide.numel(), int(wide.isnan().sum()))
+        assert one.max == pytest.approx(largest, rel=1e-6)
+        assert one.is_zero == (largest == 0.0)
+        finite = wide[wide.isfinite()] / (largest or 1.0)
+        rms = finite.square().mean().sqrt().item() * largest if finite.numel() else 0.0
+        assert one.rms == pytest.approx(rms, rel=1e-5)
+
+
 def test_integers_have_no_statistics() -> None:
     assert Gather().add(torch.arange(5)) is None
 

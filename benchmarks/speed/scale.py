@@ -60,7 +60,9 @@ def many(turns_each: int) -> list[Row]:
             subject = subject_of(model, x)
             with sandbox(model):
                 runs = {"bare": lambda s=subject: step(s), "probe": lambda s=subject: probe(s)}
-                timed = turns({**runs, "whole": lambda m=model, x=x: check_gradients(m, x)}, turns_each, warm=1 if part < size else 0)
+                timed = turns(
+                    {**runs, "whole": lambda m=model, x=x: check_gradients(m, x)}, turns_each, warm=1 if part < size else 0
+                )
             seconds[part] = median_ms(timed, "whole")
         exponent = math.log10(seconds[size] / seconds[size // 10])
         row = {"model": name, "bare_ms": median_ms(timed, "bare"), "probe": ratio(timed, "probe")}

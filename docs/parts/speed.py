@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from docs.parts.measured import results
@@ -10,9 +11,9 @@ from docs.parts.measured import results
 _RIVALS = ("gradcheck_health", "torchtest2", "pytest-torch", "torch-audit", "torchlens")
 
 
-def speed_sound() -> str:
+def speed_sound(document: Any) -> str:
     """Sound models, and what a small one pays."""
-    section = results("speed.json")["sound"]
+    section = document["sound"]
     rows = [
         (
             row["model"],
@@ -41,9 +42,9 @@ def speed_sound() -> str:
     return _table(head, rows)
 
 
-def speed_sick() -> str:
+def speed_sick(document: Any) -> str:
     """Sick models of every kind."""
-    section = results("speed.json")["sick"]
+    section = document["sick"]
     rows = [
         (row["model"], f"`{row['rule']}`", f"{row['bare_ms']:.3g} ms", f"{row['whole']:.1f}", row["looks"])
         for row in sorted(section["rows"], key=lambda row: row["whole"])
@@ -53,20 +54,18 @@ def speed_sick() -> str:
     return _table(("model", "verdict", "bare step", "whole call / bare", "looks"), rows)
 
 
-def speed_rivals() -> str:
+def speed_rivals(document: Any) -> str:
     """Other tools in the same turns."""
     rows = [
-        (row["model"], *("" if row.get(tool) is None else f"{row[tool]:.2f}" for tool in _RIVALS))
-        for row in results("speed.json")["rivals"]
+        (row["model"], *("" if row.get(tool) is None else f"{row[tool]:.2f}" for tool in _RIVALS)) for row in document["rivals"]
     ]
     return _table(("multiples of a bare step", *_RIVALS), rows)
 
 
-def speed_doors() -> str:
+def speed_doors(document: Any) -> str:
     """Cold starts, and many models in one run."""
-    document = results("speed.json")
     rows = [
-        (f"`{name}`" if name.startswith("--") or " " not in name else name, f"{ms:.3g} ms")
+        (name if " " in name and not name.startswith("-") else f"`{name}`", f"{ms:.3g} ms")
         for name, ms in document["doors"].items()
     ]
     jobs = document["jobs"]
@@ -77,9 +76,8 @@ def speed_doors() -> str:
     return "\n".join([_table(("command", "median"), rows), "", said])
 
 
-def speed_sizes() -> str:
+def speed_sizes(document: Any) -> str:
     """Very large models, and how the cost grows."""
-    document = results("speed.json")
     many = [
         (row["model"], f"{row['bare_ms']:.3g} ms", f"{row['probe']:.2f}", f"{row['whole']:.2f}", f"{row['exponent']:.2f}")
         for row in document["many"]
@@ -94,24 +92,29 @@ def speed_sizes() -> str:
     )
 
 
-def speed_gpu() -> str:
+def speed_gpu(document: Any) -> str:
     """On a GPU, where one was there."""
-    rows = results("speed.json").get("gpu")
-    if not rows:
-        return "Not measured: there was none."
+    rows = document["gpu"]
     cells = [
         (row["model"], f"{row['bare_ms']:.3g} ms", f"{row['probe']:.2f}", f"{row['whole']:.2f}", row["waits"]) for row in rows
     ]
     return _table(("model", "bare step", "probe / bare", "whole call / bare", "synchronisations of a probe"), cells)
 
 
-PARTS: Mapping[str, Any] = {
-    "speed-sound": speed_sound,
-    "speed-sick": speed_sick,
-    "speed-rivals": speed_rivals,
-    "speed-doors": speed_doors,
-    "speed-sizes": speed_sizes,
-    "speed-gpu": speed_gpu,
+def _made(make: Callable[[Any], str], *sections: str) -> str:
+    document = results("speed.json")
+    if any(document.get(section) is None for section in sections):
+        return "Not measured."
+    return make(document)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "speed-sound": partial(_made, speed_sound, "sound"),
+    "speed-sick": partial(_made, speed_sick, "sick"),
+    "speed-rivals": partial(_made, speed_rivals, "rivals"),
+    "speed-doors": partial(_made, speed_doors, "doors", "jobs"),
+    "speed-sizes": partial(_made, speed_sizes, "many", "growth"),
+    "speed-gpu": partial(_made, speed_gpu, "gpu"),
 }
 
 
