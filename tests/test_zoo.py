@@ -85,6 +85,8 @@ def is_found(entry: Sick) -> None:
     allowed = {entry.rule, *entry.synonyms, *entry.also}
     others = [finding for finding in report.findings if finding.rule not in allowed]
     assert not [finding for finding in others if finding.severity is Severity.ERROR], said(report)
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR and finding.rule not in entry.also]
+    assert len(errors) <= 1, said(report)
     assert changed(before, state(model)) == []
 
 

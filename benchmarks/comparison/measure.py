@@ -79,7 +79,12 @@ def judged(name: str, entry: Sick | Sound) -> dict[str, Any]:
     }
     if isinstance(entry, Sick):
         right = [alarm for alarm in alarms if {entry.rule, *entry.synonyms, *entry.also} & meant(alarm)]
-        result |= {"rule": entry.rule, "named": bool(right), "placed": any(placed(entry, alarm) for alarm in right)}
+        result |= {
+            "rule": entry.rule,
+            "data": entry.data,
+            "named": bool(right),
+            "placed": any(placed(entry, alarm) for alarm in right),
+        }
     return result
 
 

@@ -32,8 +32,10 @@ def tables(lines: list[Line]) -> str:
     for tool in tools:
         mine = [line for line in sick if line["tool"] == tool]
         sound = [line for line in lines if line["tool"] == tool and line["group"] != "sick"]
-        shares = [_share(mine, key) for key in (_found, _named, _placed)]
-        parts.append(_row(TITLES.get(tool, tool), *shares, _share(sound, _found), _share(sound, _erring)))
+        parts.append(_row(TITLES.get(tool, tool), *_shares(mine), _share(sound, _found), _share(sound, _erring)))
+        if tool == "gradcheck_health_alone":
+            inside = [line for line in mine if not line.get("data")]
+            parts.append(_row("of these, faults of the model and not of its data", *_shares(inside), "", ""))
     parts += ["", _costs(lines, tools), "", "Named and placed right, by fault:", "", _row("fault", "models", *_titles(tools))]
     parts.append(_rule(2 + len(tools)))
     for rule in rules:
@@ -73,6 +75,10 @@ def _named(line: Line) -> bool:
 
 def _placed(line: Line) -> bool:
     return bool(line["placed"])
+
+
+def _shares(lines: list[Line]) -> list[str]:
+    return [_share(lines, key) for key in (_found, _named, _placed)]
 
 
 def _share(lines: list[Line], holds: Callable[[Line], bool]) -> str:

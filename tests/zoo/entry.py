@@ -43,6 +43,8 @@ class Sick:
     """Rules that may stand for `rule`, and why the fault is theirs as much."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What its author declares: `causal=True`."""
+    data: str = ""
+    """What of its inputs the fault lies in, so that no made-up batch can show it; "" where it lies in the model."""
 
     def build(self, seed: int = 0) -> Built:
         torch.manual_seed(seed)
@@ -64,12 +66,17 @@ def sound_if(**settings: Any) -> Callable[[Callable[[], Built]], Sound]:
 
 
 def sick(
-    rule: str, *at: str, also: Mapping[str, str] | None = None, synonyms: Mapping[str, str] | None = None, **settings: Any
+    rule: str,
+    *at: str,
+    also: Mapping[str, str] | None = None,
+    synonyms: Mapping[str, str] | None = None,
+    data: str = "",
+    **settings: Any,
 ) -> Callable[[Callable[[], Built]], Sick]:
     """Marks a function as an entry of the zoo of sick models: the rule that must fire, where, and what is declared."""
 
     def mark(make: Callable[[], Built]) -> Sick:
-        return Sick(make.__name__.replace("_", "-"), make, rule, at, also or {}, synonyms or {}, settings)
+        return Sick(make.__name__.replace("_", "-"), make, rule, at, also or {}, synonyms or {}, settings, data)
 
     return mark
 

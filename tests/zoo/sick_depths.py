@@ -115,7 +115,7 @@ class Crowd(nn.Module):
         return self.head(x)
 
 
-@sick("exploding-gradient", batch_axis=None)
+@sick("exploding-gradient", batch_axis=None, data="a dense graph")
 def sums_over_two_hundred_neighbours() -> Built:
     return Crowd(), (torch.randn(200, 16), torch.ones(200, 200))
 

@@ -175,7 +175,7 @@ class InvertedMask(Two):
         return (loss * padding).sum() / padding.sum().clamp(min=1)
 
 
-@sick("zero-gradient", "encoder", "head", "")
+@sick("zero-gradient", "encoder", "head", "", data="a mask of zeros")
 def loss_mask_inverted() -> Built:
     return InvertedMask(), (batch(), torch.zeros(64), torch.randn(64, 4))
 

@@ -103,7 +103,7 @@ def float32_that_is_to_be_trained_in_half() -> Built:
     return Tempered(), torch.randn(32, 16)
 
 
-@sick(OVER, "", "body", "0", "2", synonyms=INFINITE)
+@sick(OVER, "", "body", "0", "2", synonyms=INFINITE, data="values in the tens of thousands")
 def raw_counts_in_half() -> Built:
     """Counts of tens of thousands go in as they are."""
     return Times(1.0), (60000 * torch.rand(32, 16)).half()
@@ -119,7 +119,7 @@ class Squares(nn.Module):
         return self.leave(h * h.sum(-1, keepdim=True))
 
 
-@sick(OVER, "", "enter", "leave", synonyms=INFINITE)
+@sick(OVER, "", "enter", "leave", synonyms=INFINITE, data="a standard deviation of 30")
 def fourth_powers_in_half() -> Built:
     return Squares(torch.float16), 30 * torch.randn(32, 16).half()
 

@@ -60,7 +60,7 @@ class Pixels(nn.Module):
         return self.head(F.relu(self.conv(x)).flatten(1))
 
 
-@sick(RULE, "head", loss="cross_entropy")
+@sick(RULE, "head", loss="cross_entropy", data="values of 0 to 255")
 def inputs_of_0_to_255() -> Built:
     return Pixels(), torch.randint(0, 256, (32, 1, 16, 16)).float()
 

@@ -22,7 +22,7 @@ class Prices(nn.Module):
         return F.mse_loss(self.body(x).squeeze(1), price)
 
 
-@sick("high-initial-loss", "body", "")
+@sick("high-initial-loss", "body", "", data="targets of 200000")
 def prices_as_they_are() -> Built:
     return Prices(), (torch.randn(64, 10), 200_000 + 50_000 * torch.rand(64))
 
@@ -126,7 +126,7 @@ class Reshaped(nn.Module):
         return self.head(state[0])
 
 
-@sick("mixed-samples", "")
+@sick("mixed-samples", "", data="which axis counts the samples")
 def reshaped_where_a_transpose_was_meant() -> Built:
     return Reshaped(), torch.randn(12, 7, 8)
 

@@ -41,7 +41,7 @@ class Lengths(nn.Module):
         return self.head(torch.sqrt(z.square().sum(-1, keepdim=True)))
 
 
-@sick("nonfinite-gradient", "")
+@sick("nonfinite-gradient", "", data="a row of zeros")
 def length_of_a_zero_vector() -> Built:
     x = torch.randn(32, 12)
     x[28:] = 0
@@ -108,7 +108,7 @@ def nan_in_a_weight() -> Built:
     return model, torch.randn(32, 12)
 
 
-@sick("half-precision-overflow", "1")
+@sick("half-precision-overflow", "1", data="a standard deviation of 1000")
 def half_precision_overflow() -> Built:
     """Squares beyond 65504."""
     model = nn.Sequential(nn.Linear(16, 32), Square(), nn.Linear(32, 4)).half()
@@ -209,7 +209,12 @@ class Nats(nn.Module):
         return -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
 
 
-@sick("nonfinite-gradient", "", also={"saturated-activation": "logits in the hundreds saturate the sigmoid"})
+@sick(
+    "nonfinite-gradient",
+    "",
+    also={"saturated-activation": "logits in the hundreds saturate the sigmoid"},
+    data="a standard deviation of 1000",
+)
 def cross_entropy_by_hand() -> Built:
     return Nats(), (1000 * torch.randn(64, 12), torch.randint(0, 2, (64,)).float())
 

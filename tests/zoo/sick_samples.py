@@ -41,7 +41,7 @@ class LastStep(nn.Module):
         return self.head(states[:, -1])
 
 
-@sick("mixed-samples", "rnn")
+@sick("mixed-samples", "rnn", data="which axis counts the samples")
 def recurrence_through_the_batch() -> Built:
     return LastStep(), torch.randn(16, 12, 8)
 

@@ -80,7 +80,7 @@ class Sensors(nn.Module):
         return self.out(torch.cat([self.encoders[0](position), self.encoders[1](field)], -1))
 
 
-@sick(RULE, "encoders.1", also=FLOW)
+@sick(RULE, "encoders.1", also=FLOW, data="units that differ a millionfold")
 def inputs_in_other_units() -> Built:
     return Sensors(), (torch.randn(64, 3), 1e-6 * torch.randn(64, 3))
 

@@ -33,7 +33,7 @@ def bias_of_minus_ten() -> Built:
     return model, batch()
 
 
-@sick("dead-unit", "0", "1", also=FLOW)
+@sick("dead-unit", "0", "1", also=FLOW, data="negative values only")
 def negative_inputs_before_relu() -> Built:
     """Pixels from 0 to 255 and weights that are nearly all negative."""
     model = net(nn.ReLU(), nn.ReLU())
@@ -41,7 +41,7 @@ def negative_inputs_before_relu() -> Built:
     return model, 255 * torch.rand(512, 64)
 
 
-@sick("dead-unit", "0", "1", "2", "3", also=FLOW)
+@sick("dead-unit", "0", "1", "2", "3", also=FLOW, data="positive values only")
 def killed_by_a_learning_rate() -> Built:
     """A few steps of plain SGD with a learning rate of 30 against a constant target."""
     model = net(nn.ReLU(), nn.ReLU())
@@ -133,7 +133,7 @@ def hardtanh_of_large_weights() -> Built:
     return model, batch()
 
 
-@sick("saturated-activation", "0", "1")
+@sick("saturated-activation", "0", "1", data="values of 0 to 255")
 def sigmoid_of_raw_pixels() -> Built:
     """0 to 255 without normalisation."""
     return net(nn.Sigmoid(), nn.ReLU()), 255 * torch.rand(512, 64)

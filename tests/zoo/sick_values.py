@@ -37,7 +37,7 @@ class MeanOfTokens(nn.Module):
         return self.head((self.tokens(ids) * weights).sum(1) / weights.sum(1))
 
 
-@sick("nonfinite-gradient", "")
+@sick("nonfinite-gradient", "", data="a mask with an empty row")
 def mean_of_no_tokens() -> Built:
     mask = torch.ones(8, 6)
     mask[3] = 0
@@ -91,7 +91,7 @@ class MinMax(nn.Module):
         return self.head(torch.relu(self.conv((x - low) / (high - low))).mean((2, 3)))
 
 
-@sick("nonfinite-gradient", "")
+@sick("nonfinite-gradient", "", data="a blank image")
 def blank_image_stretched() -> Built:
     x = torch.rand(8, 1, 12, 12)
     x[2] = 0.5
@@ -109,7 +109,7 @@ class SoftPlus(nn.Module):
         return self.head(torch.log(1 + torch.exp(self.enter(x))))
 
 
-@sick("nonfinite-gradient", "")
+@sick("nonfinite-gradient", "", data="a standard deviation of 200")
 def softplus_as_on_paper() -> Built:
     return SoftPlus(), 200 * torch.randn(32, 6)
 
@@ -135,7 +135,14 @@ def threshold_above_all_values() -> Built:
     return nn.Sequential(nn.Linear(12, 24), nn.Threshold(10.0, 0.0), nn.Linear(24, 4)), torch.randn(64, 12)
 
 
-@sick("dead-unit", "0", "1", "", synonyms={"saturated-activation": "every unit lies at its upper end"})
+@sick(
+    "dead-unit",
+    "0",
+    "1",
+    "",
+    synonyms={"saturated-activation": "every unit lies at its upper end"},
+    data="values in the thousands",
+)
 def relu6_of_thousands() -> Built:
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU6(), nn.Linear(16, 3))
     nn.init.uniform_(model[0].weight, 0.5, 1.0)

@@ -19,7 +19,7 @@ from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
 _Run = Callable[[Inputs], dict[str, torch.Tensor]]
-SUSPICIOUS = 1e-3
+SUSPICIOUS = 1e-4
 LEAST = 4
 """Steps that a sequence must have."""
 
