@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -114,6 +115,8 @@ def _raises() -> torch.Tensor:
         (mlp(), torch.ones(4, 11), ["0.linear", "10 in dimension 1", "got [4, 11]", "nearest: [4, 10]"]),
         (mlp(), torch.ones(4, 10, dtype=torch.long), ["wanted: float", "got int64"]),
         (mlp(), torch.ones(4, 10, dtype=torch.double), ["wanted: float32", ".to(torch.float32)"]),
+        (nn.Conv2d(3, 4, 3), torch.ones(2, 3, 8, 8, dtype=torch.double), ["wanted: float32", ".to(torch.float32)"]),
+        (mlp(), numpy.ones((4, 10), dtype="float32"), ["input is a NumPy array, float32[4, 10]", "torch.from_numpy(input)"]),
         (mlp(), torch.full((4, 10), float("nan")), ["input holds NaN", "40 of 40"]),
         (mlp(), torch.ones(0, 10), ["input is empty", "[0, 10]"]),
         (mlp(), _raises, ["_raises() raised OSError: disk on fire"]),

@@ -79,6 +79,9 @@ def check(facts: Facts, inputs: Inputs) -> None:
     names = [argument.name for argument in facts.signature.arguments]
     places = [(names[i] if i < len(names) else f"[{i}]", value) for i, value in enumerate(inputs.args)]
     for name, value in [*places, *inputs.kwargs.items()]:
+        if type(value).__module__ == "numpy" and getattr(value, "ndim", 0):
+            shape = list(value.shape)
+            raise InputsError(f"inputs: {name} is a NumPy array, {value.dtype}{shape}: hand over torch.from_numpy({name})")
         for tensor in outputs(value):
             if tensor.numel() == 0:
                 raise InputsError(f"inputs: {name} is empty, shape {list(tensor.shape)}: give at least one sample")
@@ -150,7 +153,7 @@ def _lines(facts: Facts, inputs: Inputs, tracer: Tracer, error: Exception) -> li
         keys = ", ".join(repr(key) for key in only)
         return [*lines, f"  wanted: a tensor, got a dict with {keys}: the arguments of forward are called {names}"]
     odd = [t for t in outputs((inputs.args, dict(inputs.kwargs))) if t.is_floating_point() and t.dtype != facts.dtype]
-    if odd and facts.tensors and "dtype" in text_of(error):
+    if odd and facts.tensors and isinstance(error, RuntimeError) and "type" in text_of(error):
         got_type, own = (str(dtype).removeprefix("torch.") for dtype in (odd[0].dtype, facts.dtype))
         return [*lines, f"  wanted: {own}, as the parameters, got {got_type}: convert with .to(torch.{own})"]
     for want in wants:
