@@ -79,9 +79,9 @@ def check(facts: Facts, inputs: Inputs) -> None:
     names = [argument.name for argument in facts.signature.arguments]
     places = [(names[i] if i < len(names) else f"[{i}]", value) for i, value in enumerate(inputs.args)]
     for name, value in [*places, *inputs.kwargs.items()]:
-        if type(value).__module__ == "numpy" and getattr(value, "ndim", 0):
-            shape = list(value.shape)
-            raise InputsError(f"inputs: {name} is a NumPy array, {value.dtype}{shape}: hand over torch.from_numpy({name})")
+        if type(value).__name__ == "ndarray":
+            kind = f"{value.dtype}{list(value.shape)}"
+            raise InputsError(f"inputs: {name} is a NumPy array, {kind}: hand over torch.from_numpy({name})")
         for tensor in outputs(value):
             if tensor.numel() == 0:
                 raise InputsError(f"inputs: {name} is empty, shape {list(tensor.shape)}: give at least one sample")
