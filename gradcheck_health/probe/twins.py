@@ -8,20 +8,25 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.evidence import Twins
+from gradcheck_health.probe.graph import Graph, takers
 from gradcheck_health.probe.names import NamedParameter
 
 _ROW_LAYERS = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear", "MultiheadAttention")
 _CORNER = 3
 """Entries along each axis that the first glance takes: of random weights no two units agree in them."""
 _CLASSES = 32
+_ADDS = frozenset({"Add", "Sub", "Rsub"})
 _COLUMNS = 256
 """Entries of a unit's gradient that are compared, at most."""
 _TOLERANCE = 1e-3
 """Relative difference up to which two gradients are the same: kernels add up the rows of a matrix in different orders."""
 
 
-def twins(named: Sequence[NamedParameter]) -> tuple[Twins, ...]:
-    """The weights at least two of whose units are alike. A unit is a row of a Linear, a channel of a convolution."""
+def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, ...]:
+    """The weights at least two of whose units are alike. A unit is a row of a Linear, a channel of a convolution.
+
+    A table that is added has no units: biases of positions that no input tells apart get equal gradients by right.
+    """
     suspects = [
         (entry, entry.tensor.grad, axis)
         for entry in named
@@ -32,11 +37,18 @@ def twins(named: Sequence[NamedParameter]) -> tuple[Twins, ...]:
         repeated = [_repeats(entry.tensor.detach(), axis) for entry, _, axis in suspects]
         counts = [count for part in _by_device(repeated) for count in torch.stack(part).tolist()]
         found = [
-            _compare(entry, gradient, axis)
+            (entry, _compare(entry, gradient, axis))
             for (entry, gradient, axis), count in zip(suspects, counts, strict=True)
             if 2 * count >= entry.tensor.shape[axis] and gradient is not None and _dense(gradient)
         ]
-    return tuple(one for one in found if one.alike or one.silent)
+    return tuple(one for entry, one in found if (one.alike or one.silent) and not _is_added(entry, graph))
+
+
+def _is_added(entry: NamedParameter, graph: Graph | None) -> bool:
+    if graph is None:
+        return False
+    taken = [graph.nodes[i] for i in takers(graph).get(id(entry.tensor), ())]
+    return bool(taken) and all(node is not None and node.name().partition("Backward")[0] in _ADDS for node in taken)
 
 
 def _dense(tensor: torch.Tensor) -> bool:

@@ -29,10 +29,11 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
 
     How it is measured: the elasticity does not change when a layer's scale moves into the next one, and in a plain
     ReLU chain it is the same in every layer. Above max_ratio on the first batch, with perturbed weights and after three
-    optimizer steps, which is where branches that start at zero have grown. The default, 3e3, lies above all of 288
-    sound models (571 at most, a RepViT; then 203, a stack of 30 batch norms). Queries are not compared with values,
-    nor convolutions with linear layers: those differ by 1e6 and more in sound models. A max_ratio that you set is a
-    bound, and crossing it an error.
+    optimizer steps, which is where branches that start at zero have grown, and half of it (on a log scale) in one step
+    from a weight to the next larger one: a gradient that grows from layer to layer is for the flow to judge. The
+    default, 3e3, lies above all of 288 sound models (571 at most, a RepViT; then 203, a stack of 30 batch norms).
+    Queries are not compared with values, nor convolutions with linear layers: those differ by 1e6 and more in sound
+    models. A max_ratio that you set is a bound, and crossing it an error.
 
     When it is legitimate: an auxiliary task with a tiny weight.
 
@@ -43,7 +44,7 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
     """
     limit = MAX_RATIO if max_ratio is None else max_ratio
     first = _groups(trace)
-    suspects = {key: members for key, members in first.items() if _ratio(members) > limit}
+    suspects = {key: members for key, members in first.items() if _ratio(members) > limit and _apart(members)}
     if not suspects or flow.fades(trace):
         return
     for fact in ("kicked", "after_steps"):
@@ -76,8 +77,9 @@ def _groups(trace: Trace) -> dict[_Key, list[tuple[float, ParameterTrace]]]:
 
 
 def _parts(trace: Trace, p: ParameterTrace) -> Iterator[_Key]:
-    """The same name up to its numbers, and the same name inside of siblings of the same class."""
-    yield p.kind, p.shape, re.sub(r"\d+", "*", p.name)
+    """The same name in layers whose names differ in numbers, and in siblings of the same class."""
+    owner, _, name = p.name.rpartition(".")
+    yield p.kind, p.shape, re.sub(r"\d+", "*", owner), name
     parts = p.name.split(".")
     for i in range(len(parts) - 2):
         branch = trace.layers.get(".".join(parts[: i + 1]))
@@ -88,6 +90,15 @@ def _parts(trace: Trace, p: ParameterTrace) -> Iterator[_Key]:
 def _ratio(members: list[tuple[float, ParameterTrace]]) -> float:
     values = [value for value, _ in members]
     return max(values) / min(values)
+
+
+def _apart(members: list[tuple[float, ParameterTrace]]) -> bool:
+    """One step between neighbours makes up half of the ratio, on a log scale.
+
+    Many small ones are a gradient that grows from layer to layer, which is for the flow to judge.
+    """
+    values = sorted(value for value, _ in members)
+    return max(b / a for a, b in zip(values, values[1:], strict=False)) ** 2 >= _ratio(members)
 
 
 def _finding(

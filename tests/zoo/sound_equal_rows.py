@@ -110,3 +110,30 @@ def bilinear_upsampling() -> Built:
     with torch.no_grad():
         up.weight.copy_((ramp[:, None] * ramp).expand_as(up.weight))
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), up, nn.Conv2d(4, 2, 1)), torch.randn(8, 3, 8, 8)
+
+
+class PaddedWindow(nn.Module):
+    """Attention with a bias a position, in a window of which the image fills a corner: the other positions are all alike."""
+
+    def __init__(self, size: int = 7, heads: int = 2) -> None:
+        super().__init__()
+        self.heads, self.stem = heads, nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.norm, self.qkv = nn.LayerNorm(16), nn.Linear(16, 48)
+        self.position_biases = nn.Parameter(torch.zeros(heads, size * size))
+        rows, columns = torch.arange(size * size) // size, torch.arange(size * size) % size
+        self.index: Tensor
+        offsets = (rows[:, None] - rows).abs() * size + (columns[:, None] - columns).abs()
+        self.register_buffer("index", offsets)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        h = F.pad(h, (0, 7 - h.shape[-1], 0, 7 - h.shape[-2])).flatten(2).transpose(1, 2)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in self.qkv(self.norm(h)).chunk(3, -1))
+        weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 + self.position_biases[:, self.index]).softmax(-1)
+        return self.head((weights @ v).transpose(1, 2).flatten(2)[:, 0])
+
+
+@sound
+def biases_of_a_window_that_an_image_hardly_fills() -> Built:
+    return PaddedWindow(), torch.randn(8, 3, 2, 2)
