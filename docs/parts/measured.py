@@ -8,6 +8,8 @@ from typing import Any
 
 from docs.parts import ROOT
 
+LABELS = ("sound", "borderline", "sick")
+
 
 def verdict_flips() -> str:
     """Which verdicts the models of benchmarks/verdicts.py got under many seeds."""
@@ -18,7 +20,13 @@ def verdict_flips() -> str:
         about = f"{row['model']} | {row['label']} | {row['given']}"
         rows.append(f"| {about} | {counts} | {row['flips']:.1%} | {row['rounds']:.2f} |")
     head = ["| model | meant to be | given as | verdicts | flips | seeds a verdict |", "|---|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, "", by(measured)])
+    counts = [sum(row["verdicts"].values()) for row in measured["rows"]]
+    seen = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    worst = {label: max(row["flips"] for row in measured["rows"] if row["label"] == label) for label in LABELS}
+    most = ", ".join(f"{worst[label]:.1%} of {label} ones" for label in LABELS)
+    total = sum(count for row, count in zip(measured["rows"], counts, strict=True) if row["label"] == "sound")
+    said = f"{seen} seeds a model, {total} checks of sound ones. At most {most} flip."
+    return "\n".join([*head, *rows, "", f"{said} {by(measured)}"])
 
 
 def borderline() -> str:
