@@ -40,7 +40,7 @@ def missing(model: nn.Module) -> Finding:
 @pytest.mark.parametrize("name", ["<string>", "<ipython-input-1-abc>"])
 def test_executed_text_has_a_class_and_no_line(name: str) -> None:
     space = {"__name__": "__main__" if name.startswith("<ipython") else "somewhere"}
-    exec(compile(CODE, name, "exec"), space)  # noqa: S102 - that is what is tested
+    exec(compile(CODE, name, "exec"), space)
     finding = missing(space["Typo"]())  # type: ignore[operator]
     assert [place.source for place in finding.places] == [None, None]
     assert finding.places[0].kind == "Linear"
