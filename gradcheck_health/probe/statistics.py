@@ -90,7 +90,7 @@ def nonfinite_kind(tensor: object) -> str | None:
 def _side_by_side(tensors: Sequence[torch.Tensor]) -> Iterator[TensorStats]:
     """Statistics of small tensors of one dtype on the CPU: laid in a row, measured in float64, segment by segment."""
     numels = [tensor.numel() for tensor in tensors]
-    row, lengths = torch.cat([tensor.reshape(-1) for tensor in tensors]).double(), torch.tensor(numels)
+    row, lengths = torch.cat([tensor.reshape(-1) for tensor in tensors]).double(), torch.tensor(numels, device="cpu")
     largest = torch.segment_reduce(row.abs(), "max", lengths=lengths).tolist()
     squares = torch.segment_reduce(row.square(), "sum", lengths=lengths).tolist()
     for tensor, numel, high, square in zip(tensors, numels, largest, squares, strict=True):
