@@ -7,6 +7,7 @@ plain Python objects and functions as far as there is room. The inside of compil
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
 import weakref
@@ -47,6 +48,7 @@ class Memory:
         self._ways_back: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
         """(how, what, the contents it had); tuples, because a large model has a hundred thousand of them."""
         self._ways: dict[type, Callable[[Any], Iterable[Any]] | None] = {}
+        self._kinds: set[type] = set()
         self._slots_of: dict[type, tuple[Any, ...]] = {}
         self._seen: dict[int, Any] = {}
         """Holds the objects, too: an id is unique only while its object lives."""
@@ -54,7 +56,7 @@ class Memory:
         """Plain objects, whose insides come last: they may lead far."""
 
     def remember(self, roots: Iterable[Any]) -> None:
-        self._follow(list(roots), float("inf"))
+        self._follow(list(roots), math.inf)
         room: float = ROOM
         for value in self._apart:  # grows meanwhile
             if room <= 0:
@@ -75,7 +77,8 @@ class Memory:
             if way is None or id(value) in seen:
                 continue
             seen[id(value)] = value
-            room -= 1 if way != self._tensor else 1 + _size(value) // _PAGE
+            if room != math.inf:
+                room -= 1 if way != self._tensor else 1 + _size(value) // _PAGE
             if room > 0:
                 stack.extend(way(value))
         return room
@@ -118,25 +121,30 @@ class Memory:
             return self._inside
         return self._numpy(value) or (self._later if is_apart(value) else None)
 
-    def _dict(self, value: dict[Any, Any]) -> Iterator[Any]:
+    def _dict(self, value: dict[Any, Any]) -> Iterable[Any]:
         kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may compute what it shows
         saved = dict(kind.items(value))
         self._ways_back.append((put.dict_back, value, saved))
-        yield from [held for held in saved.values() if type(held) not in _PLAIN]
-        if type(value) not in (dict, OrderedDict) and hasattr(value, "__dict__"):
-            yield vars(value)
+        found = [held for held in saved.values() if type(held) not in _PLAIN]
+        return found if type(value) in _DICTS or not hasattr(value, "__dict__") else [*found, vars(value)]
 
-    def _tensor(self, value: torch.Tensor) -> Iterator[Any]:
+    def _tensor(self, value: torch.Tensor) -> Iterable[Any]:
         self._saved[id(value)] = SavedTensor(value, None if self._around is None else self._around._saved.get(id(value)))
-        yield vars(value)
+        return (vars(value),)
 
-    def _module(self, value: nn.Module) -> Iterator[Any]:
-        self._ways_back.append((put.class_back, value, type(value)))
-        yield vars(value)
-        yield from value._parameters.values()  # a scripted module keeps its tensors outside of vars()
-        yield from value._buffers.values()
-        yield from self._slots(value)
-        for cls in type(value).__mro__:
+    def _module(self, value: nn.Module) -> Iterable[Any]:
+        kind = type(value)
+        self._ways_back.append((put.class_back, value, kind))
+        # a scripted module keeps its tensors outside of vars()
+        found = [vars(value), *value._parameters.values(), *value._buffers.values(), *self._slots(value)]
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            found += self._classes(kind)
+        return found
+
+    def _classes(self, kind: type) -> Iterator[Any]:
+        """What stands in a person's own classes."""
+        for cls in kind.__mro__:
             if id(cls) not in self._seen and is_persons(cls):
                 self._seen[id(cls)] = cls
                 attributes = {name: held for name, held in vars(cls).items() if not name.startswith("__")}
