@@ -2,7 +2,8 @@
 
     python -m benchmarks.traces.third_party [--limit N] [--only timm-resnet] [--record]
 
-The models of the zoo, and every architecture of transformers that can be built from a tiny configuration; each in a forked process.
+The layers of torch's own module database, every architecture of transformers that can be built from a tiny configuration, the models
+of the zoo, and those of further packages; each in a forked process.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ Build = Callable[[], tuple[nn.Module, Any]]
 
 def models() -> Iterator[tuple[str, Build]]:
     """(name, build); inputs are made up where the second of what is built is None."""
-    for entry in TORCH + TRANSFORMERS:
+    for entry in TORCH:
         yield entry.name, entry.build
-    for name, build in COLLECTIONS["transformers"]():
-        yield f"transformers-tiny-{name}", partial(_without_inputs, build)
-    for entry in TORCHVISION + TIMM:
+    for collection in ("torch_nn", "transformers"):
+        for name, build in COLLECTIONS[collection]():
+            yield f"{collection}-{name}", partial(_without_inputs, build)
+    for entry in TORCHVISION + TIMM + TRANSFORMERS:
         yield entry.name, entry.build
     for name, build in COLLECTIONS["third_party"]():
         yield name, partial(_without_inputs, build)
@@ -92,17 +94,24 @@ def main() -> None:
             )
         elif len(done) % 20 == 0:
             print(f"{len(done)} models, {sum(bool(one['traces']) for one in done)} with traces", flush=True)
+        if options.record and len(done) % 20 == 0:
+            _record(done)
     touched = [one["name"] for one in done if one["traces"]]
-    places = sum(one["places"] for one in done)
-    print(f"{len(touched)} of {len(done)} models left with traces ({places} places compared): {', '.join(touched) or 'none'}")
+    print(f"{len(touched)} of {len(done)} models left with traces: {', '.join(touched) or 'none'}")
     if options.record:
-        record(
-            "traces-1-third-party",
-            promise="models of other people in which a check leaves a trace",
-            allowed="0 of 150",
-            reached=f"{len(touched)} of {len(done)}",
-            command="python -m benchmarks.traces.third_party",
-        )
+        _record(done)
+
+
+def _record(done: list[dict[str, Any]]) -> None:
+    verdicts = sum(one["outcome"] == "judged" for one in done)
+    record(
+        "traces-1-third-party",
+        promise="models of other people in which a check leaves a trace",
+        allowed="0 of 150",
+        reached=f"{sum(bool(one['traces']) for one in done)} of {len(done)} ({verdicts} with a verdict; "
+        f"{sum(one['places'] for one in done)} places compared)",
+        command="python -m benchmarks.traces.third_party",
+    )
 
 
 if __name__ == "__main__":
