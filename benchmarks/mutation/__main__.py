@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
                 "test_time.py",
                 "test_wrong_backward.py",
             ),
-            *("test_flow.py", "test_odds.py", "test_gate.py", "test_rules_on_traces.py", "test_zoo.py"),
+            *("test_flow.py", "test_odds.py", "test_gate.py", "test_rule_bounds.py"),
         ],
     ),
 }
@@ -117,7 +117,7 @@ def report(options: argparse.Namespace, session: Session, total: int) -> None:
     if options.record:
         record(
             f"mutation-{options.group}",
-            promise=f"faults planted in the {options.group}' code that the tests notice"
+            promise=f"faults planted in the code of the {options.group} that the tests notice",
             if options.group == "rules"
             else "faults planted in the code of the sandbox that the tests notice",
             allowed="85 %",
