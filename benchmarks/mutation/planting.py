@@ -17,7 +17,8 @@ def plant(mutant: Mutant) -> None:
     What else stands in the module is replaced wherever it was imported by name.
     """
     path = str(mutant.path)
-    module = next(m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == path)
+    # not getattr: modules may answer with a warning, or with an import
+    module = next(m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get("__file__") == path)
     faulty = compile(mutant.tree, path, "exec")
     space: dict[str, Any] = {**vars(module)}
     exec(faulty, space)

@@ -26,8 +26,10 @@ WALL = 300
 class Session:
     """Hand it to `pytest.main`; afterwards `outcomes` holds "killed", "survived" or "not covered" for every fault."""
 
-    def __init__(self, faults: Sequence[Mutant], cpu: float) -> None:
+    def __init__(self, faults: Sequence[Mutant], cpu: float, control: Mutant) -> None:
         self.faults, self.cpu = faults, cpu
+        self.control, self.control_outcome = control, "not tried"
+        """A file without a fault: the tests have to pass in a fork, too."""
         self.outcomes: list[tuple[Mutant, str]] = []
         self.failed: list[str] = []
         self._files = {str(fault.path) for fault in faults}
@@ -46,6 +48,9 @@ class Session:
             raise session.Interrupted("the tests could not be collected")
         for number, item in enumerate(session.items):
             self._learn(number, item)
+        self.control_outcome = self._try(self.control, session.items)
+        if self.control_outcome != "survived":
+            return True
         for number, fault in enumerate(self.faults):
             outcome = self._try(fault, session.items)
             self.outcomes.append((fault, outcome))
@@ -95,7 +100,7 @@ class Session:
 
     def _in_child(self, fault: Mutant, items: Sequence[pytest.Item]) -> None:
         """Ends with 0 where every test passed; a test that hangs is one that fails."""
-        nothing = os.open(os.devnull, os.O_WRONLY)
+        nothing, saved = os.open(os.devnull, os.O_WRONLY), os.dup(2)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
         torch.set_num_threads(1)  # the pool of the parent is not there
@@ -110,10 +115,14 @@ class Session:
                 with self._memory.of(item.nodeid):
                     _run(item)
                 if self._bad:
+                    if fault is self.control:
+                        os.write(saved, f"fails without a fault: {item.nodeid}\n".encode())
                     os._exit(1)
                 if time.process_time() - start > self.cpu:
                     break
-        except BaseException:  # noqa: BLE001 - the fault broke more than a test
+        except BaseException as error:  # noqa: BLE001 - the fault broke more than a test
+            if fault is self.control:
+                os.write(saved, f"fails without a fault: {error!r}\n".encode())
             os._exit(1)
         os._exit(0)
 
