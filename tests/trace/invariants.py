@@ -81,6 +81,10 @@ def _norms_off(trace: Trace, gradients: dict[str, torch.Tensor]) -> Iterator[str
             yield f"{name}: norm {got}, in float64 {right}"
 
 
+ABSOLUTE = ("half-precision-overflow", "half-precision-underflow")
+"""Rules on numbers that a format of 16 bits cannot hold: the scale of the loss is what they are about."""
+
+
 def _moved_by_scale(program: Program, trace: Trace) -> Iterator[str]:
     """Nothing that a rule says first depends on the scale of the loss."""
     model, x = program.build()
@@ -94,6 +98,8 @@ def _asked(trace: Trace) -> set[str]:
     """The findings, and the further looks that the rules ask for."""
     found = set()
     for name, rule in builtin().items():
+        if name in ABSOLUTE:
+            continue
         with contextlib.suppress(TypeError):  # one with options of its own that have no default
             for answer in rule(trace):
                 found.add(f"{name} {getattr(answer, 'fact', '') or [place.name for place in answer.places]}")
