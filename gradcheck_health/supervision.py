@@ -137,7 +137,7 @@ class Worker:
         where = "".join(f"\n{line}" for line in standing.lines) if standing is not None else ""
         target = self.current or self.target
         if code is None:
-            why = f"no result within {self.timeout:g} s, {during}: stopped; allow more with --timeout SECONDS"
+            why = f"no result within {self.timeout:g} s, {during}: allow more with --timeout SECONDS"
         elif code < 0:
             hint = ": perhaps the memory ran out (--memory 4G sets a limit)" if -code == signal.SIGKILL else ""
             why = f"its process died of {_signal_name(-code)} {during}{hint}"

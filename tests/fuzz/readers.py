@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -154,11 +155,11 @@ def edited(document: Any, data: bytes) -> Any:
     """Values of a JSON document replaced by odd ones, taken out or moved, as pairs of bytes say: which one, and what by."""
     for which, what in zip(data[::2], data[1::2], strict=False):
         places = list(nodes(document))
-        if not places:
+        if not 0 < len(places) < 2000:  # what is moved into itself doubles
             break
         holder, key = places[which % len(places)]
         if what < len(ODD):
-            holder[key] = ODD[what]
+            holder[key] = copy.deepcopy(ODD[what])
         elif what < 128:
             del holder[key]
         else:
