@@ -282,3 +282,21 @@ def test_statement_is_found_whatever_stands_around_the_method(tmp_path: Path) ->
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert synthesize(module.Followed()).args[0].x.shape == (32, 4)
+
+
+class Patches(nn.Module):
+    """Cuts the image itself, so that its first layer takes flattened patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(3 * 8 * 8, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: images of shape [B, C, H, W]."""
+        batch, channels, height, width = x.shape
+        cut = x.view(batch, channels, height // 8, 8, width // 8, 8).permute(0, 2, 4, 3, 5, 1)
+        return self.project(cut.reshape(batch, -1, channels * 64))
+
+
+def test_features_of_patches_are_not_taken_for_channels() -> None:
+    assert synthesize(Patches()).args[0].shape[1] == 3

@@ -82,6 +82,8 @@ def _shaped(tokens: list[str], guess: Leaf, why: str) -> Leaf | None:
     known = [dim for dim in guess.dims if isinstance(dim, int)]
     if not dims or len(dims) > 6:
         return None
+    if {"H", "W"} <= set(dims) and guess.rank() == 2 and guess.kind == "float":
+        known = [3]  # the features of a layer that is fed patches, not the channels of the image
     # whatever has no usual name is a number of features or channels
     filled: list[Dim] = [dim if dim != "" else (known[-1] if known else 8) for dim in dims]
     return replace(guess, dims=tuple(filled), why=guess.why if guess.why and not any(isinstance(d, int) for d in dims) else why)
