@@ -14,7 +14,7 @@ from gradcheck_health.inputs.message import inference_error
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.roles import first_plan
 from gradcheck_health.inputs.search import TRIALS, Search, widen
-from gradcheck_health.inputs.sizing import batch_for, batched, longer
+from gradcheck_health.inputs.sizing import batch_for, batched, longer, usual
 from gradcheck_health.inputs.trial import Bench, Outcome
 from gradcheck_health.inputs.values import materialise
 
@@ -42,7 +42,7 @@ def infer(facts: Facts, seed: int, batch_size: int | None, start: Plan | None = 
         first = first.resize(T=plan.size("T"))
     plan = sized(facts, plan, reach.outcome, seed, batch_size, simple)
     about = Inputs(
-        origin=origin(plan),
+        origin=origin(plan) + ("" if batch_size is not None else reduced(facts, plan, reach.outcome)),
         made_up=True,
         left_out=reach.left_out,
         fuller=fuller_of(facts, widen(reach.outcome.plan, reach.outcome), plan, reach.left_out, seed),
@@ -104,6 +104,14 @@ def origin(plan: Plan) -> str:
     """`made up from conv1 (Conv2d)`."""
     sources = list(dict.fromkeys(leaf.why for _, leaf in plan.leaves() if leaf.why and not leaf.why.startswith("role:")))
     return f"made up from {', '.join(sources[:2])}" if sources else "made up"
+
+
+def reduced(facts: Facts, plan: Plan, outcome: Outcome) -> str:
+    """What is told of a batch that is smaller than usual because of what a sample costs; "" otherwise."""
+    samples, wanted = plan.size("B"), usual(facts.model)
+    if not batched(plan) or samples >= wanted or samples > batch_for(facts.model, plan, outcome):
+        return ""
+    return f", {samples} samples instead of {wanted} for their cost"
 
 
 def finished(facts: Facts, plan: Plan, seed: int, about: Inputs) -> Inputs:

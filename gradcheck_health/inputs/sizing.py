@@ -19,10 +19,19 @@ def batch_for(model: nn.Module, plan: Plan, outcome: Outcome) -> int:
     tried = max(plan.size("B"), 1)
     each = max(outcome.flops / tried / FLOPS, outcome.elements / tried / ELEMENTS, 1e-12)
     affordable = int(1 / each)
-    if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
+    if _normalises(model):
         # statistics over fewer samples say little about the gradient: pay up to four times the budget for 8
-        return min(64, max(affordable, 8)) if affordable >= 2 else 2
-    return min(32, max(affordable, 2))
+        return min(usual(model), max(affordable, 8)) if affordable >= 2 else 2
+    return min(usual(model), max(affordable, 2))
+
+
+def usual(model: nn.Module) -> int:
+    """Samples of a batch that costs little."""
+    return 64 if _normalises(model) else 32
+
+
+def _normalises(model: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
 
 
 STEPS = 24
