@@ -20,6 +20,7 @@ from gradcheck_health.config import Config
 from gradcheck_health.declared import Declared
 from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did_you_mean, told
 from gradcheck_health.inputs import blame, files, synthesize
+from gradcheck_health.probe.construction import construction
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.names import unwrap
 from gradcheck_health.probe.objective import leaves
@@ -134,7 +135,8 @@ def _build(model: Any, inputs: Any, loss: Any, seed: int) -> tuple[nn.Module, An
     seed_everything(seed)
     name = getattr(model, "__qualname__", type(model).__name__)
     try:
-        made = model()
+        with construction():
+            made = model()
     except GradhealthError:
         raise
     except Exception as error:

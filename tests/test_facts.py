@@ -12,6 +12,7 @@ from torch import nn
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.probe import Subject, fact_names, probe, sandbox, take
+from gradcheck_health.probe.construction import construction
 from gradcheck_health.probe.sources import Sources
 from gradcheck_health.trace import Trace
 
@@ -364,6 +365,31 @@ def test_activation_is_where_its_module_is_built_or_where_forward_calls_the_func
     found = {a.function: lines[int((a.source or ":0").rpartition(":")[2]) - 1].strip() for a in trace.activations}
     called = "return torch.maximum(h.softmax(-1), torch.zeros(()))"
     assert found == {"tanh": "self.module = nn.Tanh()", "softmax": called, "relu": called}
+
+
+def built_by_a_factory() -> nn.Module:
+    layers = [nn.Linear(8, 8), nn.Tanh()]
+    return nn.Sequential(
+        *layers,
+        nn.ReLU(),
+        nn.Linear(8, 2),
+    )
+
+
+def test_layers_that_no_class_assigns_are_where_the_factory_builds_them() -> None:
+    with construction():
+        model = built_by_a_factory()
+    source = Sources(model)
+    with open(__file__) as file:
+        lines = file.read().splitlines()
+
+    def line(path: str) -> str:
+        return lines[int((source(path) or ":0").rpartition(":")[2]) - 1].strip()
+
+    assert line("0.weight") == "layers = [nn.Linear(8, 8), nn.Tanh()]"
+    assert line("1") == line("2") == line("") == "return nn.Sequential("
+    assert line("3") == line("3.bias") == "nn.Linear(8, 2),"
+    assert Sources(built_by_a_factory())("0") is None
 
 
 def test_what_the_code_refers_to() -> None:

@@ -236,7 +236,7 @@ def test_batch_shrinks_with_cost_but_keeps_eight_for_batch_norm() -> None:
     wide = nn.Sequential(nn.Conv2d(3, 256, 3, padding=1), nn.Conv2d(256, 512, 7, padding=3))
     # 2 * 512 * 256 * 49 * 1024 = 13 GFLOP a sample
     assert synthesize(wide).batch == 2
-    assert synthesize(wide).origin == "made up from module (Conv2d), 2 samples instead of 32 for their cost"
+    assert synthesize(wide).origin == "made up from 0 (Conv2d), 2 samples instead of 32 for their cost"
     assert "instead of" not in synthesize(nn.Linear(3, 2)).origin
     assert synthesize(nn.Sequential(*wide, nn.BatchNorm2d(512))).batch in (2, 8)
 

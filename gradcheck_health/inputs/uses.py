@@ -164,7 +164,8 @@ def _consumed(
         steps = _trace(expression, names, module)
         if steps is None or position is None:
             continue
-        label = f"{name}.{ast.unparse(call.func).removeprefix('self.')}".lstrip(".")
+        known = next((path for path, inner in module.named_modules() if inner is target), ast.unparse(call.func))
+        label = f"{name}.{known}".strip(".")
         leaf = inside(target, position, label, depth + 1)
         return None if leaf is None else _undo(leaf, steps)
     return None

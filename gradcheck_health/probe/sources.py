@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from gradcheck_health.probe.construction import built_at
 from gradcheck_health.probe.lines import place
 
 _BUILDS = re.compile(r"^_*(init|reset|tie|load|save|get_param)(_|$)|^__init__$|param_groups")
@@ -33,7 +34,7 @@ class Sources:
     def __call__(self, path: str) -> str | None:
         """`file:line` for the dotted path of a module or parameter; None where no source can be found."""
         found = self._find(path)
-        return None if found is None else place(found[0], found[1])
+        return built_at(self._model, path) if found is None else place(found[0], found[1])
 
     def referenced(self, path: str) -> bool:
         """Some method other than a constructor refers to the attribute `path` ends in; True where no source can be read."""
