@@ -303,7 +303,7 @@ def test_units_that_are_off_are_counted_exactly() -> None:
         (nn.Hardtanh(-3.0, 2.0), lambda z: ((z > -3) & (z < 2)).double()),
         (nn.Hardsigmoid(), lambda z: (z.abs() < 3).double()),
     ],
-    ids=str,
+    ids=["sigmoid", "tanh", "hardtanh", "a wider hardtanh", "hardsigmoid"],
 )
 def test_saturated_units_are_those_of_the_derivative(layer: nn.Module, function: Any) -> None:
     torch.manual_seed(0)
