@@ -126,7 +126,7 @@ def test_warning_of_an_item_stands_at_its_line(run: Run, nets: Path) -> None:
     (nets / "gradhealth.yaml").write_text("extra-rules: ['own:always_warned']\nmodels:\n  - nets.py:Sound\n")
     result = run("", "zoo")
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*zoo/gradhealth.yaml:3: GradientHealthWarning: always-warned: it is 3 at 0, zoo/nets.py:6 in Sound"])
+    result.stdout.fnmatch_lines(["*zoo/gradhealth.yaml:3: GradientHealthWarning: always-warned: it is 3 at 0, zoo/nets.py:6*"])
     run("", "zoo", "-W", "error").assert_outcomes(failed=1)
 
 

@@ -35,5 +35,8 @@ def torch_helper() -> str:
 
 
 def place(filename: str, line: int) -> str:
-    here = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    try:
+        here = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    except OSError:  # there is no working directory any more
+        here = ".."
     return f"{filename if here.startswith('..') else here}:{line}"
