@@ -13,7 +13,7 @@ from pathlib import Path
 from gradcheck_health.errors import own_frames, shown_frame
 
 _HEAD = re.compile(r"(?P<current>Current thread|Thread) 0x(?P<number>[0-9a-f]+)")
-_FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)')
+_FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d{1,9}) in (?P<name>.*)')
 _PACKAGE = Path(__file__).parent
 _PHASES = (
     ("/torch/autograd/", "_engine_run_backward", "in backward"),

@@ -36,7 +36,7 @@ def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
             else:
                 reports.append(Report.from_dict(document))
                 code = max(code, int(not reports[-1].ok))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise UsageError(f"{path}: {error}") from error
     return reports, failures, code
 

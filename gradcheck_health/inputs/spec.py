@@ -39,6 +39,10 @@ def parse(text: str, where: str, sizes: dict[str, int]) -> Leaf:
     match = _FORM.fullmatch(text)
     if match is None:
         raise InputsError(f"{where}: {text!r} is no spec; write {FORM}{_hint(text)}")
+    if re.search(r"\d{19}", text):
+        raise InputsError(
+            f"{where}: a number of more than 18 digits in a spec of {len(text)} characters: no tensor is that large"
+        )
     dtype = match["dtype"]
     if dtype not in _DTYPES:
         raise InputsError(
