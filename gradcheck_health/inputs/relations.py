@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.uses import function_of, resolve
+from gradcheck_health.inputs.uses import resolve
+from gradcheck_health.inputs.written import function_of
 
 _DEPTH = 3
 _CALLS = {"pack_padded_sequence": (1, "lengths")}

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -19,6 +17,7 @@ from torch import nn
 from gradcheck_health.inputs.consumers import hands_on, wanted
 from gradcheck_health.inputs.patterns import leaf_for
 from gradcheck_health.inputs.plan import Dim, Leaf
+from gradcheck_health.inputs.written import function_of
 
 _DEPTH = 12
 _SAME = {
@@ -33,30 +32,6 @@ class Step:
 
     name: str
     numbers: tuple[int, ...]
-
-
-@lru_cache(maxsize=512)
-def function_of(forward: Any) -> ast.FunctionDef | None:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
-    except (OSError, TypeError, SyntaxError, ValueError, RecursionError):
-        return None
-    function = next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)), None)
-    return None if function is None else _with_self(function, forward)
-
-
-def _with_self(function: ast.FunctionDef, written: Any) -> ast.FunctionDef:
-    """A method's first parameter as `self`, whatever its author calls it."""
-    owner = getattr(written, "__qualname__", "").rpartition(".")[0]
-    first = next(iter((*function.args.posonlyargs, *function.args.args)), None)
-    static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in function.decorator_list)
-    if not owner or owner.endswith("<locals>") or static or first is None:
-        return function
-    for node in ast.walk(function):
-        if isinstance(node, ast.Name) and node.id == first.arg:
-            node.id = "self"
-    first.arg = "self"
-    return function
 
 
 def first_use(module: nn.Module, argument: str, name: str = "", depth: int = 0) -> Leaf | None:
