@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from gradcheck_health.batch import Inputs
+from gradcheck_health.errors import ModelError
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.pairs import changed
+from gradcheck_health.probe.subject import Subject
 
 STEPS = 5
+_Seen = TypeVar("_Seen")
 
 
 def axis_of(tensor: torch.Tensor, batch: int, declared: int | None = None) -> int | None:
@@ -48,6 +56,15 @@ def fewer(inputs: Inputs, rows: int, declared: int | None = None) -> Inputs | No
     if inputs.batch is None or inputs.batch <= rows or unclear(inputs, rows, declared):
         return None
     return chosen(inputs, list(range(rows)), declared)
+
+
+def on_few(look: Callable[[Subject], _Seen], subject: Subject, rows: int) -> _Seen:
+    """What `look` sees on the first rows of the batch; on the whole batch where the model takes no other, or has no more."""
+    few = fewer(subject.inputs, rows, subject.declared.batch_axis)
+    if few is not None:
+        with contextlib.suppress(ModelError, RuntimeError):  # it takes batches of one size only
+            return look(dataclasses.replace(subject, inputs=few))
+    return look(subject)
 
 
 def unclear(inputs: Inputs, least: int, declared: int | None) -> str:

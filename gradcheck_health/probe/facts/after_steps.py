@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import torch
 from torch.nn.parameter import is_lazy
 
-from gradcheck_health.errors import ModelError
 from gradcheck_health.probe.observe import NO_GRADIENT, probe
 from gradcheck_health.probe.passes import drew
-from gradcheck_health.probe.samples import fewer
+from gradcheck_health.probe.samples import on_few
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
@@ -67,15 +67,10 @@ def _way(trace: Trace) -> frozenset[tuple[str, int]]:
 
 
 def _chance(subject: Subject) -> Trace:
-    few = None
-    if subject.loss is None:  # its targets may belong to the whole batch
-        few = fewer(subject.inputs, max(_LEAST, (subject.inputs.batch or 0) // 4), subject.declared.batch_axis)
-    if few is not None:
-        try:
-            return probe(dataclasses.replace(subject, inputs=few), every=True)
-        except (ModelError, RuntimeError):
-            pass  # it takes batches of this size only
-    return probe(subject, every=True)
+    look = partial(probe, every=True)
+    if subject.loss is not None:  # its targets may belong to the whole batch
+        return look(subject)
+    return on_few(look, subject, max(_LEAST, (subject.inputs.batch or 0) // 4))
 
 
 def _with_batch(subject: Subject, k: int) -> Subject:

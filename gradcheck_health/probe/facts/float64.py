@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import Any
 
 import torch
 
 from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import ModelError
 from gradcheck_health.probe.observe import probe
-from gradcheck_health.probe.samples import fewer
+from gradcheck_health.probe.samples import on_few
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
@@ -21,13 +19,9 @@ SAMPLES = 8
 
 def float64(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace in double precision, on the first few samples: what a zero is does not depend on how many there are."""
-    few = None
-    if subject.loss is None:  # its targets may belong to the whole batch
-        few = fewer(subject.inputs, SAMPLES, subject.declared.batch_axis)
-    if few is not None:
-        with contextlib.suppress(ModelError, RuntimeError):  # it takes batches of one size only
-            return _wide(dataclasses.replace(subject, inputs=few))
-    return _wide(subject)
+    if subject.loss is not None:  # its targets may belong to the whole batch
+        return _wide(subject)
+    return on_few(_wide, subject, SAMPLES)
 
 
 def _wide(subject: Subject) -> tuple[Trace, ...]:

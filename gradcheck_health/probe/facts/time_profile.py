@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from gradcheck_health.probe.names import layer_names, unwrap
 from gradcheck_health.probe.objective import AUXILIARY, leaves
 from gradcheck_health.probe.pairs import changed
 from gradcheck_health.probe.passes import call, seed_everything
-from gradcheck_health.probe.samples import axis_of, fewer
+from gradcheck_health.probe.samples import axis_of, on_few
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.subject import Subject
@@ -35,11 +35,7 @@ def time_profile(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
     On a few samples: a horizon is that of the weights.
     """
-    try:
-        few = fewer(subject.inputs, SAMPLES, subject.declared.batch_axis)
-        return _profiles(subject if few is None else dataclasses.replace(subject, inputs=few), trace)
-    except (ModelError, RuntimeError):  # it takes batches of one size only
-        return _profiles(subject, trace)
+    return on_few(partial(_profiles, trace=trace), subject, SAMPLES)
 
 
 def _profiles(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
