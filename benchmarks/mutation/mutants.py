@@ -126,10 +126,11 @@ def _numbers(node: ast.Constant) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node.value, bool):
         yield str(not node.value), ast.Constant(not node.value)
     elif isinstance(node.value, int):
-        yield str(node.value + 1), ast.Constant(node.value + 1)
-    elif isinstance(node.value, float):
-        changed = node.value * 3 if node.value else 1.0
+        changed = node.value + 1 if abs(node.value) < 100 else node.value * 3
         yield str(changed), ast.Constant(changed)
+    elif isinstance(node.value, float):
+        more = node.value * 3 if node.value else 1.0
+        yield str(more), ast.Constant(more)
 
 
 def _is_none(node: ast.AST) -> bool:

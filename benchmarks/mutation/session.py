@@ -1,4 +1,7 @@
-"""A pytest plugin: every test once, with the lines that it runs; then for every fault a fork that runs the tests of its line."""
+"""A pytest plugin: every test once, with the lines that it runs; then for every fault a fork that runs the tests of its line.
+
+Between the two every test runs in a fork without a fault: one that fails there says nothing about faults, and is left out.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,11 @@ WALL = 300
 class Session:
     """Hand it to `pytest.main`; afterwards `outcomes` holds "killed", "survived" or "not covered" for every fault."""
 
-    def __init__(self, faults: Sequence[Mutant], cpu: float, control: Mutant) -> None:
+    def __init__(self, faults: Sequence[Mutant], cpu: float) -> None:
         self.faults, self.cpu = faults, cpu
-        self.control, self.control_outcome = control, "not tried"
-        """A file without a fault: the tests have to pass in a fork, too."""
         self.outcomes: list[tuple[Mutant, str]] = []
         self.failed: list[str] = []
+        """Tests that fail without a fault, here or in a fork."""
         self._files = {str(fault.path) for fault in faults}
         self._tests_of: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._took: dict[int, float] = {}
@@ -48,9 +50,10 @@ class Session:
             raise session.Interrupted("the tests could not be collected")
         for number, item in enumerate(session.items):
             self._learn(number, item)
-        self.control_outcome = self._try(self.control, session.items)
-        if self.control_outcome != "survived":
-            return True
+        for number in sorted(set().union(*self._tests_of.values())):
+            if not self._pass(None, [session.items[number]]):
+                self._leave_out(number, session.items[number])
+        print(f"{len(session.items)} tests; without a fault these fail: {self.failed}", file=sys.stderr, flush=True)
         for number, fault in enumerate(self.faults):
             outcome = self._try(fault, session.items)
             self.outcomes.append((fault, outcome))
@@ -74,9 +77,12 @@ class Session:
                 sys.settrace(None)
         self._took[number] = time.process_time() - start
         if self._bad:
-            self.failed.append(item.nodeid)
-            for tests in self._tests_of.values():
-                tests.discard(number)
+            self._leave_out(number, item)
+
+    def _leave_out(self, number: int, item: pytest.Item) -> None:
+        self.failed.append(item.nodeid)
+        for tests in self._tests_of.values():
+            tests.discard(number)
 
     def _entered(self, frame: FrameType, event: str, argument: Any) -> Any:
         return self._line if frame.f_code.co_filename in self._files else None
@@ -92,39 +98,44 @@ class Session:
             tests = {one for (file, _), all_of in self._tests_of.items() if file == path for one in all_of}
         if not tests:
             return "not covered"
+        return (
+            "survived"
+            if self._pass(fault, [items[one] for one in sorted(tests, key=lambda one: self._took[one])])
+            else "killed"
+        )
+
+    def _pass(self, fault: Mutant | None, items: Sequence[pytest.Item]) -> bool:
+        """All of the tests, as far as there is time for them, in a fork; one that hangs is one that fails."""
         child = os.fork()
         if child == 0:
-            self._in_child(fault, [items[one] for one in sorted(tests, key=lambda one: self._took[one])])
+            code = 1
+            try:
+                code = self._in_child(fault, items)
+            finally:  # also where the fault broke more than a test
+                os._exit(code)
         _, status = os.waitpid(child, 0)
-        return "survived" if status == 0 else "killed"
+        return status == 0
 
-    def _in_child(self, fault: Mutant, items: Sequence[pytest.Item]) -> None:
-        """Ends with 0 where every test passed; a test that hangs is one that fails."""
-        nothing, saved = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    def _in_child(self, fault: Mutant | None, items: Sequence[pytest.Item]) -> int:
+        nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
         torch.set_num_threads(1)  # the pool of the parent is not there
         signal.alarm(WALL)
         limit = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime) + int(self.cpu) + 60
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-        try:
+        if fault is not None:
             plant(fault)
-            start = time.process_time()
-            for item in items:
-                self._bad = False
-                with self._memory.of(item.nodeid):
-                    _run(item)
-                if self._bad:
-                    if fault is self.control:
-                        os.write(saved, f"fails without a fault: {item.nodeid}\n".encode())
-                    os._exit(1)
-                if time.process_time() - start > self.cpu:
-                    break
-        except BaseException as error:  # noqa: BLE001 - the fault broke more than a test
-            if fault is self.control:
-                os.write(saved, f"fails without a fault: {error!r}\n".encode())
-            os._exit(1)
-        os._exit(0)
+        start = time.process_time()
+        for item in items:
+            self._bad = False
+            with self._memory.of(item.nodeid):
+                _run(item)
+            if self._bad:
+                return 1
+            if time.process_time() - start > self.cpu:
+                break
+        return 0
 
 
 def _run(item: Any) -> None:
