@@ -56,7 +56,7 @@ class SavedTensor:
             parts = () if self.uninitialized or self.alias is None or tensor.is_meta else _parts(self.alias)
             known = [] if earlier is None else [copy for _, _, copy in earlier.parts]
             self.parts: list[tuple[torch.Tensor, int, torch.Tensor]] = [
-                (part, part.untyped_storage().nbytes(), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)
+                (part, _room(part), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)
             ]
             self.gradient = SavedGradient(tensor) if self.is_leaf else None
             self.backward_hooks: Any = tensor._backward_hooks
@@ -79,7 +79,7 @@ class SavedTensor:
         if self.alias is not None and (self.uninitialized or not _same_storage(tensor, self.alias)):
             tensor.data = self.alias
         for part, size, copy in self.parts:
-            if part.untyped_storage().nbytes() != size:
+            if _room(part) != size:
                 part.untyped_storage().resize_(size)
             if not _identical(part, copy):
                 part.copy_(copy)
@@ -113,6 +113,11 @@ def _is_wrapper(tensor: torch.Tensor) -> bool:
     except (RuntimeError, NotImplementedError):
         return True
     return False
+
+
+def _room(part: torch.Tensor) -> int:
+    """Bytes of its storage; 0 where a library holds the values (oneDNN)."""
+    return part.untyped_storage().nbytes() if part.layout == torch.strided else 0
 
 
 def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
