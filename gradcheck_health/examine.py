@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did
 from gradcheck_health.inputs import blame, files, synthesize
 from gradcheck_health.probe.construction import construction
 from gradcheck_health.probe.criterion import bind
+from gradcheck_health.probe.garbage import old_objects_spared
 from gradcheck_health.probe.names import unwrap
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.passes import seed_everything
@@ -46,7 +46,7 @@ def examined(
     targets = targets if targets is not None else settings.targets
     given_loss = loss
     declared = Declared.of(settings.causal, settings.batch_axis, settings.optimizer)
-    with process_guard(), _old_objects_spared():
+    with process_guard(), old_objects_spared():
         built, given, loss = _build(model, given, loss, settings.seed)
         _checkable(built)
         with as_forward(built) as stepping, sandbox(built):
@@ -77,19 +77,6 @@ def examined(
                 if fault is None:
                     raise
                 raise fault from error
-
-
-@contextlib.contextmanager
-def _old_objects_spared() -> Iterator[None]:
-    """Garbage is looked for among what is made inside only: a walk over all that torch has imported takes 50 ms."""
-    if gc.get_freeze_count():  # somebody's own doing
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _samples(targets: Any) -> int | None:

@@ -20,8 +20,10 @@ from torch import nn
 
 from gradcheck_health import check_gradients
 from gradcheck_health.errors import ModelError
+from gradcheck_health.probe import saved_plain
 from gradcheck_health.probe.remembered import Memory
 from gradcheck_health.probe.sandbox import reachable_modules, sandbox
+from gradcheck_health.probe.saved_plain import LIMIT
 from gradcheck_health.probe.saved_tensor import SavedTensor
 from tests.trace.fingerprint import Fingerprint
 
@@ -141,17 +143,21 @@ def test_interrupt_during_restore_waits_until_it_is_done(monkeypatch: pytest.Mon
     assert before.differences(Fingerprint.of(model)) == []
 
 
-def test_failure_on_the_way_in_loses_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = nn.Linear(2, 2)
-    kept = model.weight.grad = torch.ones(2, 2)
-    remember = SavedTensor.__init__
+@pytest.mark.parametrize("size", [2, LIMIT])
+def test_failure_on_the_way_in_loses_no_gradient(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(2, size)
+    kept = model.weight.grad = torch.ones(size, 2)
 
-    def out_of_memory(self: SavedTensor, tensor: torch.Tensor, earlier: SavedTensor | None = None) -> None:
-        if tensor is model.bias:
-            raise MemoryError
-        remember(self, tensor, earlier)
+    def out_of_memory(function: Any, place: int) -> Any:
+        def called(*args: Any) -> Any:
+            if args[place] is model.bias:
+                raise MemoryError
+            return function(*args)
 
-    monkeypatch.setattr(SavedTensor, "__init__", out_of_memory)
+        return called
+
+    monkeypatch.setattr(SavedTensor, "__init__", out_of_memory(SavedTensor.__init__, 1))
+    monkeypatch.setattr(saved_plain, "_flags", out_of_memory(saved_plain._flags, 0))
     with pytest.raises(MemoryError), sandbox(model):
         pass
     assert model.weight.grad is kept
@@ -270,9 +276,10 @@ def test_tuple_that_refuses_its_length_is_looked_into() -> None:
     assert torch.equal(hidden.weight, before)
 
 
-def test_sandbox_inside_another_shares_what_is_equal() -> None:
+@pytest.mark.parametrize("width", [64, 256])
+def test_sandbox_inside_another_shares_what_is_equal(width: int) -> None:
     """The inner copy is the outer one, unless a value changed between; both put back what they found."""
-    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+    model = nn.Sequential(nn.Linear(width, width), nn.Linear(width, width))
     outer = Memory()
     outer.remember([model])
     with torch.no_grad():
@@ -280,8 +287,8 @@ def test_sandbox_inside_another_shares_what_is_equal() -> None:
     moved = model[1].weight.detach().clone()
     inner = Memory(around=outer)
     inner.remember([model])
-    copies = [{id(saved.tensor): saved.parts[0][2] for saved in memory.tensors} for memory in (outer, inner)]
-    shared = [copies[0][id(p)] is copies[1][id(p)] for p in model.parameters()]
+    copies = [_copies(memory) for memory in (outer, inner)]
+    shared = [copies[0][id(p)] == copies[1][id(p)] for p in model.parameters()]
     assert shared == [True, True, False, True]
     with torch.no_grad():
         for parameter in model.parameters():
@@ -290,6 +297,12 @@ def test_sandbox_inside_another_shares_what_is_equal() -> None:
     assert torch.equal(model[1].weight, moved)
     outer.restore()
     assert torch.equal(model[1].weight + 1.0, moved)
+
+
+def _copies(memory: Memory) -> dict[int, int]:
+    """id of a tensor -> address of its copy."""
+    small = {key: row.copy for key, row in memory._plain._rows.items()}
+    return small | {key: saved.parts[0][2].data_ptr() for key, saved in memory._saved.items()}
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
@@ -303,24 +316,31 @@ def test_bytes_are_compared_not_values(value: float) -> None:
     assert torch.equal(tensor.view(torch.int32), torch.full((8,), value).view(torch.int32))
 
 
-def test_inner_sandbox_makes_no_second_copy_of_what_has_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    copied: list[tuple[int, ...]] = []
-    clone = torch.Tensor.clone
+@pytest.mark.parametrize("width", [3, LIMIT])
+def test_inner_sandbox_makes_no_second_copy_of_what_has_not_changed(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+    clone, room = torch.Tensor.clone, torch.UntypedStorage
 
-    def counted(tensor: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
-        copied.append(tuple(tensor.shape))
-        return clone(tensor, *args, **named)
+    def cloned(tensor: torch.Tensor) -> torch.Tensor:
+        copied.append(tensor.nbytes)
+        return clone(tensor)
 
-    monkeypatch.setattr(torch.Tensor, "clone", counted)
-    model = nn.Linear(3, 2)
+    def made(nbytes: int) -> torch.UntypedStorage:
+        copied.append(nbytes)
+        return room(nbytes)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(torch.Tensor, "clone", cloned)
+    monkeypatch.setattr(torch, "UntypedStorage", made)
+    model = nn.Linear(width, 2)
+    bias, weight_bytes = 8, 8 * width
     weight = model.weight.tolist()
     with sandbox(model):
-        assert sorted(copied) == [(2,), (2, 3)]
+        assert sum(copied) == bias + weight_bytes
         copied.clear()
         with torch.no_grad():
             model.bias.fill_(7.0)
         with sandbox(model), torch.no_grad():
-            assert copied == [(2,)]
+            assert sum(copied) == bias
             model.bias.fill_(8.0)
             model.weight.fill_(8.0)
         assert model.bias.tolist() == [7.0, 7.0]
@@ -332,4 +352,4 @@ def test_inner_sandbox_makes_no_second_copy_of_what_has_not_changed(monkeypatch:
     assert model.weight.dtype == torch.float32 and model.weight.tolist() == weight
     copied.clear()
     with sandbox(model):
-        assert len(copied) == 2
+        assert sum(copied) == bias + weight_bytes

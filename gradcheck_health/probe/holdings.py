@@ -6,8 +6,9 @@ import dataclasses
 import enum
 import sys
 from collections import UserDict, UserList
+from collections.abc import Iterator
 from functools import partial
-from types import FunctionType, MethodType, SimpleNamespace
+from types import FunctionType, MemberDescriptorType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -38,3 +39,10 @@ def is_apart(value: Any) -> bool:
     if isinstance(value, MethodType | partial):
         return True
     return is_persons(cls) or cls.__module__.startswith(_OF_TORCH)
+
+
+def descriptors(cls: type) -> Iterator[MemberDescriptorType]:
+    """Of its `__slots__`."""
+    for owner in cls.__mro__:
+        if "__slots__" in vars(owner):
+            yield from (member for member in vars(owner).values() if isinstance(member, MemberDescriptorType))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from operator import is_
 from typing import Any
 from weakref import ref
@@ -11,6 +12,15 @@ from torch import nn
 
 UNSET = object()
 """The content of a slot that has none."""
+
+
+def all_back(ways: Iterable[tuple[Callable[[Any, Any], Any], Any, Any]], errors: list[Exception]) -> None:
+    """One after another, whatever one of the objects says to it; what they raise is appended."""
+    for back, value, saved in ways:
+        try:
+            back(value, saved)
+        except Exception as error:  # noqa: BLE001 - a class of the user's
+            errors.append(error)
 
 
 def dict_back(value: dict[Any, Any], saved: dict[Any, Any]) -> None:

@@ -12,9 +12,9 @@ import random
 import sys
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from types import CellType, FunctionType, MemberDescriptorType, MethodType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -22,7 +22,10 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.probe import putting_back as put
-from gradcheck_health.probe.holdings import ATOMS, is_apart, is_persons, is_record
+from gradcheck_health.probe.dense import TENSORS
+from gradcheck_health.probe.garbage import collector_paused
+from gradcheck_health.probe.holdings import ATOMS, descriptors, is_apart, is_persons, is_record
+from gradcheck_health.probe.saved_plain import PlainTensors
 from gradcheck_health.probe.saved_tensor import SavedTensor, plainly
 
 ROOM = 50_000
@@ -43,6 +46,9 @@ class Memory:
     def __init__(self, around: Memory | None = None) -> None:
         self._around = around
         self._saved: dict[int, SavedTensor] = {}
+        self._plain: PlainTensors = PlainTensors(None if around is None else around._plain)
+        self._found: list[torch.Tensor] = []
+        """Tensors that have been come across and are to be remembered together."""
         self._empty: list[dict[Any, Any]] = []
         """A module has a dozen of them, for hooks."""
         self._ways_back: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
@@ -56,12 +62,21 @@ class Memory:
         """Plain objects, whose insides come last: they may lead far."""
 
     def remember(self, roots: Iterable[Any]) -> None:
-        self._follow(list(roots), math.inf)
-        room: float = ROOM
-        for value in self._apart:  # grows meanwhile
-            if room <= 0:
-                break
-            room = self._follow([*self._inside(value)], room)
+        with collector_paused():
+            self._follow(list(roots), math.inf)
+            for tensor in self._plain.take(self._found):
+                self._tensor(tensor)
+            room: float = ROOM
+            for value in self._apart:  # grows meanwhile
+                if room <= 0:
+                    break
+                room = self._follow([*self._inside(value)], room)
+
+    def detach_gradients(self) -> None:
+        """From now on every `.grad` is None, and no hook of the user's runs on one."""
+        self._plain.detach_gradients()
+        for saved in self._saved.values():
+            saved.detach_gradient()
 
     def _follow(self, stack: list[Any], room: float) -> float:
         seen, ways = self._seen, self._ways
@@ -70,6 +85,12 @@ class Memory:
             cls = type(value)
             if cls in _DICTS and not value:
                 self._empty.append(value)
+                continue
+            if cls in TENSORS and room == math.inf:
+                if id(value) not in seen:
+                    seen[id(value)] = value
+                    self._found.append(value)
+                    stack.append(vars(value))
                 continue
             if cls not in ways:
                 ways[cls] = self._way(value)
@@ -83,20 +104,17 @@ class Memory:
                 stack.extend(way(value))
         return room
 
-    @property
-    def tensors(self) -> Collection[SavedTensor]:
-        return self._saved.values()
-
     def restore(self) -> None:
         """Everything, whatever one of the objects says to it; then the first error is raised."""
         errors: list[Exception] = []
         for content in self._empty:
             if content:
                 content.clear()
-        tensors = ((SavedTensor.put_back, saved, None) for saved in self.tensors)
+        tensors = ((SavedTensor.put_back, saved, None) for saved in self._saved.values())
         with plainly():
-            _put_back(tensors, errors)
-        _put_back(reversed(self._ways_back), errors)
+            self._plain.put_back(errors)
+            put.all_back(tensors, errors)
+        put.all_back(reversed(self._ways_back), errors)
         if errors:
             raise errors[0]
 
@@ -219,27 +237,13 @@ class Memory:
         """The contents of `__slots__`, which `vars` does not show."""
         cls = type(value)
         if cls not in self._slots_of:
-            self._slots_of[cls] = tuple(_descriptors(cls))
+            self._slots_of[cls] = tuple(descriptors(cls))
         for slot in self._slots_of[cls]:
             content = put.read(slot, value)
             self._ways_back.append((put.slot_back, (slot, value), content))
             yield content
 
 
-def _put_back(ways: Iterable[tuple[Callable[[Any, Any], Any], Any, Any]], errors: list[Exception]) -> None:
-    for back, value, saved in ways:
-        try:
-            back(value, saved)
-        except Exception as error:  # noqa: BLE001 - a class of the user's
-            errors.append(error)
-
-
 def _size(tensor: torch.Tensor) -> int:
     """Bytes, where it can say so."""
     return tensor.nbytes if tensor.layout == torch.strided and not is_lazy(tensor) and not tensor.is_nested else 0
-
-
-def _descriptors(cls: type) -> Iterator[Any]:
-    for owner in cls.__mro__:
-        if "__slots__" in vars(owner):
-            yield from (member for member in vars(owner).values() if isinstance(member, MemberDescriptorType))

@@ -41,8 +41,7 @@ def _remember(model: nn.Module, undo: contextlib.ExitStack) -> None:
     undo.callback(_AROUND.reset, _AROUND.set(memory))
     undo.callback(memory.restore)
     memory.remember([*model.modules(), model])  # scripted modules keep their children outside of vars()
-    for saved in memory.tensors:  # not before the way back is laid for all of them
-        saved.detach_gradient()
+    memory.detach_gradients()  # not before the way back is laid for all of them
 
 
 def reachable_modules(model: nn.Module) -> list[nn.Module]:

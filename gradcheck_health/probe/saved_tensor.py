@@ -76,7 +76,7 @@ class SavedTensor:
         tensor = self.tensor
         if type(tensor) is not self.cls:  # a lazy parameter that was materialised
             tensor.__class__ = self.cls
-        if self.alias is not None and (self.uninitialized or not _same_storage(tensor, self.alias)):
+        if self.alias is not None and (self.uninitialized or not same_storage(tensor, self.alias)):
             tensor.data = self.alias
         for part, size, copy in self.parts:
             if _room(part) != size:
@@ -149,7 +149,7 @@ def _overlaps(tensor: torch.Tensor) -> bool:
     return False
 
 
-def _same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
+def same_storage(tensor: torch.Tensor, alias: torch.Tensor) -> bool:
     if tensor.layout != torch.strided or tensor.is_nested or alias.layout != torch.strided:
         return False
     same = tensor.shape == alias.shape and tensor.dtype == alias.dtype and tensor.device == alias.device
@@ -162,18 +162,18 @@ def _copy(part: torch.Tensor, known: list[torch.Tensor]) -> torch.Tensor:
 
 
 try:
-    _memcmp: Any = ctypes.CDLL(None).memcmp
-    _memcmp.argtypes, _memcmp.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
+    memcmp: Any = ctypes.CDLL(None).memcmp
+    memcmp.argtypes, memcmp.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
 except (AttributeError, OSError, TypeError):  # Windows has it elsewhere
-    _memcmp = None
+    memcmp = None
 
 
 def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
     """The same bytes, as far as that can be told; `torch.equal` takes three to seven times as long."""
     if a.layout != torch.strided or a.is_quantized:
         return False  # cheap to copy back, awkward to compare
-    if _memcmp is not None and _dense(a) and _dense(b) and a.dtype is b.dtype and a.shape == b.shape:
-        return bool(_memcmp(a.data_ptr(), b.data_ptr(), a.nbytes) == 0)
+    if memcmp is not None and _dense(a) and _dense(b) and a.dtype is b.dtype and a.shape == b.shape:
+        return bool(memcmp(a.data_ptr(), b.data_ptr(), a.nbytes) == 0)
     try:
         return torch.equal(a, b)
     except (RuntimeError, NotImplementedError):  # a type without arithmetic
