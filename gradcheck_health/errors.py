@@ -62,6 +62,9 @@ class InputInferenceError(ModelError):
 
     __module__ = "gradcheck_health"
 
+    likely: Sequence[str] = ()
+    """What the failing operation wanted of its operands, in words."""
+
 
 class GradientHealthWarning(UserWarning):
     """A finding of severity "warning" in a test that passed."""

@@ -60,6 +60,7 @@ def examined(
                 batch_size=settings.batch_size or _samples(targets),
                 saved=saved(settings),
                 target=target,
+                stepwise=declared.causal is True,
             )
             if stepping:
                 fed = dataclasses.replace(fed, origin=f"{fed.origin}, fed to training_step")

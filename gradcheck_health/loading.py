@@ -17,7 +17,7 @@ from typing import Any
 from gradcheck_health.building import complete, shown
 from gradcheck_health.errors import UsageError, did_you_mean
 from gradcheck_health.importing import import_target
-from gradcheck_health.offers import functions, is_model, models, outermost
+from gradcheck_health.offers import functions, is_model, models, outermost, public
 
 FACTORIES = ("build", "make_model", "model")
 """Functions of these names stand for a whole file."""
@@ -106,8 +106,9 @@ def _lookup(module: ModuleType, target: Target) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            known = [*models(module), *functions(module)]
-            hint = did_you_mean(part, known) or (f"; it has {', '.join(known[:8])}" if known else "")
+            known = public(module)
+            listed = list(models(module)) or [name for name, value in known.items() if isinstance(value, type)] or list(known)
+            hint = did_you_mean(part, known) or (f"; it has {', '.join(listed[:8])}" if listed else "")
             raise UsageError(f"{target.where} has no {target.name!r}{hint}") from None
     if not (callable(found) or is_model(found)):
         kind = type(found).__name__

@@ -13,14 +13,23 @@ def models(module: ModuleType) -> dict[str, type]:
     return dict(_defined(module, lambda value: _is_model_class(value) and _has_forward(value)))
 
 
+def public(module: ModuleType) -> dict[str, Any]:
+    """The model classes and the functions of the module, wherever they were defined: a package hands on those of its files."""
+    return dict(_public(module, lambda value: _is_model_class(value) or inspect.isfunction(value)))
+
+
 def functions(module: ModuleType) -> dict[str, Any]:
     return dict(_defined(module, inspect.isfunction))
 
 
 def _defined(module: ModuleType, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(module).items():
+    return _public(module, lambda value: wanted(value) and getattr(value, "__module__", None) == module.__name__)
+
+
+def _public(module: ModuleType, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    for name, value in list(vars(module).items()):
         try:
-            if not name.startswith("_") and wanted(value) and getattr(value, "__module__", None) == module.__name__:
+            if not name.startswith("_") and wanted(value):
                 yield name, value
         except Exception:  # noqa: BLE001 - a proxy or a metaclass that answers no question is no model
             continue

@@ -150,6 +150,8 @@ def test_file_with_nothing_to_build_shows_the_command_to_copy() -> None:
         ("nope_package.mod:Net", "no module 'nope_package'"),
         ("torch.nn.Linear", "no module 'torch.nn.Linear' (did you mean torch.nn:Linear?)"),
         ("nets:Nett", "has no 'Nett'"),
+        ("torch.nn:Transfomer", "torch.nn has no 'Transfomer' (did you mean 'Transformer'?)"),
+        ("torch.nn:Qqq", "has no 'Qqq'; it has AdaptiveAvgPool1d"),
         ("data.txt", "got a .txt file; allowed: a Python file"),
     ],
 )

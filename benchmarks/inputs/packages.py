@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.inputs import package_generators, package_images, package_others, package_wholes
+from benchmarks.inputs import package_assemblies, package_generators, package_images, package_others, package_wholes
 
 Subject = tuple[str, Callable[[], tuple[nn.Module, Any]]]
 
@@ -73,7 +73,7 @@ def subjects() -> Iterator[Subject]:
                     importlib.import_module(package)
                 before = package
             yield path, partial(_constructed, path, arguments, known)
-    for build, known in package_wholes.MODELS:
+    for build, known in (*package_wholes.MODELS, *package_assemblies.MODELS):
         yield build.__name__, partial(_whole, build, known)
 
 

@@ -39,7 +39,7 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     if model is None:
         return result
     wanted = set(result.pop("reachable", trainable(model)))
-    hints = _specs(known[0]) if given and isinstance(known, list) else None
+    hints = _specs(model, *known[0]) if given and isinstance(known, list) else None
     start = time.process_time()
     with without(missing), _counted() as calls:
         try:
@@ -125,7 +125,7 @@ def _kind(tensor: torch.Tensor) -> str:
     return "float" if tensor.is_floating_point() else "bool" if tensor.dtype is torch.bool else "int"
 
 
-def _specs(known: Any) -> Any:
+def _specs(model: torch.nn.Module, args: Any, kwargs: Any) -> Any:
     """The known-good input as a person would write it: shapes and kinds, no values; integers keep their range."""
 
     def spec(value: Any) -> Any:
@@ -135,8 +135,10 @@ def _specs(known: Any) -> Any:
         bound = f"<{int(value.max()) + 1}" if short == "i64" and value.numel() else ""
         return f"{short}[{','.join(map(str, value.shape))}]{bound}"
 
-    args, kwargs = known
-    return {name: spec(value) for name, value in kwargs.items()} if kwargs else [spec(value) for value in args]
+    if not kwargs:
+        return [spec(value) for value in args]
+    named = dict(zip(inspect.signature(model.forward).parameters, args, strict=False))
+    return {name: spec(value) for name, value in {**named, **kwargs}.items()}
 
 
 @contextlib.contextmanager

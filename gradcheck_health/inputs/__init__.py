@@ -25,6 +25,7 @@ def synthesize(
     batch_size: int | None = None,
     saved: Sequence[Saved] = (),
     target: str | None = None,
+    stepwise: bool = False,
 ) -> Inputs:
     """Inputs for `model`: made-up ones were seen to run, given ones are only checked (`blame` explains where they fail).
 
@@ -35,6 +36,7 @@ def synthesize(
         batch_size: samples for the probe; chosen by cost where None.
         saved: inputs that were inferred earlier; those of `target`, else of the model's class, are used if nothing was given.
         target: how a person named the model.
+        stepwise: a person said that the model works along time steps.
 
     The model must be in a sandbox already; every trial runs in one of its own besides.
 
@@ -42,7 +44,7 @@ def synthesize(
         InputsError: what was given cannot be used.
         InputInferenceError: nothing could be made up; the message says how far the search got and what to give.
     """
-    facts = Facts(model)
+    facts = Facts(model, stepwise)
     if given is not None:
         return synthesize_given(facts, given, seed, batch_size)
     found, stale = from_saved(facts, saved, target, seed, batch_size)

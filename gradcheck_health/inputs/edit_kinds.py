@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradcheck_health.inputs.edit_shapes import editable, named
+from gradcheck_health.inputs.edit_shapes import editable, named, redrawable
 from gradcheck_health.inputs.plan import Edit, Plan
 from gradcheck_health.inputs.tracer import Origin
 from gradcheck_health.inputs.wanting import Want
@@ -42,7 +42,7 @@ def alike(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
 
 def narrowed(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
     edits = []
-    for path, leaf in editable(plan, origin):
+    for path, leaf in redrawable(plan, origin):
         current = plan.size(leaf.high) if leaf.high is not None else 2
         exact = origin.layout is not None
         for value in (want.value, current // 2, 1):

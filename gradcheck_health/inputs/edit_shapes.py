@@ -18,12 +18,18 @@ _GROWTH: dict[int, tuple[Dim, ...]] = {
 
 
 def editable(plan: Plan, origin: Origin) -> list[tuple[Path, Leaf]]:
-    found = []
-    for path in sorted(origin.paths, key=repr):
-        leaf = plan.get(path)
-        if isinstance(leaf, Leaf) and not leaf.fixed:
-            found.append((path, leaf))
-    return found
+    """Arguments behind a tensor whose shape and kind nobody gave."""
+    return [(path, leaf) for path, leaf in _leaves(plan, origin) if not leaf.fixed]
+
+
+def redrawable(plan: Plan, origin: Origin) -> list[tuple[Path, Leaf]]:
+    """Arguments behind a tensor whose values nobody gave, whoever gave their shape."""
+    return [(path, leaf) for path, leaf in _leaves(plan, origin) if not leaf.drawn]
+
+
+def _leaves(plan: Plan, origin: Origin) -> list[tuple[Path, Leaf]]:
+    found = ((path, plan.get(path)) for path in sorted(origin.paths, key=repr))
+    return [(path, leaf) for path, leaf in found if isinstance(leaf, Leaf)]
 
 
 def sized(plan: Plan, want: Want, origin: Origin) -> list[Edit]:

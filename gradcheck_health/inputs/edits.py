@@ -7,7 +7,7 @@ from typing import Any
 
 from gradcheck_health.inputs.containers import keyed
 from gradcheck_health.inputs.edit_kinds import alike, narrowed, rekinded
-from gradcheck_health.inputs.edit_shapes import editable, ranked, sized
+from gradcheck_health.inputs.edit_shapes import editable, ranked, redrawable, sized
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.failures import explain
 from gradcheck_health.inputs.plan import Edit, Leaf, Path, Plan
@@ -94,7 +94,7 @@ def _direct(plan: Plan, want: Want, origin: Origin, facts: Facts) -> list[Edit]:
         case "fill":
             return [
                 Edit(plan.put(path, replace(leaf, fill=want.value)), want.cost, want.why)
-                for path, leaf in editable(plan, origin)
+                for path, leaf in redrawable(plan, origin)
             ]
     return []
 

@@ -37,6 +37,8 @@ def explore(plan: Plan) -> Iterator[Edit]:
                 sizes = {"H": value, "W": value} if name == "H" and "W" in used else {name: value}
                 yield Edit(plan.resize(**sizes), (3.0 if name != "B" else 4.5) + 0.3 * step, f"{name} = {value}")
     for path, leaf in plan.leaves():
+        if leaf.kind == "float" and not leaf.drawn:
+            yield Edit(plan.put(path, replace(leaf, fill="uniform")), 4.1, "values in [0, 1)")
         if leaf.fixed:
             continue
         for step, dims in enumerate(_SHAPES):
@@ -48,5 +50,3 @@ def explore(plan: Plan) -> Iterator[Edit]:
         )
         if len(path) == 1 and len(leaf.dims) < 2:
             yield Edit(plan.put(path, Const(1)), 4.4, "a plain number")
-        if leaf.kind == "float":
-            yield Edit(plan.put(path, replace(leaf, fill="uniform")), 4.1, "values in [0, 1)")

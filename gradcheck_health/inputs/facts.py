@@ -24,6 +24,8 @@ class Facts:
     """A model and what was read off it; computed once, on demand."""
 
     model: nn.Module
+    stepwise: bool = False
+    """A person said that it works along time steps."""
 
     @cached_property
     def signature(self) -> Signature:
@@ -41,6 +43,8 @@ class Facts:
     @cached_property
     def sequence(self) -> bool:
         """Something inside works along a sequence."""
+        if self.stepwise:
+            return True
         # the name of the model itself says less than its parts: a hand-made RNN cell takes one step
         kinds = {type(module).__name__ for module in list(self.owner.modules())[1:_CAP]}
         return any(_SEQUENCE.search(kind) for kind in kinds) or bool(

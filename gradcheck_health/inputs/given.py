@@ -13,7 +13,7 @@ from gradcheck_health.errors import InputsError, did_you_mean
 from gradcheck_health.inputs import files
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.notation import parse_node
-from gradcheck_health.inputs.plan import Const, Group, Node, Plan
+from gradcheck_health.inputs.plan import Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.roles import first_plan
 from gradcheck_health.inputs.wording import said
 
@@ -135,13 +135,38 @@ def pinned(given: Mapping[str, Any], facts: Facts, where: str = "inputs") -> Pla
     for name, value in given.items():
         plan = plan.put((name,), _pinned(value, f"{where}[{name!r}]", sizes))
     guessed = first_plan(facts)
+    bound = _bound(plan, guessed)
     for name, node in guessed.arguments:
         if plan.get((name,)) is None:
-            plan = plan.put((name,), node)
+            plan = plan.put((name,), _with_batch(node, bound.get("B")))
     order = [name for name in names if plan.get((name,)) is not None]
     rest = [name for name, _ in plan.arguments if name not in order]
     nodes = dict(plan.arguments)
-    return replace(plan, arguments=tuple((name, nodes[name]) for name in order + rest)).resize(**sizes)
+    return replace(plan, arguments=tuple((name, nodes[name]) for name in order + rest)).resize(**{**bound, **sizes})
+
+
+def _bound(plan: Plan, guessed: Plan) -> dict[str, int]:
+    """Sizes that were given as numbers, by the names that the first guess has for them: batch, sequence, sides."""
+    found: dict[str, int] = {}
+    for name, node in plan.arguments:
+        value = node.value if isinstance(node, Const) else None
+        dims = node.dims if isinstance(node, Leaf) else tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+        like = guessed.get((name,))
+        names = like.dims if isinstance(like, Leaf) and len(like.dims) == len(dims) else ("B",)
+        for dim, called in zip(dims, names, strict=False):
+            if isinstance(dim, int) and isinstance(called, str):
+                found.setdefault(called, dim)
+    written = {dim for _, leaf in plan.leaves() for dim in leaf.dims}
+    return {name: size for name, size in found.items() if name not in written}
+
+
+def _with_batch(node: Node, samples: int | None) -> Node:
+    """As many samples as were given elsewhere: the probe does not choose their number."""
+    if samples is None:
+        return node
+    if isinstance(node, Group):
+        return replace(node, items=tuple((key, _with_batch(item, samples)) for key, item in node.items))
+    return replace(node, dims=tuple(samples if dim == "B" else dim for dim in node.dims)) if isinstance(node, Leaf) else node
 
 
 def _missing(given: Mapping[str, Any], facts: Facts) -> list[str]:
@@ -163,6 +188,4 @@ def _pinned(value: Any, where: str, sizes: dict[str, int]) -> Node:
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         form = "dict" if isinstance(value, Mapping) else "tuple" if isinstance(value, tuple) else "list"
         return Group(tuple((key, _pinned(item, f"{where}[{key!r}]", sizes)) for key, item in items), form)
-    if isinstance(value, torch.Tensor) and value.dim():
-        sizes.setdefault("B", value.shape[0])
     return Const(value, fixed=True)

@@ -118,9 +118,9 @@ def finished(facts: Facts, plan: Plan, seed: int, about: Inputs) -> Inputs:
     """The plan's values as `Inputs` that can draw further batches; what is told of them is as in `about`."""
     values = materialise(plan, seed, facts.device, facts.dtype)
     args, kwargs = facts.signature.call(values)
-    first = next((leaf for _, leaf in plan.leaves() if leaf.dims), None)
     # sizes that a person wrote out: the first axis is the batch
-    batch = plan.size("B") if batched(plan) else plan.size(first.dims[0]) if first is not None and first.fixed else None
+    first = next((leaf for _, leaf in plan.leaves() if leaf.dims and leaf.fixed), None)
+    batch = plan.size("B") if batched(plan) else plan.size(first.dims[0]) if first is not None else None
 
     def resample(other: int) -> Inputs:
         return finished(facts, plan, other, about)

@@ -13,6 +13,8 @@ from gradcheck_health.inputs.plan import Const, Dim, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.roles import first_plan
 from gradcheck_health.inputs.search import Search
 
+_SAMPLES = (3, 5, 2, *range(7, 1000, 2))
+"""Numbers of samples to try with, the likeliest first."""
 TRIALS = 25
 """Trials for finding out what would have been right; the check itself has failed already."""
 
@@ -28,7 +30,7 @@ def mended(facts: Facts, given: dict[str, Any] | Plan, seed: int) -> dict[str, s
     start = Plan(nodes, given.sizes if isinstance(given, Plan) else guess.sizes)
     for name, node in nodes:
         start = _loosened(start, name, node, guess.get((name,)))
-    for plan in (start, guess):
+    for plan in (_apart(start), guess):
         best = Search(facts, seed, TRIALS).find(plan).best
         texts = written(best.plan)
         if best.ok and not best.mixed and len(texts) == len(best.plan.arguments):
@@ -59,8 +61,14 @@ def _loosened(plan: Plan, name: str, node: Node, guess: Node | None) -> Plan:
     dims: list[Dim] = list(node.dims)
     for place, dim in enumerate(dims):
         called = names[place] if place < len(names) else dim
-        if isinstance(dim, int) and isinstance(called, str) and dim > 0:
+        if isinstance(dim, int) and isinstance(called, str) and called not in node.dims and dim > 0:
             dims[place] = called
             if called != "B":
                 plan = plan.resize(**{called: dim})
-    return plan.put((name,), replace(node, dims=tuple(dims), fixed=False))
+    return plan.put((name,), replace(node, dims=tuple(dims), fixed=False, drawn=False))
+
+
+def _apart(plan: Plan) -> Plan:
+    """The plan with a number of samples that is no other size in it: a size that is wanted must not be taken for theirs."""
+    sizes = {plan.size(dim) for _, leaf in plan.leaves() for dim in leaf.dims if dim != "B"}
+    return plan.resize(B=next((number for number in _SAMPLES if number not in sizes), 3))

@@ -20,14 +20,16 @@ def inference_error(facts: Facts, found: Found) -> InputInferenceError:
         f"  best of {found.trials} tries reached {best.coverage} call sites: {best.plan.describe()}",
         f"  failed at {best.place or 'the call'}: {reason}",
     ]
-    likely = list(dict.fromkeys(edit.note for edit in best.edits if edit.note))
+    likely = tuple(dict.fromkeys(edit.note for edit in best.edits if edit.note))
+    if found.hopeless:
+        lines.append("  the same on many inputs: does it raise whatever it is fed?")
     if likely:
         lines.append(f"  likely: {'; '.join(likely[:2])}")
     specs = written(best.plan) or {"x": "f32[B,3,32,32]"}
     lines.append(f"  give them: {in_python(specs)}")
     lines.append("      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)")
     error = InputInferenceError("\n".join(lines))
-    error.specs = specs
+    error.specs, error.likely = specs, likely
     error.__cause__ = best.error
     return error
 

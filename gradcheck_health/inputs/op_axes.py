@@ -23,6 +23,12 @@ def ranked(failure: Failure) -> list[Want]:
         return [Want("rank", x, value=len(numbers), why="permute", cost=0.7)]
     if not numbers:
         return []
+    if failure.name in ("topk", "kthvalue"):
+        count, dim = argument(failure, 1, "k"), argument(failure, 2, "dim", -1)
+        within = isinstance(dim, int) and isinstance(count, int) and -x.dim() <= dim < x.dim()
+        if within:
+            return [Want("least", x, dim, count, why=failure.name, cost=0.8)] if x.shape[dim] < count else []
+        numbers = [dim]
     if failure.name in ("split", "chunk", "narrow", "unfold", "select", "tensor_split"):
         dim = failure.kwargs.get(
             "dim", numbers[0] if failure.name in ("narrow", "unfold", "select") else numbers[-1] if len(numbers) > 1 else 0

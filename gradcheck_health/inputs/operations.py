@@ -73,7 +73,8 @@ _TABLE: tuple[tuple[Callable[[Failure], list[Want]], str], ...] = (
     (
         ranked,
         """permute transpose swapaxes size flatten mean sum amax amin max min argmax softmax log_softmax squeeze unsqueeze
-        unbind chunk split narrow unfold select cumsum flip norm std var logsumexp movedim tensor_split sort topk stride""",
+        unbind chunk split narrow unfold select cumsum flip norm std var logsumexp movedim tensor_split sort topk
+        kthvalue stride""",
     ),
     (spectrum, "stft fft_fft fft_rfft"),
     (resampling, "interpolate upsample"),

@@ -35,7 +35,9 @@ class Leaf:
     why: str = ""
     """Where the shape comes from: "fc1.in_features", "declared by img_size", "solved"."""
     fixed: bool = False
-    """Given or declared by the user: never edited."""
+    """Given or declared by the user: shape and kind are never edited."""
+    drawn: bool = False
+    """A bound or a kind of values was given too: they are never edited either."""
     placeholder: tuple[int, int] | None = None
     """(token, count): ids where an image or a sound is to be put in, that many in every sample."""
     end: int | None = None

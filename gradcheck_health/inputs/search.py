@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gradcheck_health.inputs.exploring import explore
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.plan import Edit, Leaf, Plan
+from gradcheck_health.inputs.regardless import Sameness
 from gradcheck_health.inputs.solver import DEAR, solve
 from gradcheck_health.inputs.trial import Bench, Outcome
 from gradcheck_health.inputs.wording import said
@@ -38,6 +39,8 @@ class Found:
     trials: int
     notes: tuple[str, ...]
     """What led from the first guess to the best plan."""
+    hopeless: bool = False
+    """What got furthest failed in one way, whatever it was fed."""
 
 
 class Search:
@@ -54,12 +57,13 @@ class Search:
         self.mixed: tuple[Outcome, tuple[str, ...]] | None = None
         self.furthest: tuple[Outcome, tuple[str, ...]] | None = None
         self.failures: set[str] = set()
+        self.sameness = Sameness()
         self.told = 0
         """The last trial that showed something new: another failure, or more call sites."""
 
     def affordable(self) -> bool:
         stale = self.bench.trials - self.told > STALE
-        return self.bench.trials < self.trials and self.bench.work < WORK and not stale
+        return self.bench.trials < self.trials and self.bench.work < WORK and not stale and not self.sameness.hopeless
 
     def run(self, plan: Plan) -> Outcome:
         outcome = self.bench.run(plan) if self.allowed(plan) else Outcome(plan, False, 0)
@@ -68,6 +72,7 @@ class Search:
         return outcome
 
     def _listen(self, outcome: Outcome) -> None:
+        self.sameness.take(outcome)
         failure = re.sub(r"\d+", "#", f"{outcome.place} {said(outcome.error) if outcome.error is not None else outcome.ok}")
         further = self.furthest is None or outcome.coverage > self.furthest[0].coverage
         if further or failure not in self.failures:
@@ -89,7 +94,7 @@ class Search:
                 self._remember(outcome, trail)
                 self._branch(outcome, trail)
         best, trail = self.mixed or self.furthest or (Outcome(starts[0], False, 0), ())
-        return Found(best, self.bench.trials, trail)
+        return Found(best, self.bench.trials, trail, self.sameness.hopeless)
 
     def _expand(self, edit: Edit, parent: Outcome | None, notes: tuple[str, ...]) -> list[tuple[Outcome, tuple[str, ...]]]:
         trail = (*notes, edit.note) if edit.note else notes
@@ -148,7 +153,7 @@ def widen(plan: Plan, outcome: Outcome) -> Plan:
     """Ids use the whole range that the embeddings they met allow."""
     for path, rows in outcome.ranges.items():
         leaf = plan.get(path)
-        if not isinstance(leaf, Leaf) or leaf.fixed or leaf.kind != "int" or leaf.fill != "normal":
+        if not isinstance(leaf, Leaf) or leaf.drawn or leaf.kind != "int" or leaf.fill != "normal":
             continue
         if leaf.high is None or (isinstance(leaf.high, int) and leaf.high < rows):
             plan = plan.put(path, replace(leaf, high=rows))

@@ -68,7 +68,8 @@ def parse(text: str, where: str, sizes: dict[str, int]) -> Leaf:
             f"{where}: unknown value {fill!r} in {text!r}{did_you_mean(fill, FILLS)}; 0, 1, or one of {', '.join(FILLS)}"
         )
     exact = "" if kind == "float" and name in ("", "float32") else name
-    return Leaf(dims, kind, fill, low, high, why="given", fixed=True, dtype=exact)
+    drawn = bool(match["value"] or match["low"] or match["high"])
+    return Leaf(dims, kind, fill, low, high, why="given", fixed=True, drawn=drawn, dtype=exact)
 
 
 def _dim(text: str, spec: str, where: str, sizes: dict[str, int]) -> Dim:

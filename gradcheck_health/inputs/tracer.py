@@ -52,11 +52,21 @@ class Merge:
     tensor: torch.Tensor
 
 
-class Tracer(TorchFunctionMode):
-    """Active during one trial."""
+class TooLargeError(Exception):
+    """A trial made more entries than it may: its inputs are far larger than they need to be."""
 
-    def __init__(self, leaves: dict[Path, torch.Tensor], batch: int) -> None:
+
+class Tracer(TorchFunctionMode):
+    """Active during one trial.
+
+    Args:
+        batch: samples in it.
+        most: entries that all results together may have; `TooLargeError` beyond.
+    """
+
+    def __init__(self, leaves: dict[Path, torch.Tensor], batch: int, most: float = math.inf) -> None:
         super().__init__()
+        self.most = most
         self.origins: dict[int, Origin] = {}
         self.kept: list[torch.Tensor] = []
         self.failure: Failure | None = None
@@ -114,6 +124,8 @@ class Tracer(TorchFunctionMode):
         found = [(t, origin) for t in operands if (origin := self.origins.get(id(t))) is not None]
         outs = list(tensors(out))
         self.elements += sum(t.numel() for t in outs)
+        if self.elements > self.most:
+            raise TooLargeError(f"{self.elements} entries in the results of {self.calls} operations")
         self.flops += work(name, operands, outs)
         if not found:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,9 +17,12 @@ from gradcheck_health.inputs.edits import Measure, propose
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.plan import Edit, Path, Plan
 from gradcheck_health.inputs.reach import reached
-from gradcheck_health.inputs.tracer import Tracer
+from gradcheck_health.inputs.tracer import TooLargeError, Tracer
 from gradcheck_health.inputs.values import materialise
 from gradcheck_health.probe.sandbox import sandbox
+
+ENTRIES = 5e8
+"""What all results of one trial may hold together, 2 GB in float32; more where the first guess needed a quarter of it."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,8 @@ class Bench:
         self.facts, self.seed = facts, seed
         self.trials = 0
         self.work = 0.0
+        self.first = 0
+        """Entries of all results of the first trial."""
 
     def run(self, plan: Plan) -> Outcome:
         """Forward once. Exceptions of the model are part of the outcome; KeyboardInterrupt and the like pass through."""
@@ -65,7 +71,7 @@ class Bench:
             args, kwargs = facts.signature.call(values)
             leaves = dict(_tensors(values))
             self.work += 300.0 * sum(tensor.numel() for tensor in leaves.values())
-            tracer = Tracer(leaves, plan.size("B"))
+            tracer = Tracer(leaves, plan.size("B"), math.inf if self.trials == 1 else max(ENTRIES, 4 * self.first))
             try:
                 with torch.enable_grad(), tracer:
                     output = facts.model(*args, **kwargs)
@@ -74,9 +80,12 @@ class Bench:
             else:
                 outcome = self._succeeded(plan, tracer, output)
         self.work += tracer.flops + tracer.calls * 1e5 + tracer.elements * 50.0
+        self.first = self.first or tracer.elements
         return outcome
 
     def _failed(self, plan: Plan, tracer: Tracer, error: Exception) -> Outcome:
+        if isinstance(error, TooLargeError):
+            return Outcome(plan, False, 0, error)
         edits, measures, place = propose(plan, tracer, error, self.facts)
         # the traceback keeps every tensor of the failed forward alive
         _drop_frames(error)

@@ -232,6 +232,8 @@ def _undo_one(dims: list[Dim], step: Step) -> list[Dim]:
             before[old] = dims[new]
         dims = before
     elif step.name == "unsqueeze" and len(dims) > 1:
+        if numbers[0] == len(dims) == 2:  # features of steps, of which there is one
+            dims = [dims[0], "T", dims[1]]
         del dims[numbers[0]]
     elif step.name == "squeeze" and numbers:
         dims.insert(numbers[0] if numbers[0] >= 0 else len(dims) + 1 + numbers[0], 1)

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health import memory
 from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import InputInferenceError, InputsError, ModelError, in_python
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.failures import explain
 from gradcheck_health.inputs.given import read
-from gradcheck_health.inputs.infer import infer
+from gradcheck_health.inputs.infer import finished, infer
 from gradcheck_health.inputs.mending import mended
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.reach import outputs, reached, trainable
+from gradcheck_health.inputs.regardless import of_its_own
 from gradcheck_health.inputs.tracer import Tracer
 from gradcheck_health.inputs.wording import message as text_of
 from gradcheck_health.inputs.wording import said
@@ -60,8 +62,11 @@ def _completed(facts: Facts, plan: Plan, seed: int, batch_size: int | None) -> I
     try:
         made = infer(facts, seed, batch_size, start=plan)
     except InputInferenceError as error:
-        specs = mended(facts, plan, seed)
-        if free and specs is None:
+        specs = None if error.__cause__ is not None and of_its_own(error.__cause__) else mended(facts, plan, seed)
+        if specs is None and not free and not error.likely:
+            # nothing about them is known to be wrong: what the probe tells of the model's own error stands
+            return finished(facts, plan, seed, Inputs(origin="given"))
+        if specs is None and free:
             raise
         # its last line is what to give: the very spec that failed, where nothing was left to guess
         told = str(error).removeprefix("could not make up inputs for ").partition("\n  give them: ")[0]
@@ -103,7 +108,7 @@ def blame(model: nn.Module, inputs: Inputs, seed: int) -> InputsError | None:
     """Why forward cannot run on given inputs, and the nearest that it runs on; None if it can, or if it is not their fault."""
     facts = Facts(model)
     failed = failure(facts, inputs, seed)
-    if failed is None:
+    if failed is None or memory.ran_out(failed[1]):
         return None
     lines = _lines(facts, inputs, *failed)
     names = [argument.name for argument in facts.signature.arguments]
