@@ -49,7 +49,7 @@ def examined(
     with process_guard(), old_objects_spared():
         built, given, loss = _build(model, given, loss, settings.seed)
         _checkable(built)
-        with as_forward(built) as stepping, sandbox(built):
+        with as_forward(built) as stepping, sandbox(built, process=False):
             _move(built, settings)
             if settings.checkpoint is not None:
                 checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)
@@ -88,7 +88,7 @@ def _samples(targets: Any) -> int | None:
 def runs(model: nn.Module) -> bool:
     """Whether inputs can be made up for the model."""
     try:
-        with process_guard(), as_forward(model), sandbox(model):
+        with process_guard(), as_forward(model), sandbox(model, process=False):
             synthesize(model)
     except Exception:  # noqa: BLE001 - whatever it raises, it does not run
         return False

@@ -26,7 +26,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradcheck_health.probe import remembered
+from gradcheck_health.probe import process, remembered
 from gradcheck_health.probe.holdings import is_apart, is_persons, is_record
 from gradcheck_health.probe.process import process_guard
 from gradcheck_health.probe.remembered import Memory
@@ -367,6 +367,24 @@ def test_whose_a_class_is() -> None:
     assert is_persons(main) and is_persons(odd)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_function_is_judged_by_itself(order: int) -> None:
+    """One of torch's says nothing about the next one."""
+    counted = [0]
+
+    def own() -> None:
+        counted[0] += 1
+
+    model = nn.Linear(2, 2)
+    for name, function in list({"activation": nn.functional.relu, "own": own}.items())[::order]:
+        setattr(model, name, function)
+    memory = Memory()
+    memory.remember([model])
+    own()
+    memory.restore()
+    assert counted == [0]
+
+
 def test_tensor_resized_to_nothing_comes_back() -> None:
     tensor = torch.arange(6.0)
     saved = SavedTensor(tensor)
@@ -699,3 +717,35 @@ def test_dict_is_never_empty_for_who_reads_it_meanwhile() -> None:
         sys.settrace(None)
     assert held == {"a": 1, "b": 2}
     assert min(sizes) == 2
+
+
+def test_setting_that_is_refused_keeps_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"first": 1, "second": 1, "third": 1}
+
+    def setting(name: str) -> Any:
+        def put(saved: int) -> None:
+            if name == "second":
+                raise RuntimeError("refused")
+            values[name] = saved
+
+        return lambda: values[name], put
+
+    monkeypatch.setattr(process, "_SETTINGS", [setting(name) for name in values])
+    state = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="refused"), process_guard():
+        values.update(first=2, second=2, third=torch.seed())
+    assert values == {"first": 1, "second": 2, "third": 1}
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_environment_comes_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADHEALTH_KEPT", "\udcff=\u00e4")
+    before = dict(os.environ)
+    with process_guard():
+        os.environ["GRADHEALTH_NEW"] = "1"
+        os.environ["GRADHEALTH_KEPT"] = "other"
+        del os.environ["PATH"]
+    assert dict(os.environ) == before
+    assert os.getenv("GRADHEALTH_NEW") is None and os.environb[b"GRADHEALTH_KEPT"] == "\udcff=\u00e4".encode(
+        "utf-8", "surrogateescape"
+    )

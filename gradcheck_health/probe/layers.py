@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from gradcheck_health.measurements import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
 from gradcheck_health.probe.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.decades import Spread
+from gradcheck_health.probe.garbage import collector_paused
 from gradcheck_health.probe.instrument import Instrument
 from gradcheck_health.probe.names import NamedParameter, logical
 
@@ -36,6 +37,7 @@ def layer_traces(model: nn.Module, watch: Instrument, stats: Sequence[TensorStat
     return traces
 
 
+@collector_paused()
 def parameter_traces(
     named: Sequence[NamedParameter],
     watch: Instrument,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+
+from gradcheck_health.probe.garbage import collector_paused
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
@@ -15,7 +17,8 @@ WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 
 def logical(name: str) -> str:
     """`_orig_mod.encoder.0._checkpoint_wrapped_module.weight` -> `encoder.0.weight`."""
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+    parts = name.split(".")
+    return name if WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in WRAPPERS)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -29,8 +32,7 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-@dataclass(frozen=True, slots=True)
-class NamedParameter:
+class NamedParameter(NamedTuple):
     """A parameter under its first name."""
 
     tensor: nn.Parameter
@@ -54,13 +56,15 @@ def registered(model: nn.Module) -> set[int]:
     return found
 
 
+@collector_paused()
 def named_parameters(model: nn.Module) -> list[NamedParameter]:
     """Every parameter once, tied ones under their first name with the others as aliases."""
     found: dict[int, list[tuple[str, nn.Module, nn.Parameter]]] = {}
     for path, module in model.named_modules(remove_duplicate=False):
+        prefix = logical(path)
         for key, parameter in module._parameters.items():
             if parameter is not None:
-                full = logical(f"{path}.{key}" if path else key)
+                full = f"{prefix}.{key}" if prefix else key
                 found.setdefault(id(parameter), []).append((full, module, parameter))
     named = []
     for places in found.values():

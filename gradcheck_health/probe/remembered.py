@@ -1,7 +1,7 @@
 """The contents of objects, remembered and put back in place: identities, data pointers and bytes stay.
 
-What can be remembered is what hangs on a module: tensors, generators, numpy arrays, containers, modules, their classes, and
-plain Python objects and functions as far as there is room. The inside of compiled objects is opaque.
+What can be remembered is what hangs on a module: tensors, generators, arrays, containers, modules, their classes, and as far as
+there is room plain Python objects and functions. The inside of compiled objects is opaque.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Memory:
         """A module has a dozen of them, for hooks."""
         self._ways_back: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
         """(how, what, the contents it had); tuples, because a large model has a hundred thousand of them."""
-        self._ways: dict[type, Callable[[Any], Iterable[Any]] | None] = {}
+        self._ways: dict[type, Callable[[Memory, Any], Iterable[Any]] | None] = {} if around is None else around._ways
+        """Class -> how its objects are remembered."""
         self._kinds: set[type] = set()
         self._slots_of: dict[type, tuple[Any, ...]] = {}
         self._seen: dict[int, Any] = {}
@@ -99,9 +100,9 @@ class Memory:
                 continue
             seen[id(value)] = value
             if room != math.inf:
-                room -= 1 if way != self._tensor else 1 + _size(value) // _PAGE
+                room -= 1 if way is not Memory._tensor else 1 + _size(value) // _PAGE
             if room > 0:
-                stack.extend(way(value))
+                stack.extend(way(self, value))
         return room
 
     def restore(self) -> None:
@@ -118,26 +119,26 @@ class Memory:
         if errors:
             raise errors[0]
 
-    def _way(self, value: Any) -> Callable[[Any], Iterable[Any]] | None:
+    def _way(self, value: Any) -> Callable[[Memory, Any], Iterable[Any]] | None:
         """How objects of this type are remembered; returns what hangs on them."""
         if isinstance(value, ATOMS):
             return None
         for kinds, way in (
-            (dict, self._dict),
-            (torch.Tensor, self._tensor),
-            (nn.Module, self._module),
-            (list | set | deque, self._items),
-            (tuple, lambda value: tuple.__iter__(value)),  # a subclass may refuse to tell its length
-            (frozenset, lambda value: value),
-            (torch.Generator, self._generator),
-            (random.Random, self._python_generator),
-            (weakref.WeakSet | weakref.WeakKeyDictionary | weakref.WeakValueDictionary, self._weak),
+            (dict, Memory._dict),
+            (torch.Tensor, Memory._tensor),
+            (nn.Module, Memory._module),
+            (list | set | deque, Memory._items),
+            (tuple, lambda _, value: tuple.__iter__(value)),  # a subclass may refuse to tell its length
+            (frozenset, lambda _, value: value),
+            (torch.Generator, Memory._generator),
+            (random.Random, Memory._python_generator),
+            (weakref.WeakSet | weakref.WeakKeyDictionary | weakref.WeakValueDictionary, Memory._weak),
         ):
             if isinstance(value, kinds):
                 return way
         if is_record(value):
-            return self._inside
-        return self._numpy(value) or (self._later if is_apart(value) else None)
+            return Memory._inside
+        return self._numpy(value) or (Memory._later if isinstance(value, FunctionType) or is_apart(value) else None)
 
     def _dict(self, value: dict[Any, Any]) -> Iterable[Any]:
         kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may compute what it shows
@@ -187,14 +188,13 @@ class Memory:
         self._ways_back.append((put.weak_back, value.data, value.data.copy()))
         return ()
 
-    def _numpy(self, value: Any) -> Callable[[Any], Iterable[Any]] | None:
-        numpy = sys.modules.get("numpy")
-        if numpy is None:
+    def _numpy(self, value: Any) -> Callable[[Memory, Any], Iterable[Any]] | None:
+        if (numpy := sys.modules.get("numpy")) is None:
             return None
         if isinstance(value, numpy.ndarray):
-            return self._array
+            return Memory._array
         if isinstance(value, numpy.random.Generator | numpy.random.RandomState):
-            return self._numpy_generator
+            return Memory._numpy_generator
         return None
 
     def _array(self, value: Any) -> Iterable[Any]:
@@ -207,7 +207,8 @@ class Memory:
         return ()
 
     def _later(self, value: Any) -> tuple[()]:
-        self._apart.append(value)
+        if is_apart(value):  # of functions, each for itself
+            self._apart.append(value)
         return ()
 
     def _inside(self, value: Any) -> Iterator[Any]:

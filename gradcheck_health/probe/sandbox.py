@@ -25,17 +25,21 @@ _DEEP = 2000
 """Frames of the stack, at least: observed, a call of a module takes four where it took three, and the default is a thousand."""
 
 
-def sandbox(model: nn.Module) -> Reversible:
+def sandbox(model: nn.Module, *, process: bool = True) -> Reversible:
     """Whatever the block does to `model` and to process-wide torch and Python state is undone.
 
     Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold; a sandbox inside
     another one shares the copies of what has not changed since.
+
+    Args:
+        process: False where a `process_guard` around the block sees to the second.
     """
-    return Reversible(partial(_remember, model))
+    return Reversible(partial(_remember, model, process))
 
 
-def _remember(model: nn.Module, undo: contextlib.ExitStack) -> None:
-    remember_process(undo)
+def _remember(model: nn.Module, process: bool, undo: contextlib.ExitStack) -> None:
+    if process:
+        remember_process(undo)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEP))
     memory = Memory(around=_AROUND.get())
     undo.callback(_AROUND.reset, _AROUND.set(memory))

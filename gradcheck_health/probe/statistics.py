@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from gradcheck_health.measurements import TensorStats
+from gradcheck_health.probe.dense import is_dense
+from gradcheck_health.probe.garbage import collector_paused
 
 SMALL = 1024
 """Entries of tensors that are measured side by side, and how many of them at once: a call for each costs more than they do."""
+_FLOATING = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -87,10 +90,23 @@ def nonfinite_kind(tensor: object) -> str | None:
     return "inf" if bool(torch.isinf(values).any()) else None
 
 
-def _side_by_side(tensors: Sequence[torch.Tensor]) -> Iterator[TensorStats]:
+def is_small(tensor: torch.Tensor, entries: int) -> bool:
+    """It can be laid in a row with others: dense floating numbers in the memory of this process, at most so many of them."""
+    return tensor.dtype in _FLOATING and is_dense(tensor) and 0 < tensor.numel() <= entries
+
+
+def in_a_row(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """The entries of tensors of one dtype, one tensor after another, in float64."""
+    with torch.no_grad():
+        vectors = all(tensor.dim() == 1 for tensor in tensors)  # nothing to flatten: half the time
+        row: torch.Tensor = torch.cat(tensors) if vectors else torch._C._nn.flatten_dense_tensors(tensors)
+        return row.double()
+
+
+def _side_by_side(tensors: list[torch.Tensor]) -> Iterator[TensorStats]:
     """Statistics of small tensors of one dtype on the CPU: laid in a row, measured in float64, segment by segment."""
     numels = [tensor.numel() for tensor in tensors]
-    row, lengths = torch.cat([tensor.reshape(-1) for tensor in tensors]).double(), torch.tensor(numels, device="cpu")
+    row, lengths = in_a_row(tensors), torch.tensor(numels, device="cpu")
     largest = torch.segment_reduce(row.abs(), "max", lengths=lengths).tolist()
     squares = torch.segment_reduce(row.square(), "sum", lengths=lengths).tolist()
     for tensor, numel, high, square in zip(tensors, numels, largest, squares, strict=True):
@@ -99,7 +115,7 @@ def _side_by_side(tensors: Sequence[torch.Tensor]) -> Iterator[TensorStats]:
         elif 1e-290 < square < math.inf:
             yield TensorStats(numel, math.sqrt(square / numel), high)
         else:
-            yield exact(tensor)
+            yield exact(tensor.detach())
 
 
 class Gather:
@@ -115,18 +131,20 @@ class Gather:
         values = plain(tensor)
         return None if values is None else self._add(values)
 
+    @collector_paused()
     def add_all(self, tensors: Iterable[torch.Tensor | None]) -> list[int | None]:
         """The same for many at once, where models have thousands of small ones; None stays None."""
         indices: list[int | None] = []
-        small: dict[torch.dtype, list[tuple[int, torch.Tensor]]] = defaultdict(list)
+        small: dict[tuple[torch.dtype, bool], list[tuple[int, torch.Tensor]]] = defaultdict(list)
         for tensor in tensors:
-            values = None if tensor is None else plain(tensor)
-            if values is not None and values.device.type == "cpu" and 0 < values.numel() <= SMALL:
+            if tensor is None:
+                indices.append(None)
+            elif is_small(tensor, SMALL):
                 indices.append(len(self._known))
-                small[values.dtype].append((len(self._known), values))
+                small[tensor.dtype, tensor.dim() == 1].append((len(self._known), tensor))
                 self._known.append(None)
             else:
-                indices.append(None if values is None else self._add(values))
+                indices.append(self.add(tensor))
         for members in small.values():
             for k in range(0, len(members), SMALL):
                 part = members[k : k + SMALL]
