@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from benchmarks.mutation.mutants import Mutant
 
 
-def plant(mutant: Mutant) -> None:
-    """Give every function of the module, also those inside others, the code of the faulty one.
+def functions_of(paths: Collection[str]) -> list[FunctionType]:
+    """Every function that stands in these files; nobody asks the garbage collector once a fault, which takes longer than a test."""
+    # not isinstance: it asks some objects for their class, and they answer with a warning
+    return [one for one in gc.get_objects() if type(one) is FunctionType and one.__code__.co_filename in paths]
+
+
+def plant(mutant: Mutant, functions: Sequence[FunctionType]) -> None:
+    """Give every one of the functions that stands in the module, also those inside others, the code of the faulty one.
 
     What else stands in the module is replaced wherever it was imported by name.
     """
@@ -32,9 +38,8 @@ def plant(mutant: Mutant) -> None:
             _everywhere(module, name, old, fresh)
     before = compile(mutant.path.read_text(), path, "exec")
     codes = dict(zip(_inside(before), _inside(faulty), strict=False))
-    for function in gc.get_objects():
-        # not isinstance: it asks some objects for their class, and they answer with a warning
-        fresh_code = codes.get(function.__code__) if type(function) is FunctionType else None
+    for function in functions:
+        fresh_code = codes.get(function.__code__)
         if fresh_code is not None and fresh_code.co_freevars == function.__code__.co_freevars:
             function.__code__ = fresh_code
 

@@ -5,6 +5,7 @@ Between the two every test runs in a fork without a fault: one that fails there 
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -12,15 +13,16 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks.mutation.mutants import Mutant
-from benchmarks.mutation.planting import plant
+from benchmarks.mutation.planting import functions_of, plant
+from tests.forks import Tell, forked
 
 WALL = 300
 """Seconds after which a fault counts as noticed: it made a test hang."""
@@ -37,6 +39,7 @@ class Session:
         self._files = {str(fault.path) for fault in faults}
         self._tests_of: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._took: dict[int, float] = {}
+        self._functions: list[FunctionType] = []
         self._current = 0
         self._bad = False
         self._memory = Remembering()
@@ -50,9 +53,9 @@ class Session:
             raise session.Interrupted("the tests could not be collected")
         for number, item in enumerate(session.items):
             self._learn(number, item)
-        for number in sorted(set().union(*self._tests_of.values())):
-            if not self._pass(None, [session.items[number]]):
-                self._leave_out(number, session.items[number])
+        self._functions = functions_of(self._files)
+        gc.freeze()  # what a fork looks through, it has to copy
+        self._rehearse(session.items)
         print(f"{len(session.items)} tests; without a fault these fail: {self.failed}", file=sys.stderr, flush=True)
         for number, fault in enumerate(self.faults):
             outcome = self._try(fault, session.items)
@@ -79,6 +82,27 @@ class Session:
         if self._bad:
             self._leave_out(number, item)
 
+    def _rehearse(self, items: Sequence[pytest.Item]) -> None:
+        """Every test in a fork, without a fault: what it takes there, and whether it has anything to say."""
+        left = sorted(set().union(*self._tests_of.values()))
+        while left:
+            lines, _ = forked(partial(self._run_all, [items[number] for number in left]), silence=WALL)
+            for number, line in zip(left, lines, strict=False):
+                took, outcome = line.split()
+                self._took[number] = float(took)
+                if outcome == "failed":
+                    self._leave_out(number, items[number])
+            for number in left[len(lines) : len(lines) + 1]:  # it hung, or took the fork with it
+                self._leave_out(number, items[number])
+            left = left[len(lines) + 1 :]
+
+    def _run_all(self, items: Sequence[pytest.Item], tell: Tell) -> None:
+        _silence()
+        for item in items:
+            start = time.process_time()
+            passed = self._passes(item)
+            tell(f"{time.process_time() - start} {'passed' if passed else 'failed'}")
+
     def _leave_out(self, number: int, item: pytest.Item) -> None:
         self.failed.append(item.nodeid)
         for tests in self._tests_of.values():
@@ -98,44 +122,41 @@ class Session:
             tests = {one for (file, _), all_of in self._tests_of.items() if file == path for one in all_of}
         if not tests:
             return "not covered"
-        return (
-            "survived"
-            if self._pass(fault, [items[one] for one in sorted(tests, key=lambda one: self._took[one])])
-            else "killed"
-        )
+        chosen = [items[one] for one in sorted(tests, key=lambda one: self._took[one])]
+        _, code = forked(partial(self._judge, fault, chosen))
+        if code in (
+            -signal.SIGSEGV,
+            -signal.SIGBUS,
+            -signal.SIGABRT,
+        ):  # to be looked at: was it the fault, or how it was planted?
+            print(f"crashed: {fault.path.name}:{fault.line} {fault.what}", file=sys.stderr, flush=True)
+        return "killed" if code else "survived"
 
-    def _pass(self, fault: Mutant | None, items: Sequence[pytest.Item]) -> bool:
-        """All of the tests, as far as there is time for them, in a fork; one that hangs is one that fails."""
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                code = self._in_child(fault, items)
-            finally:  # also where the fault broke more than a test
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        return status == 0
-
-    def _in_child(self, fault: Mutant | None, items: Sequence[pytest.Item]) -> int:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 1)
-        os.dup2(nothing, 2)
-        torch.set_num_threads(1)  # the pool of the parent is not there
+    def _judge(self, fault: Mutant, items: Sequence[pytest.Item], _: Tell) -> None:
+        """Raises where a test fails; one that hangs is one that fails."""
+        _silence()
         signal.alarm(WALL)
-        limit = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime) + int(self.cpu) + 60
+        limit = int(self.cpu) + 60
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-        if fault is not None:
-            plant(fault)
+        plant(fault, self._functions)
         start = time.process_time()
         for item in items:
-            self._bad = False
-            with self._memory.of(item.nodeid):
-                _run(item)
-            if self._bad:
-                return 1
+            if not self._passes(item):
+                raise AssertionError(item.nodeid)
             if time.process_time() - start > self.cpu:
                 break
-        return 0
+
+    def _passes(self, item: pytest.Item) -> bool:
+        self._bad = False
+        with self._memory.of(item.nodeid):
+            _run(item)
+        return not self._bad
+
+
+def _silence() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
 
 
 def _run(item: Any) -> None:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from torch import nn
 from gradcheck_health import memory
 from gradcheck_health.checkpoint import Checkpoint, load
 from gradcheck_health.errors import UsageError
+from tests.forks import Tell, forked
 
 BATCH = 250
 SECONDS = 20
@@ -102,17 +104,9 @@ def batch(numbers: range, folder: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     first = numbers.start
     while first < numbers.stop:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reader)
-            _child(range(first, numbers.stop), folder, writer)
-        os.close(writer)
-        with os.fdopen(reader) as told:
-            lines = told.read().splitlines()
-        _, status = os.waitpid(pid, 0)
+        lines, code = forked(partial(_load_all, range(first, numbers.stop), folder))
         first += len(lines)
-        if (code := os.waitstatus_to_exitcode(status)) != 0:
+        if code != 0:
             lines.append(f"CRASH {code} of {first}")
             first += 1
         for line in lines:
@@ -120,21 +114,14 @@ def batch(numbers: range, folder: Path) -> dict[str, int]:
     return counts
 
 
-def _child(numbers: range, folder: Path, writer: int) -> None:
-    code = 1
-    try:
-        torch.set_num_threads(1)
-        memory.restrict(2 * 2**30)
-        for number in numbers:
-            signal.alarm(SECONDS)
-            try:
-                told = one(number, folder)
-            except Exception:  # noqa: BLE001 - that is what is looked for
-                told = f"ERROR of {number}: {traceback.format_exc(limit=-2)!r}"
-            os.write(writer, f"{told}\n".encode())
-        code = 0
-    finally:
-        os._exit(code)
+def _load_all(numbers: range, folder: Path, tell: Tell) -> None:
+    memory.restrict(2 * 2**30)
+    for number in numbers:
+        signal.alarm(SECONDS)
+        try:
+            tell(one(number, folder))
+        except Exception:  # noqa: BLE001 - that is what is looked for
+            tell(f"ERROR of {number}: {traceback.format_exc(limit=-2)!r}")
 
 
 def main() -> int:
