@@ -30,6 +30,8 @@ PROBE = (
     "putting_back",
     "holdings",
     "saved_tensor",
+    "saved_plain",
+    "dense",
     "process",
     "process_python",
     "process_random",
