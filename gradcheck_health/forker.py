@@ -8,6 +8,7 @@ where it writes its stack when it crashes or hangs, and where this process tells
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import selectors
@@ -70,11 +71,16 @@ def _preload() -> None:
 
     # torch says so at every import where numpy is not installed, and nobody asked
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
-    import gradcheck_health.examine  # noqa: F401 - what every worker needs
-    from gradcheck_health import probe, rules
+    gc.disable()
+    try:
+        import gradcheck_health.examine  # noqa: F401 - what every worker needs
+        from gradcheck_health import probe, rules
 
-    rules.builtin()
-    probe.preload()
+        rules.builtin()
+        probe.preload()
+    finally:
+        gc.freeze()  # what was imported stays: every walk of the collector over it takes 50 ms, in every worker
+        gc.enable()
 
 
 def _receive(asked: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -206,3 +206,9 @@ def test_workers_share_one_import_and_nothing_else(folder: Path) -> None:
     for name in ("leaves.py", "looks.py"):
         (result,) = isolation.check(name, (), 60, lambda _: None)
         assert isinstance(result, Report)
+
+
+def test_collector_leaves_what_every_worker_shares_alone() -> None:
+    text = HEADER + "        import gc\n        assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
+    (report,), _ = check(text)
+    assert isinstance(report, Report) and report.ok

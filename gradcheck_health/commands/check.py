@@ -141,6 +141,8 @@ def _tell_forge(request: Request, done: Run, code: int, show: Write, tell: Write
 def settings(request: Request) -> tuple[list[Source], Config]:
     """Every source, and the settings they make, checked as far as this process can: it imports no code of others."""
     sources = [*in_files(request.settings_file, request.isolated), *request.sources]
+    if not any(source.table for source in sources):
+        return sources, resolve(sources)
     foreign = rules.installed() or any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in sources)
     return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **rules.builtin()})
 

@@ -16,9 +16,11 @@ WIDTH = 80
 
 def listing() -> str:
     """Every rule with the first line of its docstring."""
-    found = rules.load()
+    found = rules.summaries()
+    if rules.installed():
+        found = {name: _summary(rule) for name, rule in rules.load().items()}
     width = max(map(len, found), default=0)
-    lines = [f"{name.ljust(width)}  {_summary(rule)}" for name, rule in found.items()]
+    lines = [f"{name.ljust(width)}  {summary}" for name, summary in found.items()]
     return "\n".join([*lines, "", "More about one: gradhealth explain RULE"]) + "\n"
 
 
@@ -28,8 +30,8 @@ def explain(name: str) -> str:
     Raises:
         UsageError: there is no such rule.
     """
-    known = rules.builtin() if name in rules.names() else {**rules.load(), **presets.every()}
     wanted = name.replace("_", "-")
+    known = {wanted: rules.named(wanted)} if wanted in rules.names() else {**rules.load(), **presets.every()}
     if wanted not in known:
         raise UsageError(f"no rule {name!r}{did_you_mean(wanted, known)}; `gradhealth rules` lists them")
     rule = known[wanted]

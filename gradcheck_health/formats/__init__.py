@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from gradcheck_health.errors import UsageError, did_you_mean
-from gradcheck_health.report import Report
+
+if TYPE_CHECKING:
+    from gradcheck_health.report import Report
 
 
 @dataclass(frozen=True, slots=True)

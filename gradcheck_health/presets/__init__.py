@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_health.errors import UsageError, did_you_mean
-from gradcheck_health.report import Finding, Need
+
+if TYPE_CHECKING:
+    from gradcheck_health.report import Finding, Need
 
 
 def names() -> tuple[str, ...]:

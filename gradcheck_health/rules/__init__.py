@@ -10,17 +10,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradcheck_health.errors import UsageError, did_you_mean, told
-from gradcheck_health.report import Finding, Need
-from gradcheck_health.trace import Trace
 
-RuleFunction = Callable[..., Iterator[Finding | Need]]
+if TYPE_CHECKING:
+    from gradcheck_health.report import Finding, Need
+    from gradcheck_health.trace import Trace
+
+RuleFunction = Callable[..., "Iterator[Finding | Need]"]
 ENTRY_POINTS = "gradhealth.rules"
 
 
@@ -56,13 +59,26 @@ def load(extra: Sequence[str | RuleFunction] = ()) -> dict[str, RuleFunction]:
 
 def builtin() -> dict[str, RuleFunction]:
     """The rules of this folder by name."""
-    return dict(_builtin())
+    return {name: named(name) for name in names()}
 
 
 @cache
-def _builtin() -> dict[str, RuleFunction]:
-    modules = {name: name.replace("-", "_") for name in names()}
-    return {name: getattr(importlib.import_module(f"{__name__}.{stem}"), stem) for name, stem in modules.items()}
+def named(name: str) -> RuleFunction:
+    """The rule of this folder that is called so; no other is imported."""
+    stem = name.replace("-", "_")
+    rule: RuleFunction = getattr(importlib.import_module(f"{__name__}.{stem}"), stem)
+    return rule
+
+
+def summaries() -> dict[str, str]:
+    """The built-in rules by name, and the first line of what each says of itself, read off the source: none is imported."""
+    return {name: _summary(name.replace("-", "_")) for name in names()}
+
+
+def _summary(stem: str) -> str:
+    text = Path(__file__).with_name(f"{stem}.py").read_text(encoding="utf-8")
+    found = re.search(rf'^def {stem}\(.*?^    """(.*?)(?:"""|$)', text, re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
 
 
 def installed() -> tuple[str, ...]:
@@ -73,10 +89,31 @@ def installed() -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _announced(folders: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
     """The same for these folders and the times of their last change, which an installation moves."""
-    # costs 20 ms and a walk over site-packages: only a run that applies rules pays for it
-    from importlib.metadata import entry_points
+    if not any(map(_mentions, {folder for folder, _ in folders})):
+        return ()
+    from importlib.metadata import entry_points  # 20 ms, and nearly always for nothing
 
     return tuple(sorted(point.value for point in entry_points(group=ENTRY_POINTS)))
+
+
+def _mentions(folder: str) -> bool:
+    """A package that is installed in this place of `sys.path` may announce rules."""
+    try:
+        with os.scandir(folder or ".") as entries:
+            packages = [entry.path for entry in entries if entry.name.endswith((".dist-info", ".egg-info"))]
+    except (FileNotFoundError, PermissionError):
+        return False
+    except OSError:  # a zip file, or an egg
+        return True
+    return any(_announces(package) for package in packages)
+
+
+def _announces(package: str) -> bool:
+    try:
+        with open(os.path.join(package, "entry_points.txt"), "rb") as file:
+            return ENTRY_POINTS.encode() in file.read()
+    except OSError:
+        return False
 
 
 def _changed(folder: str) -> int:
