@@ -13,9 +13,8 @@ from gradcheck_health.errors import InputInferenceError, InputsError, ModelError
 from gradcheck_health.inputs import synthesize, trial
 from gradcheck_health.inputs.facts import Facts
 from gradcheck_health.inputs.plan import Leaf, Plan
+from gradcheck_health.inputs.search import Search
 from gradcheck_health.inputs.tracer import TooLargeError
-from tests.zoo.sick_losses import Summary
-from tests.zoo.sound_relations import Cloud, Sinkhorn
 
 
 @pytest.mark.parametrize(
@@ -112,35 +111,6 @@ def test_right_inputs_are_not_blamed_for_what_the_model_raises(given: Any) -> No
         check_gradients(Broken(OSError("no disk")), "f32[3,5]")
 
 
-def test_features_of_a_single_number_belong_to_steps() -> None:
-    """`x.unsqueeze(2)` makes three axes of two."""
-    (x,) = synthesize(Sinkhorn()).args
-    assert x.dim() == 2 and x.shape[1] > 1
-    assert not [finding for finding in check_gradients(Sinkhorn()).findings if finding.severity.value == "error"]
-
-
-def test_a_model_that_is_said_to_be_causal_gets_steps() -> None:
-    assert synthesize(Summary()).args[0].dim() == 2
-    report = check_gradients(Summary(), causal=True)
-    assert [finding.rule for finding in report.findings] == ["future-leak"]
-
-
-def test_as_many_neighbours_as_are_asked_for() -> None:
-    """The number of `topk` is no axis; no trial makes billions of entries on the way to it."""
-    made: list[int] = []
-    run = trial.Bench.run
-
-    def watched(self: trial.Bench, plan: Any) -> Any:
-        outcome = run(self, plan)
-        made.append(outcome.elements)
-        return outcome
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial.Bench, "run", watched)
-        (points,) = synthesize(Cloud()).args
-    assert points.shape[1] == 3 and points.shape[2] >= 5 and len(made) < 12
-
-
 class Growing(nn.Linear):
     """Compares every two of its numbers."""
 
@@ -164,3 +134,10 @@ def test_a_trial_ends_where_its_results_hold_too_much(monkeypatch: pytest.Monkey
     outcome = bench.run(plan.resize(T=100))
     assert isinstance(outcome.error, TooLargeError) and not outcome.edits and Growing.steps == 0
     assert trial.Bench(Facts(Growing()), 0).run(plan.resize(T=100)).ok, "the first guess may cost what it does"
+
+
+def test_tensors_that_no_machine_holds_are_not_drawn() -> None:
+    """Whatever the search asks for, the solver's tries among it."""
+    search = Search(Facts(nn.Linear(4, 2)), 0)
+    outcome = search.run(Plan((("input", Leaf((1 << 20, 1 << 20))),)))
+    assert not outcome.ok and search.bench.trials == 0

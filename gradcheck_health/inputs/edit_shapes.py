@@ -15,6 +15,10 @@ _GROWTH: dict[int, tuple[Dim, ...]] = {
     4: ("B", 3, "H", "W"),
     5: ("B", 3, "D", "H", "W"),
 }
+_IMAGES = 2
+"""Images that go with one text."""
+_CHANNELS = 4
+"""Most images have no more."""
 
 
 def editable(plan: Plan, origin: Origin) -> list[tuple[Path, Leaf]]:
@@ -75,6 +79,11 @@ def _affine(plan: Plan, want: Want, origin: Origin, got: int, value: int) -> lis
         for extra, target in enumerate((size + value - got, size * value // got if got and size * value % got == 0 else 0)):
             if target > 0 and target != value:
                 edits += _set(plan, path, i, target, want.cost + 0.6 + 0.1 * number + 0.15 * extra, want.why)[:2]
+    for path, leaf in editable(plan, origin):
+        size = plan.shape(leaf)[1] if len(leaf.dims) == 4 else 0
+        if size and got and size * value % got == 0 and (target := size * value // got) != size and target <= _CHANNELS:
+            # a patch of the image, flattened: as many numbers as its sides and channels make
+            edits += _set(plan, path, 1, target, want.cost + 0.2, want.why)[:1]
     share = [end for end in ends if end[3] == ends[0][3]] if ends else []
     for group in (share, ends):
         if len(group) < 2:
@@ -151,7 +160,10 @@ def ranked(plan: Plan, want: Want, origin: Origin) -> list[Edit]:
             target = leaf.rank() + step
             if step == 0 or target < 0 or target > 7:
                 continue
-            for extra, dims in enumerate(_dims_of_rank(leaf, target, named(plan, _template(want, origin, target)))):
+            # the images of a text are not as many as its words
+            text = leaf.rank() >= 4 and any("T" in other.dims and other.kind == "int" for _, other in plan.leaves())
+            template = named(plan, _template(want, origin, target))
+            for extra, dims in enumerate(_dims_of_rank(leaf, target, template, _IMAGES if text else "T")):
                 new = replace(leaf, dims=dims, why=want.why or leaf.why)
                 edits.append(Edit(plan.put(path, new), want.cost + 0.3 * number + 0.4 * extra, want.why))
     return edits
@@ -175,15 +187,15 @@ def _template(want: Want, origin: Origin, target: int) -> tuple[Dim, ...]:
     return kept if len(kept) == target else ()
 
 
-def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...]) -> list[tuple[Dim, ...]]:
-    """Likely dimensions of a tensor of another rank."""
+def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...], steps: Dim) -> list[tuple[Dim, ...]]:
+    """Likely dimensions of a tensor of another rank; `steps` of whatever has one axis more."""
     dims = leaf.dims
     options: list[tuple[Dim, ...]] = []
     if template:
         options.append(template)
     if rank > len(dims):
         more = rank - len(dims)
-        middle: tuple[Dim, ...] = {1: ("T",), 2: ("H", "W"), 3: ("D", "H", "W")}.get(more, ("T",) * more)
+        middle: tuple[Dim, ...] = {1: (steps,), 2: ("H", "W"), 3: ("D", "H", "W")}.get(more, ("T",) * more)
         if not dims:
             options.append(_GROWTH.get(rank, ("B",) * rank))
         elif "T" in dims and more == 1:

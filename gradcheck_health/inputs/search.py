@@ -66,7 +66,8 @@ class Search:
         return self.bench.trials < self.trials and self.bench.work < WORK and not stale and not self.sameness.hopeless
 
     def run(self, plan: Plan) -> Outcome:
-        outcome = self.bench.run(plan) if self.allowed(plan) else Outcome(plan, False, 0)
+        within = self.allowed(plan) and not too_large(plan)
+        outcome = self.bench.run(plan) if within else Outcome(plan, False, 0)
         self.visited.add(plan.key())
         self._listen(outcome)
         return outcome
@@ -113,7 +114,7 @@ class Search:
             # a size that fails elsewhere, nearly as far on, may tell more than the one that was varied
             aside = [o for o in tried if o not in solved and o.place != parent.place and 10 * o.coverage >= 9 * parent.coverage]
             return [(outcome, trail) for outcome in solved + aside[:2]]
-        if edit.plan.key() in self.visited or too_large(edit.plan) or (parent is not None and _dear(edit.plan, parent)):
+        if edit.plan.key() in self.visited or (parent is not None and _dear(edit.plan, parent)):
             return []
         return [(self.run(edit.plan), trail)]
 

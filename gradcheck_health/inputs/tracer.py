@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from gradcheck_health.inputs.alignment import Alignment
 from gradcheck_health.inputs.batch_axis import grouping, works_along
@@ -67,8 +68,8 @@ class Tracer(TorchFunctionMode):
     def __init__(self, leaves: dict[Path, torch.Tensor], batch: int, most: float = math.inf) -> None:
         super().__init__()
         self.most = most
-        self.origins: dict[int, Origin] = {}
-        self.kept: list[torch.Tensor] = []
+        # weak: what the model lets go of is let go of here, too, and no later tensor takes over its place
+        self.origins: MutableMapping[torch.Tensor, Origin] = WeakIdKeyDictionary()
         self.failure: Failure | None = None
         self.merges: list[Merge] = []
         self.across: list[tuple[torch.Tensor, str]] = []
@@ -92,12 +93,10 @@ class Tracer(TorchFunctionMode):
             self._mark(tensor, Origin(frozenset([path]), tuple((path, d) for d in range(tensor.dim()))))
 
     def origin(self, tensor: object) -> Origin | None:
-        return self.origins.get(id(tensor))
+        return self.origins.get(tensor) if isinstance(tensor, torch.Tensor) else None
 
     def _mark(self, tensor: torch.Tensor, origin: Origin) -> None:
-        # kept alive, so that no later tensor can take over its id
-        self.kept.append(tensor)
-        self.origins[id(tensor)] = origin
+        self.origins[tensor] = origin
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -121,7 +120,7 @@ class Tracer(TorchFunctionMode):
         operands = list(tensors((args, kwargs)))
         weights = tuple(id(t) for t in operands if isinstance(t, torch.nn.Parameter))
         self.covered.add((name, frame.f_code, frame.f_lineno, weights))
-        found = [(t, origin) for t in operands if (origin := self.origins.get(id(t))) is not None]
+        found = [(t, origin) for t in operands if (origin := self.origins.get(t)) is not None]
         outs = list(tensors(out))
         self.elements += sum(t.numel() for t in outs)
         if self.elements > self.most:
@@ -131,13 +130,13 @@ class Tracer(TorchFunctionMode):
             return
         paths = found[0][1].paths if len(found) == 1 else frozenset().union(*(origin.paths for _, origin in found))
         for tensor in outs:
-            if id(tensor) in self.origins and any(tensor is t for t, _ in found):
+            if tensor in self.origins and any(tensor is t for t, _ in found):
                 continue
             layout = layout_after(name, args, kwargs, found[0][0], found[0][1].layout, tensor)
             self._mark(tensor, Origin(paths, layout))
         if not self.across and works_along(name, args, kwargs, found[0][0], found[0][1].layout):
             self.across.append((found[0][0], name))
-        if (index := grouping(name, args, kwargs)) is not None and (origin := self.origins.get(id(index))) is not None:
+        if (index := grouping(name, args, kwargs)) is not None and (origin := self.origins.get(index)) is not None:
             self.grouped.update(dict.fromkeys(sorted(origin.paths, key=repr)))
         if name in ("unbind", "__getitem__") and args and found[0][1].layout is not None and args[0] is found[0][0]:
             self._taken_apart(name, args, found[0][1], frame)
@@ -157,7 +156,7 @@ class Tracer(TorchFunctionMode):
         self._range(ids, table.shape[0])
 
     def _range(self, ids: torch.Tensor, rows: int) -> None:
-        origin = self.origins.get(id(ids))
+        origin = self.origins.get(ids)
         if origin is not None and origin.layout is not None and len(origin.paths) == 1:
             (path,) = origin.paths
             self.ranges[path] = min(self.ranges.get(path, rows), rows)
