@@ -2,8 +2,8 @@
 
     python -m benchmarks.traces.third_party [--limit N] [--only timm-resnet] [--record]
 
-The layers of torch's own module database, every architecture of transformers that can be built from a tiny configuration, the models
-of the zoo, and those of further packages; each in a forked process.
+The layers of torch's own module database, the models of the zoo, those of further packages, and every architecture of transformers that
+can be built from a tiny configuration; each in a forked process.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ def models() -> Iterator[tuple[str, Build]]:
     """(name, build); inputs are made up where the second of what is built is None."""
     for entry in TORCH:
         yield entry.name, entry.build
-    for collection in ("torch_nn", "transformers"):
-        for name, build in COLLECTIONS[collection]():
-            yield f"{collection}-{name}", partial(_without_inputs, build)
     for entry in TORCHVISION + TIMM + TRANSFORMERS:
         yield entry.name, entry.build
-    for name, build in COLLECTIONS["third_party"]():
-        yield name, partial(_without_inputs, build)
+    for collection in ("torch_nn", "third_party", "transformers"):
+        for name, build in COLLECTIONS[collection]():
+            yield f"{collection}-{name}", partial(_without_inputs, build)
 
 
 def _without_inputs(build: Build) -> tuple[nn.Module, Any]:
@@ -73,7 +71,7 @@ def traces(build: Build) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit", type=int, help="stop when so many were fingerprinted")
+    parser.add_argument("--limit", type=int, help="stop when so many have a verdict")
     parser.add_argument("--only", default="", help="models with this in their name")
     parser.add_argument("--record", action="store_true", help="write the gate")
     options = parser.parse_args()
@@ -81,8 +79,10 @@ def main() -> None:
     traces(lambda: (nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 1)), torch.randn(8, 4)))  # imports everything
     done: list[dict[str, Any]] = []
     for name, build in models():
-        if options.only not in name or (options.limit is not None and len(done) >= options.limit):
+        if options.only not in name:
             continue
+        if options.limit is not None and _verdicts(done) >= options.limit:
+            break
         start = time.monotonic()
         result = in_child(partial(traces, build), CPU)
         if "traces" in result:
@@ -95,22 +95,25 @@ def main() -> None:
         elif len(done) % 20 == 0:
             print(f"{len(done)} models, {sum(bool(one['traces']) for one in done)} with traces", flush=True)
         if options.record and len(done) % 20 == 0:
-            _record(done)
+            _record(done, options.limit)
     touched = [one["name"] for one in done if one["traces"]]
     print(f"{len(touched)} of {len(done)} models left with traces: {', '.join(touched) or 'none'}")
     if options.record:
-        _record(done)
+        _record(done, options.limit)
 
 
-def _record(done: list[dict[str, Any]]) -> None:
-    verdicts = sum(one["outcome"] == "judged" for one in done)
+def _verdicts(done: list[dict[str, Any]]) -> int:
+    return sum(one["outcome"] == "judged" for one in done)
+
+
+def _record(done: list[dict[str, Any]], limit: int | None) -> None:
     record(
         "traces-1-third-party",
         promise="models of other people in which a check leaves a trace",
         allowed="0 of 150",
-        reached=f"{sum(bool(one['traces']) for one in done)} of {len(done)} ({verdicts} with a verdict; "
+        reached=f"{sum(bool(one['traces']) for one in done)} of {len(done)} ({_verdicts(done)} with a verdict; "
         f"{sum(one['places'] for one in done)} places compared)",
-        command="python -m benchmarks.traces.third_party",
+        command=f"python -m benchmarks.traces.third_party{'' if limit is None else f' --limit {limit}'}",
     )
 
 
