@@ -50,6 +50,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
     for parameter in model.parameters():
         parameter.grad = None
     before = carried(model)
+    fed = _inputs(subject.inputs)  # while nothing else takes memory
     gather = Gather()
     watch = Instrument(layer_names(model), gather, provenance)
     with eager(), watch.forward():
@@ -81,7 +82,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         activations=activation_traces(watch),
         flow=flow.points(stats),
         outputs=tuple(_output(leaf, goal, _at(stats, index), share) for leaf, index, share in known),
-        inputs=_inputs(subject.inputs),
+        inputs=fed,
         objective=goal.kind,
         seed=subject.seed,
         flow_by=flow.by,
