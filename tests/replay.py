@@ -1,8 +1,7 @@
 """Stored traces judged again: what a rule asks for step by step, what it finds, and what it finds under another bound.
 
 `python -m tests.replay mlp dead-unit.sick` stores these models of the zoo, and examples of rules; then
-`pytest --overwrite tests/test_replay.py` writes their verdicts down. A trace needs no torch to be judged, and its verdict is the same
-everywhere.
+`pytest --overwrite tests/test_replay.py` writes their verdicts down. It needs no torch, and the verdict is the same everywhere.
 """
 
 from __future__ import annotations
