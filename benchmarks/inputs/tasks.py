@@ -23,7 +23,7 @@ from gradcheck_health.probe.passes import fresh
 BUDGET = 10
 """CPU seconds for making up inputs."""
 LARGEST = 100_000_000
-"""Parameters; larger models are left out of the measurement."""
+"""Parameters; larger models are left out, and those whose known-good input takes twice the budget."""
 
 Build = Callable[[], tuple[torch.nn.Module, Any]]
 
@@ -85,12 +85,15 @@ def _built(build: Build) -> tuple[torch.nn.Module | None, Any, dict[str, Any]]:
     if known is None or callable(known):
         return model, known, result
     several = known if isinstance(known, list) else [known]
+    start = time.process_time()
     try:
         # on a model of its own: what a first forward pass leaves behind must not help the search
         result["reachable"] = sorted(_reached(build()[0], *several[0]))
         result["known"] = _arguments(model, *several[0])
     except Exception as error:  # noqa: BLE001
         return None, [], {**result, "outcome": "known input fails", "error": line(error)}
+    if time.process_time() - start > 2 * BUDGET:
+        return None, [], {**result, "outcome": "too large to measure"}
     return model, several, result
 
 
