@@ -42,6 +42,7 @@ RULES = """
     rules_generated rule_bounds zoo theory invariance unusual named_causes causes comparison presets flow odds gate
     attending by_algebra declared future_leak half initial_loss left_out mixed_samples nondeterministic redundant time
     training_step unbalanced wrong_backward replay thresholds_time thresholds_loss
+    thresholds_flow thresholds_units
 """
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "sandbox": ([f"probe/{name}.py" for name in PROBE], SANDBOX.split()),
