@@ -111,7 +111,7 @@ def _why(text: str) -> str:
 
 
 def _ablations(results: list[Result]) -> str:
-    """Over the models that were measured without every one of the ideas."""
+    """Over the models that were measured without every one of the ideas: all together, then by collection."""
     by_switch = {
         switch: {(r["collection"], r["name"]): r for r in results if r["without"] == switch} for switch in (None, *SWITCHES)
     }
@@ -120,17 +120,16 @@ def _ablations(results: list[Result]) -> str:
     keys = {key for key in keys if by_switch[None][key]["outcome"] in COUNTED}
     head = ("without", "what is gone", "ran", "reached", "as the known input", "trials", "CPU s")
     lines = [f"{len(keys)} models.", "", _line(head), _line(["---"] * len(head))]
+    # a model that does not run agrees with nothing
+    compared = {key for key in keys if "agrees" in by_switch[None][key]}
     for switch in taken:
         group = [by_switch[switch][key] for key in sorted(keys)]
-        ran = [r for r in group if r["outcome"] == "ran"]
-        # a model that does not run agrees with nothing
-        compared = {key for key in keys if "agrees" in by_switch[None][key]}
         known = [by_switch[switch][key] for key in compared]
         lines.append(
             _line((
                 switch or "(nothing)",
                 SWITCHES[switch][0] if switch else "",
-                _share(len(ran), len(group)),
+                _share(_running(group), len(group)),
                 # a model that does not run reaches nothing
                 f"{sum(r.get('reached', 0.0) for r in group) / max(len(group), 1):.1%}",
                 _share(sum(r.get("agrees", False) for r in known), len(known)),
@@ -138,7 +137,27 @@ def _ablations(results: list[Result]) -> str:
                 f"{sum(r.get('cpu', 0.0) for r in group):.0f}",
             ))
         )  # fmt: skip
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_ablations_apart(by_switch, taken, keys)])
+
+
+def _ablations_apart(by_switch: dict[str | None, dict[Any, Result]], taken: list[str | None], keys: set[Any]) -> list[str]:
+    """How many of each collection ran, and of how many ranks and kinds were those of the known input."""
+    collections = sorted({collection for collection, _ in keys})
+    head = ("ran / as the known input, without", *collections)
+    lines = [_line(head), _line(["---"] * len(head))]
+    for switch in taken:
+        cells = []
+        for collection in collections:
+            group = [by_switch[switch][key] for key in keys if key[0] == collection]
+            known = [by_switch[switch][key] for key in keys if key[0] == collection and "agrees" in by_switch[None][key]]
+            agreeing = sum(r.get("agrees", False) for r in known)
+            cells.append(f"{_running(group)} of {len(group)} / {agreeing} of {len(known)}")
+        lines.append(_line((switch or "(nothing)", *cells)))
+    return lines
+
+
+def _running(group: list[Result]) -> int:
+    return sum(r["outcome"] == "ran" for r in group)
 
 
 def _verdicts(results: list[Result]) -> str:
