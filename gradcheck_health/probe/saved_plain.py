@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gradcheck_health.probe.dense import is_dense
+from gradcheck_health.probe.garbage import collector_paused
 from gradcheck_health.probe.saved_tensor import memcmp, same_storage
 
 LIMIT = 1 << 16
@@ -19,43 +20,25 @@ LIMIT = 1 << 16
 _move = ctypes.memmove
 
 
-class _Flags(NamedTuple):
-    """What is not bytes."""
-
-    cls: type
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    requires_grad: bool
-    storage: torch.UntypedStorage
-    size: int
-    """Bytes of the storage."""
-    pointer: int
-    hooks: Any
-    accumulate_hooks: Any
-
-
-_new: Any = tuple.__new__
+_Flags = tuple[type, torch.dtype, torch.Size, tuple[int, ...], bool, torch.UntypedStorage, int, int, Any, Any]
+"""What is not bytes: class, dtype, shape, strides, whether it needs a gradient, storage, bytes of that, address, hooks before
+and after its gradient has arrived. A plain tuple, since each is made again to be compared."""
 
 
 def _flags(tensor: torch.Tensor) -> _Flags:
     storage = tensor.untyped_storage()
-    flags: _Flags = _new(
-        _Flags,
-        (
-            type(tensor),
-            tensor.dtype,
-            tensor.shape,
-            tensor.stride(),
-            tensor.requires_grad,
-            storage,
-            storage.nbytes(),
-            tensor.data_ptr(),
-            tensor._backward_hooks,
-            tensor._post_accumulate_grad_hooks,
-        ),
+    return (
+        type(tensor),
+        tensor.dtype,
+        tensor.shape,
+        tensor.stride(),
+        tensor.requires_grad,
+        storage,
+        storage.nbytes(),
+        tensor.data_ptr(),
+        tensor._backward_hooks,
+        tensor._post_accumulate_grad_hooks,
     )
-    return flags
 
 
 class _Row(NamedTuple):
@@ -64,6 +47,7 @@ class _Row(NamedTuple):
     tensor: torch.Tensor
     flags: _Flags
     offset: int
+    pointer: int
     copy: int
     """Address of its bytes in `block`."""
     nbytes: int
@@ -84,24 +68,24 @@ class PlainTensors:
 
     def take(self, tensors: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Remember those of the tensors that are small and plain; yields the others."""
-        fresh: list[tuple[torch.Tensor, _Flags]] = []
+        fresh: list[tuple[torch.Tensor, _Flags, int]] = []
         for tensor in tensors:
             row = self._earlier.get(id(tensor))
-            if row is not None and _flags(tensor) == row.flags and not memcmp(row.flags.pointer, row.copy, row.nbytes):
+            if row is not None and _flags(tensor) == row.flags and not memcmp(row.pointer, row.copy, row.nbytes):
                 self._rows[id(tensor)] = row
             elif _is_plain(tensor):
-                fresh.append((tensor, _flags(tensor)))
+                fresh.append((tensor, _flags(tensor), tensor.nbytes))
             else:
                 yield tensor
                 continue
             if (gradient := tensor.grad) is not None:
                 self._gradients[id(tensor)] = gradient
-        block = torch.UntypedStorage(sum(tensor.nbytes for tensor, _ in fresh))  # type: ignore[no-untyped-call]
+        block = torch.UntypedStorage(sum(nbytes for _, _, nbytes in fresh))  # type: ignore[no-untyped-call]
         address = block.data_ptr()
-        for tensor, flags in fresh:
-            nbytes = tensor.nbytes
-            _move(address, flags.pointer, nbytes)
-            self._rows[id(tensor)] = _Row(tensor, flags, int(tensor.storage_offset()), address, nbytes, block)
+        for tensor, flags, nbytes in fresh:
+            pointer = flags[7]
+            _move(address, pointer, nbytes)
+            self._rows[id(tensor)] = _Row(tensor, flags, int(tensor.storage_offset()), pointer, address, nbytes, block)
             address += nbytes
 
     def detach_gradients(self) -> None:
@@ -109,16 +93,17 @@ class PlainTensors:
         for key in self._gradients:
             self._rows[key].tensor.grad = None
 
+    @collector_paused()
     def put_back(self, errors: list[Exception]) -> None:
         """All of them, under `plainly()`; what one of them raises is appended."""
         gradients = self._gradients
         for key, row in self._rows.items():
-            tensor, flags, _, copy, nbytes, _ = row
+            tensor, flags, _, pointer, copy, nbytes, _ = row
             try:
-                if type(tensor) is not flags.cls or _flags(tensor) != flags:
+                if type(tensor) is not flags[0] or _flags(tensor) != flags:
                     _mend(row)
-                elif memcmp(flags.pointer, copy, nbytes):
-                    _move(flags.pointer, copy, nbytes)
+                elif memcmp(pointer, copy, nbytes):
+                    _move(pointer, copy, nbytes)
                 if tensor.grad is not (gradient := gradients.get(key)):
                     tensor.grad = gradient
             except Exception as error:  # noqa: BLE001 - its class may be the user's by now
@@ -139,19 +124,20 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 def _mend(row: _Row) -> None:
     """What is not bytes comes back first: afterwards the tensor is where its bytes were."""
-    tensor, flags = row.tensor, row.flags
-    if type(tensor) is not flags.cls:
-        tensor.__class__ = flags.cls
-    if flags.storage.nbytes() != flags.size:
-        flags.storage.resize_(flags.size)
-    place = torch.empty(0, dtype=flags.dtype, device="cpu").set_(flags.storage, row.offset, flags.shape, flags.stride)
+    tensor = row.tensor
+    cls, dtype, shape, stride, requires_grad, storage, size, _, hooks, accumulate_hooks = row.flags
+    if type(tensor) is not cls:
+        tensor.__class__ = cls
+    if storage.nbytes() != size:
+        storage.resize_(size)
+    place = torch.empty(0, dtype=dtype, device="cpu").set_(storage, row.offset, shape, stride)
     if not same_storage(tensor, place):
         tensor.data = place
     _move(place.data_ptr(), row.copy, row.nbytes)
-    if tensor.requires_grad != flags.requires_grad and tensor.is_leaf:
-        tensor.requires_grad_(flags.requires_grad)
+    if tensor.requires_grad != requires_grad and tensor.is_leaf:
+        tensor.requires_grad_(requires_grad)
     if tensor._backward_hooks is not None:
-        tensor._backward_hooks = flags.hooks
+        tensor._backward_hooks = hooks
     if tensor._post_accumulate_grad_hooks is not None:
         tensor._post_accumulate_grad_hooks = {}  # None alone would not stop the new ones
-        tensor._post_accumulate_grad_hooks = flags.accumulate_hooks
+        tensor._post_accumulate_grad_hooks = accumulate_hooks
