@@ -15,6 +15,8 @@ class Twins:
     """Units that hold the same values as another one and got the same gradient, which is not zero."""
     silent: bool = False
     """The whole gradient is zero: nothing can be said yet."""
+    size: float | None = None
+    """Absolute value of every entry of the weight; None where they differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,6 @@ class TimeProfile:
 
     layer: str
     kind: str
-    source: str | None
     norms: tuple[float, ...]
     """|dL/dx_t| over the batch, the first step first."""
     width: int

@@ -18,8 +18,9 @@ class TensorStats:
     numel: int
     rms: float
     """Root mean square over the finite entries; 0 for an empty tensor."""
-    max: float
-    """Largest absolute value over the finite entries."""
+    max: float | None
+    """Largest absolute value over the finite entries; None where it was not looked for: of values, activations and their
+    gradients whose norm half precision holds."""
     nan: int = 0
     inf: int = 0
     """Counts of non-finite entries; 1 may mean "at least one" where counting would have cost a device synchronisation."""
@@ -31,7 +32,7 @@ class TensorStats:
     @property
     def is_zero(self) -> bool:
         """Every entry is exactly zero (an empty tensor counts)."""
-        return self.max == 0.0 and self.finite
+        return (self.rms if self.max is None else self.max) == 0.0 and self.finite
 
     @property
     def finite(self) -> bool:
@@ -48,10 +49,16 @@ class TensorStats:
         return cls(
             numel=numel,
             rms=norm / math.sqrt(numel) if numel else 0.0,
-            max=max((part.max for part in parts), default=0.0),
+            max=_largest(parts),
             nan=sum(part.nan for part in parts),
             inf=sum(part.inf for part in parts),
         )
+
+
+def _largest(parts: Sequence[TensorStats]) -> float | None:
+    """A norm bounds what was not looked for."""
+    known = max((part.max for part in parts if part.max is not None), default=0.0)
+    return known if known >= max((part.norm for part in parts if part.max is None), default=0.0) else None
 
 
 @dataclass(frozen=True, slots=True)

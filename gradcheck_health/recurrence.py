@@ -26,7 +26,7 @@ def located(trace: Trace, profile: TimeProfile) -> tuple[Place, ...]:
     """The recurrent layer; of a recurrence that is written out the operation that takes the state, and its weight."""
     found = [] if profile.layer else list(trace.closest.recurring[:1])
     if not found:
-        return (Place(profile.layer, profile.kind, profile.source),)
+        return (Place(profile.layer, profile.kind),)
     weight = trace.parameters[found[0].parameter]
     layer = trace.layers.get(found[0].layer)
     named = (found[0].layer, layer.kind if layer else profile.kind)

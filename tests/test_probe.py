@@ -150,7 +150,7 @@ def test_many_small_tensors_are_measured_as_each_alone() -> None:
     ]
     tensors += [torch.full((5,), 1e-200, dtype=torch.float64), torch.full((5,), 1e200, dtype=torch.float64)]
     gather = Gather()
-    found = gather.add_all(tensors)
+    found = gather.add_all(tensors, extremes=True)
     stats = gather.collect()
     for tensor, index in zip(tensors, found, strict=True):
         if tensor is None or not tensor.is_floating_point():

@@ -39,19 +39,18 @@ def _scores(
     total = math.prod(lead)
     if key.is_nested or query.is_nested or not total * length * keys:
         return None
-    rows = _spread(length, _QUERIES)
-    found = []
-    for index in _spread(total, _SEQUENCES):
-        place = _unravel(index, lead)
-        q, k = query[place][rows].float(), key[_shared(place, lead, key.shape[:-2])].float()
-        scores = q @ k.T * (1 / math.sqrt(width) if scale is None else scale)
-        if attn_mask is not None:
-            scores = _masked(scores, attn_mask.expand(*lead, length, keys)[place][rows], shut=False)
-        if is_causal:
-            later = torch.arange(keys, device=q.device) > torch.tensor(rows, device=q.device).unsqueeze(1)
-            scores = _masked(scores, later, shut=True)
-        found.append(scores)
-    return torch.stack(found)
+    step = -(-length // _QUERIES)
+    places = [_unravel(index, lead) for index in _spread(total, _SEQUENCES)]
+    q = torch.stack([query[place][::step] for place in places]).float()
+    k = torch.stack([key[_shared(place, lead, key.shape[:-2])] for place in places]).float()
+    scores = q @ k.mT * (1 / math.sqrt(width) if scale is None else scale)
+    if attn_mask is not None:
+        mask = attn_mask.expand(*lead, length, keys)
+        scores = _masked(scores, torch.stack([mask[place][::step] for place in places]), shut=False)
+    if is_causal:
+        later = torch.arange(keys, device=q.device) > torch.arange(0, length, step, device=q.device).unsqueeze(1)
+        scores = _masked(scores, later, shut=True)
+    return scores
 
 
 def _projected(args: Any, kwargs: Any) -> torch.Tensor | None:

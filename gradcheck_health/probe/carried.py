@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 
 from gradcheck_health.probe.names import logical
 
-_REGISTERED = ("_parameters", "_buffers", "_modules")
+_PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
+"""Most attributes are of these, and hold no graph that is looked for."""
 
 
 def carried(model: nn.Module) -> dict[str, int]:
@@ -21,7 +23,7 @@ def carried(model: nn.Module) -> dict[str, int]:
         f"{logical(path)}.{key}".lstrip("."): id(value)
         for path, module in model.named_modules()
         for key, value in vars(module).items()
-        if key not in _REGISTERED and _has_graph(value) and not _normed(module, key)
+        if type(value) not in _PLAIN and _has_graph(value) and not _normed(module, key)
     }
 
 

@@ -17,6 +17,9 @@ from gradcheck_health.probe.softmax_rows import Rows
 _LOOK_BACK = 8
 """How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
 _PRODUCERS = ("linear", "conv", "matmul", "bmm", "addmm", "baddbmm", "embedding", "einsum", "lstm", "gru")
+WATCHED: frozenset[Any] = frozenset(
+    {*FUNCTIONS, *SOFTMAX, *activations.RECTIFIERS, *ATTENTION, *norms.COUNTS, torch.nn.functional.batch_norm}
+)
 BATCH_NORM_VALUES = 8
 """Through a batch norm in training mode with fewer values a channel the flow says nothing about the model."""
 
@@ -33,11 +36,11 @@ class Given:
 
 
 class Functions:
-    """Told of every function by the instrument."""
+    """Told of every function in `WATCHED` by the instrument."""
 
     def __init__(self) -> None:
         self.operations: dict[Any, tuple[str, str]] = {}
-        """Autograd node -> (layer, function that made it)."""
+        """Autograd node -> (layer, function that made it), of every function."""
         self.units: dict[tuple[Any, ...], Units] = {}
         """By layer, function, producer, number of units and call site."""
         self.rows: dict[tuple[str, str, str], Rows] = {}
@@ -63,8 +66,6 @@ class Functions:
 
     def saw(self, func: Any, args: Any, kwargs: Any, out: torch.Tensor, layer: str, given: Given | None) -> None:
         """After the call, with the first tensor that it returned."""
-        if out.grad_fn is not None:
-            self.operations[out.grad_fn] = (layer, func.__name__)
         if given is not None:
             if not _plain(out):
                 self.gaps[f"the units of {func.__name__} in {layer or 'the model'}, on a tensor of an unusual kind"] = None

@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.probe.causality import Attention
-from gradcheck_health.probe.functions import Functions
+from gradcheck_health.probe.functions import WATCHED, Functions
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.statistics import Gather
@@ -161,15 +161,21 @@ class Instrument(TorchFunctionMode):
         kwargs = kwargs or {}
         if (func.__name__ == "__get__" and self.provenance is None) or not self._watching():
             return func(*args, **kwargs)
-        layer = self.layer
-        given = self.functions.given(func, args, kwargs)
-        self.attention.saw(func, args, kwargs, layer)
+        layer = self._stack[-1] if self._stack else ""
+        watched = func in WATCHED
+        given = None
+        if watched:
+            given = self.functions.given(func, args, kwargs)
+            self.attention.saw(func, args, kwargs, layer)
         out = func(*args, **kwargs)
         if self.provenance is not None:
             self.provenance.saw(func, args, kwargs, out, layer)
         first = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(first, torch.Tensor):
-            self.functions.saw(func, args, kwargs, first, layer, given)
+            if first.grad_fn is not None:
+                self.operations[first.grad_fn] = (layer, func.__name__)
+            if watched:
+                self.functions.saw(func, args, kwargs, first, layer, given)
         return out
 
 

@@ -51,8 +51,9 @@ def layer_names(model: nn.Module) -> dict[int, str]:
 def registered(model: nn.Module) -> set[int]:
     """id of every tensor that the model calls its parameter, also where it overrides `parameters()`."""
     found = {id(p) for module in model.modules() for p in module._parameters.values() if p is not None}
-    with contextlib.suppress(Exception):  # the override is the user's
-        found |= {id(p) for p in model.parameters()}
+    if getattr(model.parameters, "__func__", None) is not nn.Module.parameters:
+        with contextlib.suppress(Exception):  # the override is the user's
+            found |= {id(p) for p in model.parameters()}
     return found
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 def entries(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
     """Values in each group; None for what is no normalisation, or one over several axes at once."""
-    count = _COUNTS.get(func)
+    count = COUNTS.get(func)
     x = args[0] if args else kwargs.get("input")
     return None if count is None or not isinstance(x, torch.Tensor) or not x.dim() else count(x, args, kwargs)
 
@@ -34,7 +34,7 @@ def _length(x: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> i
     return x.shape[axis] if isinstance(axis, int) and -x.dim() <= axis < x.dim() else None
 
 
-_COUNTS: dict[Any, Callable[[torch.Tensor, tuple[Any, ...], dict[str, Any]], int | None]] = {
+COUNTS: dict[Any, Callable[[torch.Tensor, tuple[Any, ...], dict[str, Any]], int | None]] = {
     F.layer_norm: _layer,
     F.group_norm: _group,
     F.normalize: _length,

@@ -70,8 +70,8 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
     named = named_parameters(model)
     unused = frozenset() if provenance is None else frozenset(provenance.followed) - provenance.used
     arrived = [entry.tensor.grad for entry in named]
-    gradients = gather.add_all(arrived)
-    values = gather.add_all(None if is_lazy(entry.tensor) else entry.tensor for entry in named)
+    gradients = gather.add_all(arrived, extremes=True)
+    values = gather.add_all((None if is_lazy(entry.tensor) else entry.tensor for entry in named), extremes=False)
     wide = spreads(arrived)
     stats = gather.collect()
     trace = Trace(

@@ -1,8 +1,9 @@
 """One-pass statistics of tensors.
 
-On the CPU a dot product and `aminmax` are both bound by memory and give the norm, the extremes, and exact answers to "all
-zero?" and "all finite?"; what float32 cannot hold is measured again in float64, there and then. On an accelerator nothing
-waits: the results stay 0-d tensors until `Gather.collect` moves all of them to the host at once.
+On the CPU a dot product is bound by memory and gives the norm and exact answers to "all zero?" and "all finite?"; what float32
+cannot hold is measured again in float64, there and then. A second pass, `aminmax`, gives the extremes of gradients of weights,
+and of what else has a norm that half precision may not hold. On an accelerator nothing waits: the results stay 0-d tensors
+until `Gather.collect` moves all of them to the host at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from gradcheck_health.measurements import TensorStats
 from gradcheck_health.probe.dense import is_dense
 from gradcheck_health.probe.garbage import collector_paused
 
+LARGE = 2.0**15
+"""Norm from which on the largest value is always measured: half precision ends soon after."""
 SMALL = 1024
 """Entries of tensors that are measured side by side, and how many of them at once: a call for each costs more than they do."""
 _FLOATING = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
@@ -25,6 +28,8 @@ _FLOATING = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float
 def plain(tensor: torch.Tensor) -> torch.Tensor | None:
     """The dense, real, floating values of a tensor, detached; None if it has none (integers, quantised, on meta)."""
     tensor = tensor.detach()
+    if tensor.dtype in _FLOATING and is_dense(tensor):
+        return tensor
     if hasattr(tensor, "to_local"):  # DTensor: the local shard
         tensor = tensor.to_local()
     if tensor.layout in (torch.sparse_coo, torch.jagged) or tensor.is_nested:
@@ -54,14 +59,20 @@ def exact(tensor: torch.Tensor) -> TensorStats:
     )
 
 
-def measure(tensor: torch.Tensor) -> TensorStats:
-    """Statistics of a dense real tensor on the CPU: `exact` wherever one float32 pass would lie."""
+def measure(tensor: torch.Tensor, *, extremes: bool = True) -> TensorStats:
+    """Statistics of a dense real tensor on the CPU: `exact` wherever one float32 pass would lie.
+
+    Args:
+        extremes: also the largest absolute value where the norm is below `LARGE`.
+    """
     numel = tensor.numel()
     if numel == 0:
         return TensorStats(0, 0.0, 0.0)
+    square = _square_norm(tensor).item()
+    if not extremes and 1e-30 < square < LARGE**2:
+        return TensorStats(numel, math.sqrt(square / numel), None)
     low, high = torch.aminmax(tensor)
     largest = max(-low.item(), high.item())
-    square = _square_norm(tensor).item()
     if largest == 0.0 and not math.isnan(square):
         return TensorStats(numel, 0.0, 0.0)
     # squares of what lies below 1e-15 are denormal or gone in float32, their sum above 1e38 is infinite
@@ -127,13 +138,17 @@ class Gather:
         self._waiting: list[torch.Tensor] = []
 
     def add(self, tensor: torch.Tensor) -> int | None:
-        """Measure a tensor; returns its index in `collect()`, or None if it holds no floating values."""
+        """Measure what flows through the network; returns its index in `collect()`, or None if it holds no floating values."""
         values = plain(tensor)
-        return None if values is None else self._add(values)
+        return None if values is None else self._add(values, extremes=False)
 
     @collector_paused()
-    def add_all(self, tensors: Iterable[torch.Tensor | None]) -> list[int | None]:
-        """The same for many at once, where models have thousands of small ones; None stays None."""
+    def add_all(self, tensors: Iterable[torch.Tensor | None], *, extremes: bool) -> list[int | None]:
+        """The same for weights or their gradients: models have thousands of small ones. None stays None.
+
+        Args:
+            extremes: see `measure`; those of small ones cost nothing.
+        """
         indices: list[int | None] = []
         small: dict[tuple[torch.dtype, bool], list[tuple[int, torch.Tensor]]] = defaultdict(list)
         for tensor in tensors:
@@ -144,7 +159,8 @@ class Gather:
                 small[tensor.dtype, tensor.dim() == 1].append((len(self._known), tensor))
                 self._known.append(None)
             else:
-                indices.append(self.add(tensor))
+                values = plain(tensor)
+                indices.append(None if values is None else self._add(values, extremes=extremes))
         for members in small.values():
             for k in range(0, len(members), SMALL):
                 part = members[k : k + SMALL]
@@ -152,9 +168,9 @@ class Gather:
                     self._known[index] = stats
         return indices
 
-    def _add(self, values: torch.Tensor) -> int:
-        if values.device.type == "cpu" or values.numel() == 0:
-            self._known.append(measure(values))
+    def _add(self, values: torch.Tensor, *, extremes: bool) -> int:
+        if values.is_cpu or values.numel() == 0:
+            self._known.append(measure(values, extremes=extremes))
         else:
             low, high = torch.aminmax(values)
             norm = torch.linalg.vector_norm(

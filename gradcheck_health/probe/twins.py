@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -34,8 +35,7 @@ def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, 
         for axis in _unit_axes(entry)
     ]
     with torch.no_grad():
-        repeated = [_repeats(entry.tensor.detach(), axis) for entry, _, axis in suspects]
-        counts = [count for part in _by_device(repeated) for count in torch.stack(part).tolist()]
+        counts = _repeats([(entry.tensor.detach(), axis) for entry, _, axis in suspects])
         found = [
             (entry, _compare(entry, gradient, axis))
             for (entry, gradient, axis), count in zip(suspects, counts, strict=True)
@@ -68,28 +68,42 @@ def _unit_axes(entry: NamedParameter) -> Iterator[int]:
     yield from (axis for axis in axes if shape[axis] > 1)
 
 
-def _repeats(weight: torch.Tensor, axis: int) -> torch.Tensor:
-    """How many units agree with another one in a few entries; int64[]."""
-    corner = weight.movedim(axis, 0)
+def _repeats(weights: Sequence[tuple[torch.Tensor, int]]) -> list[int]:
+    """How many units of each weight agree with another one of the same weight in a few entries."""
+    alike: dict[tuple[torch.device, int], list[tuple[int, torch.Tensor]]] = defaultdict(list)
+    for i, (weight, axis) in enumerate(weights):
+        corner = _corner(weight, axis)
+        alike[corner.device, corner.shape[1]].append((i, corner))
+    counts = [0] * len(weights)
+    for members in alike.values():
+        found = _agreeing([corner for _, corner in members])
+        for (i, _), count in zip(members, found, strict=True):
+            counts[i] = count
+    return counts
+
+
+def _corner(weight: torch.Tensor, axis: int) -> torch.Tensor:
+    """[units, a few entries]."""
+    corner = weight.movedim(axis, 0) if axis else weight
     for later in range(1, corner.dim()):
         corner = corner.narrow(later, 0, min(_CORNER, corner.shape[later]))
-    rows = corner.reshape(corner.shape[0], -1).double()
-    mixed = rows @ torch.linspace(1.0, 2.0, rows.shape[1], dtype=torch.float64, device=rows.device).sqrt()
-    same = (ordered := mixed.sort().values)[1:] == ordered[:-1]
+    return corner.flatten(1)
+
+
+def _agreeing(corners: Sequence[torch.Tensor]) -> list[int]:
+    """How many rows of each are the same as another row of it, all sorted at once."""
+    rows = torch.cat(list(corners)).double()
+    factors = torch.linspace(1.0, 2.0, rows.shape[1], dtype=torch.float64, device=rows.device).sqrt()
+    sizes = torch.tensor([len(corner) for corner in corners], device=rows.device)
+    owner = torch.repeat_interleave(sizes)
+    # equal values stay in the order of their owners
+    mixed, order = (rows * factors).sum(1).sort(stable=True)
+    owner = owner[order]
+    same = (mixed[1:] == mixed[:-1]) & (owner[1:] == owner[:-1])
     never = same.new_zeros(1)
-    return (torch.cat((same, never)) | torch.cat((never, same))).sum()
-
-
-def _by_device(counts: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Neighbours on the same device together, so that each device is waited for once."""
-    part: list[torch.Tensor] = []
-    for count in counts:
-        if part and part[-1].device != count.device:
-            yield part
-            part = []
-        part.append(count)
-    if part:
-        yield part
+    twice = torch.cat((same, never)) | torch.cat((never, same))
+    found: list[int] = torch.bincount(owner[twice], minlength=len(corners)).tolist()
+    return found
 
 
 def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
@@ -99,7 +113,8 @@ def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
         slopes = slopes[:, slopes.abs().sum(0).topk(_COLUMNS).indices]
     slopes = slopes.double()
     alike = sum(_classes(slopes[groups == group]) for group in range(min(int(groups.max()) + 1, _CLASSES)))
-    return Twins(entry.name, rows.shape[0], alike, silent=not bool(slopes.any()))
+    low, high = (float(bound) for bound in rows.abs().aminmax())
+    return Twins(entry.name, rows.shape[0], alike, silent=not bool(slopes.any()), size=high if low == high else None)
 
 
 def _classes(slopes: torch.Tensor) -> int:

@@ -10,7 +10,7 @@ from gradcheck_health.batch import Inputs
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.statistics import plain
 
-_ENTRIES = 4096
+_ENTRIES = 1024
 """Entries a sample that are looked at, evenly strided."""
 
 

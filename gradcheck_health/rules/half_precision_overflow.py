@@ -36,11 +36,11 @@ def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) ->
     """
     severity = halfness.severity(trace, declared=loss_scale is not None)
     if severity is None:
-        layers = [layer for layer in trace.layers.values() if layer.output is not None and layer.output.max > halfness.LARGEST]
-        if layers and not any(p.dtype == "bfloat16" for p in trace.parameters.values()):
-            first = layers[0]
-            largest = max(layer.output.max for layer in layers if layer.output is not None)
-            yield _finding(Severity.NOTE, largest, "a layer returns", Place(first.name, first.kind, first.source))
+        sizes = {layer.name: layer.output.max or 0.0 for layer in trace.layers.values() if layer.output is not None}
+        large = [trace.layers[name] for name, largest in sizes.items() if largest > halfness.LARGEST]
+        if large and not any(p.dtype == "bfloat16" for p in trace.parameters.values()):
+            where = Place(large[0].name, large[0].kind, large[0].source)
+            yield _finding(Severity.NOTE, max(sizes.values()), "a layer returns", where)
         return
     if "headroom" not in trace.facts:
         yield Need("headroom")

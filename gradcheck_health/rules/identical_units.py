@@ -57,12 +57,12 @@ def identical_units(trace: Trace) -> Iterator[Finding | Need]:
 
 
 def _copies(trace: Trace) -> list[list[str]]:
-    """Groups of weights with the same values and the same gradient, as far as size and largest entry tell: copies in step."""
+    """Groups of weights with the same values and the same gradient, as far as their statistics tell: copies in step."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for p in trace.parameters.values():
         g = p.gradient
-        if p.trainable and p.role == "weight" and p.value.max > 0 and g is not None and g.max > 0 and g.finite:
-            key = (p.kind, p.shape, p.value.rms, p.value.max, float(f"{g.rms:.4g}"), float(f"{g.max:.4g}"))
+        if p.trainable and p.role == "weight" and not p.value.is_zero and g is not None and g.max and g.finite:
+            key = (p.kind, p.shape, p.value.rms, float(f"{g.rms:.4g}"), float(f"{g.max:.4g}"))
             groups.setdefault(key, []).append(p.name)
     return [group for group in groups.values() if len(group) > 1]
 
@@ -110,10 +110,9 @@ def _finding(trace: Trace, found: list[Twins]) -> Finding:
         parameter = trace.parameters[twin.parameter]
         note = f"{twin.alike} of {twin.units} alike"
         places.append(Place(twin.parameter, parameter.kind, seen.parameters[twin.parameter].source, note))
-    value = trace.parameters[worst.parameter].value
-    flat = value.max > 0 and abs(value.max - value.rms) <= 1e-6 * value.max
-    constant = f"all their entries are {'' if value.max else 'zero'}{f'{value.max:.3g} in size' if flat else ''}"
-    because = constant if flat or not value.max else "their rows are copies of each other"
+    size = next((twin.size for twin in trace.twins if twin.parameter == worst.parameter), None)
+    constant = "all their entries are zero" if size == 0.0 else f"all their entries are {size:.3g} in size" if size else ""
+    because = constant or "their rows are copies of each other"
     return Finding(
         rule="identical-units",
         severity=Severity.ERROR,

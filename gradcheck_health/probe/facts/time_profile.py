@@ -21,11 +21,10 @@ from gradcheck_health.probe.pairs import changed
 from gradcheck_health.probe.passes import call, seed_everything
 from gradcheck_health.probe.samples import axis_of, on_few
 from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
-SAMPLES = 8
+SAMPLES = 4
 STEPS = 21
 """Shorter sequences are repeated to that length where they may be."""
 
@@ -71,7 +70,7 @@ def _layers(subject: Subject, model: nn.Module) -> Iterator[TimeProfile]:
         call(subject.model, subject.inputs, subject.seed)
     finally:
         handle.remove()
-    names, source = layer_names(model), Sources(model)
+    names = layer_names(model)
     for module, x in taken.items():
         assert isinstance(module, nn.RNNBase)
         long = _repeated(x, 0).requires_grad_()
@@ -81,7 +80,7 @@ def _layers(subject: Subject, model: nn.Module) -> Iterator[TimeProfile]:
         norms = _norms(last, [long], 0)
         name = names.get(id(module), "")
         stretched = x.shape[0] if x.shape[0] < STEPS else 0
-        yield TimeProfile(name, type(module).__name__, source(name), norms, module.hidden_size, stretched)
+        yield TimeProfile(name, type(module).__name__, norms, module.hidden_size, stretched)
 
 
 def _whole(subject: Subject, model: nn.Module, uses: set[int], stretch: bool) -> TimeProfile | None:
@@ -102,7 +101,7 @@ def _whole(subject: Subject, model: nn.Module, uses: set[int], stretch: bool) ->
     y = found[0].tensor
     last = y.select(axis, -1) if y.dim() > axis and y.shape[axis] == long else y
     norms = _norms(last, given, axis)
-    return TimeProfile("", type(model).__name__, None, norms, 0, size if long != size else 0)
+    return TimeProfile("", type(model).__name__, norms, 0, size if long != size else 0)
 
 
 def _steps(inputs: Inputs, uses: set[int]) -> tuple[int, int] | None:
