@@ -15,6 +15,9 @@ from gradcheck_health.probe.names import NamedParameter
 _ROW_LAYERS = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear", "MultiheadAttention")
 _CORNER = 3
 """Entries along each axis that the first glance takes: of random weights no two units agree in them."""
+_BINS = 8
+"""Bins a unit, for the first glance."""
+_ODD = 0x2545F4914F6CDD1D
 _CLASSES = 32
 _ADDS = frozenset({"Add", "Sub", "Rsub"})
 _COLUMNS = 256
@@ -35,11 +38,11 @@ def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, 
         for axis in _unit_axes(entry)
     ]
     with torch.no_grad():
-        counts = _repeats([(entry.tensor.detach(), axis) for entry, _, axis in suspects])
+        crowded = _suspects([(entry.tensor.detach(), axis) for entry, _, axis in suspects])
         found = [
             (entry, _compare(entry, gradient, axis))
-            for (entry, gradient, axis), count in zip(suspects, counts, strict=True)
-            if 2 * count >= entry.tensor.shape[axis] and gradient is not None and _dense(gradient)
+            for (entry, gradient, axis), suspicious in zip(suspects, crowded, strict=True)
+            if suspicious and gradient is not None and _dense(gradient)
         ]
     return tuple(one for entry, one in found if (one.alike or one.silent) and not _is_added(entry, graph))
 
@@ -68,42 +71,40 @@ def _unit_axes(entry: NamedParameter) -> Iterator[int]:
     yield from (axis for axis in axes if shape[axis] > 1)
 
 
-def _repeats(weights: Sequence[tuple[torch.Tensor, int]]) -> list[int]:
-    """How many units of each weight agree with another one of the same weight in a few entries."""
+def _suspects(weights: Sequence[tuple[torch.Tensor, int]]) -> list[bool]:
+    """Per weight: half of its units or more seem to agree with another one of it in a few entries."""
     alike: dict[tuple[torch.device, int], list[tuple[int, torch.Tensor]]] = defaultdict(list)
     for i, (weight, axis) in enumerate(weights):
         corner = _corner(weight, axis)
-        alike[corner.device, corner.shape[1]].append((i, corner))
-    counts = [0] * len(weights)
+        alike[corner.device, corner.shape[0]].append((i, corner))
+    seems = [False] * len(weights)
     for members in alike.values():
-        found = _agreeing([corner for _, corner in members])
-        for (i, _), count in zip(members, found, strict=True):
-            counts[i] = count
-    return counts
+        for (i, _), suspicious in zip(members, _crowded([corner for _, corner in members]), strict=True):
+            seems[i] = suspicious
+    return seems
 
 
 def _corner(weight: torch.Tensor, axis: int) -> torch.Tensor:
-    """[units, a few entries]."""
+    """[a few entries, units]."""
     corner = weight.movedim(axis, 0) if axis else weight
     for later in range(1, corner.dim()):
         corner = corner.narrow(later, 0, min(_CORNER, corner.shape[later]))
-    return corner.flatten(1)
+    return corner.flatten(1).T
 
 
-def _agreeing(corners: Sequence[torch.Tensor]) -> list[int]:
-    """How many rows of each are the same as another row of it, all sorted at once."""
-    rows = torch.cat(list(corners)).double()
-    factors = torch.linspace(1.0, 2.0, rows.shape[1], dtype=torch.float64, device=rows.device).sqrt()
-    sizes = torch.tensor([len(corner) for corner in corners], device=rows.device)
-    owner = torch.repeat_interleave(sizes)
-    # equal values stay in the order of their owners
-    mixed, order = (rows * factors).sum(1).sort(stable=True)
-    owner = owner[order]
-    same = (mixed[1:] == mixed[:-1]) & (owner[1:] == owner[:-1])
-    never = same.new_zeros(1)
-    twice = torch.cat((same, never)) | torch.cat((never, same))
-    found: list[int] = torch.bincount(owner[twice], minlength=len(corners)).tolist()
-    return found
+def _crowded(corners: Sequence[torch.Tensor]) -> list[bool]:
+    """Whether half of the columns of a corner share a bin with another one: equal ones do, an eighth of others by chance."""
+    columns = torch.cat(list(corners), 1).double()
+    factors = torch.linspace(1.0, 2.0, len(columns), dtype=torch.float64, device=columns.device).sqrt()
+    mixed = (columns * factors.unsqueeze(1)).sum(0) + 0.0  # no negative zeros: their bits differ
+    units = torch.tensor([corner.shape[1] for corner in corners], device=columns.device)
+    owner = torch.repeat_interleave(units)
+    bits = mixed.view(torch.int64)
+    room = _BINS * units
+    bins = ((bits ^ bits >> 29) * _ODD >> 20).remainder(room[owner]) + (room.cumsum(0) - room)[owner]
+    shared = torch.bincount(bins)[bins] > 1
+    crowded: list[bool] = (2 * torch.bincount(owner[shared], minlength=len(corners)) >= units).tolist()
+    return crowded
 
 
 def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:

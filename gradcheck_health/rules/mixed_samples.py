@@ -21,7 +21,7 @@ _LAYOUT = "pass batch_axis=1 if the batch lies along axis 1, otherwise set batch
 def mixed_samples(trace: Trace, *, max_influence: float = 0.03) -> Iterator[Finding | Need]:
     """In eval mode the output of one sample moves when the other samples of its batch change.
 
-    What it does: runs the model in eval mode, forward only, on four samples; then keeps one of them and changes all
+    What it does: runs the model in eval mode, forward only, on five samples; then keeps one of them and changes all
     others. What was kept must come out as before; where it does not, the first and the last of three are looked at.
 
     Why it is bad: the gradient of one sample's loss flows into other samples. The model learns from its neighbours

@@ -1,4 +1,4 @@
-"""Does the output of one sample move when the others change? Two forward passes in eval mode on four samples; more if so."""
+"""Does the output of one sample move when the others change? Two forward passes in eval mode on five samples; more if so."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
 def _glance(batch: int) -> tuple[list[int], list[int]]:
     """Rows of a batch, and of one in which all but row 1 are others.
 
-    Not three rows, whose middle stays where it is when they are turned round, and not the whole batch.
+    Another number than the whole batch, and one that few other axes have: four heads and four samples may keep them apart.
     """
-    base = [row % batch for row in range(5 if batch == 4 else 4)]
-    step = next(step for step in (4, 3, 1) if step % batch)
+    base = [row % batch for row in range(7 if batch == 5 else 5)]
+    step = next(step for step in (5, 3, 1) if step % batch)
     return base, [row if i == 1 else (row + step) % batch for i, row in enumerate(base)]
 
 
