@@ -45,7 +45,13 @@ class SavedGradient:
 
 
 class SavedTensor:
-    """A tensor as it was when this was made; equal copies are shared with an `earlier` one."""
+    """A tensor as it was when this was made.
+
+    Args:
+        earlier: the same tensor as a sandbox around this one knows it: equal copies are shared. Of a parameter that is inside
+            such a sandbox autograd's count of changes is believed, which writing to `.data` gets round; the bytes of all of
+            them, or of other tensors, are compared.
+    """
 
     def __init__(self, tensor: torch.Tensor, earlier: SavedTensor | None = None) -> None:
         self.tensor, self.cls = tensor, type(tensor)
@@ -54,13 +60,21 @@ class SavedTensor:
             self.uninitialized = isinstance(tensor, UninitializedParameter | UninitializedBuffer)
             self.alias = None if _is_wrapper(tensor) else tensor.data
             parts = () if self.uninitialized or self.alias is None or tensor.is_meta else _parts(self.alias)
-            known = [] if earlier is None else [copy for _, _, copy in earlier.parts]
-            self.parts: list[tuple[torch.Tensor, int, torch.Tensor]] = [
-                (part, _room(part), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)
-            ]
+            self.version = _version(tensor)
+            self.counted = earlier is not None and type(tensor) is nn.Parameter
+            if earlier is not None and self.counted and self._as_in(earlier):
+                self.parts: list[tuple[torch.Tensor, int, torch.Tensor]] = earlier.parts
+            else:
+                known = [] if earlier is None else [copy for _, _, copy in earlier.parts]
+                self.parts = [(part, _room(part), _copy(part, known[i : i + 1])) for i, part in enumerate(parts)]
             self.gradient = SavedGradient(tensor) if self.is_leaf else None
             self.backward_hooks: Any = tensor._backward_hooks
             self.registered = None if self.backward_hooks is None else dict(self.backward_hooks)
+
+    def _as_in(self, earlier: SavedTensor) -> bool:
+        """Nothing was written to it since, as far as autograd knows."""
+        same = self.alias is not None and earlier.alias is not None and same_storage(self.alias, earlier.alias)
+        return same and self.version == earlier.version is not None
 
     def detach_gradient(self) -> None:
         """Inside, `.grad` starts as None, and no hook of the user's runs on it."""
@@ -81,7 +95,7 @@ class SavedTensor:
         for part, size, copy in self.parts:
             if _room(part) != size:
                 part.untyped_storage().resize_(size)
-            if not _identical(part, copy):
+            if not (self.counted and self.version == _version(tensor) is not None) and not _identical(part, copy):
                 part.copy_(copy)
         if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
             tensor.requires_grad_(self.requires_grad)
@@ -102,6 +116,11 @@ def plainly() -> Iterator[None]:
     """No graph is built, and no subclass is asked."""
     with torch.no_grad(), torch._C.DisableTorchFunctionSubclass():
         yield
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    """How often autograd saw it change; None where that is not counted."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _is_wrapper(tensor: torch.Tensor) -> bool:

@@ -93,7 +93,7 @@ class _Adam:
             if parameter.grad is None:
                 continue
             gradient = parameter.grad if parameter.grad.layout == torch.strided else parameter.grad.to_dense()
-            values = parameter.data
+            values = parameter.detach()
             if values.is_complex():
                 gradient, values = torch.view_as_real(gradient), torch.view_as_real(values)
             gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))  # squares vanish in half precision
