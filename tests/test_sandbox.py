@@ -357,7 +357,7 @@ def test_inner_sandbox_makes_no_second_copy_of_what_has_not_changed(width: int, 
 
 @pytest.mark.parametrize("width", [4, 256])
 def test_a_way_round_the_count_of_changes_ends_at_the_outer_sandbox(width: int) -> None:
-    """Inside another sandbox autograd's count of changes is believed, which `.data` gets round; outside the bytes are compared."""
+    """Inside another one autograd's count of changes is believed, which `.data` gets round; outside the bytes are compared."""
     model = nn.Linear(width, width)
     before = model.weight.detach().clone()
     with sandbox(model):
