@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_health import Finding, Severity, check_gradients
+from gradcheck_health.probe.facts import twice
 
 
 class Noisy(nn.Module):
@@ -97,3 +98,24 @@ def test_large_healthy_model_is_not_run_twice() -> None:
     for model, asked in ((large, False), (nn.Linear(6, 6), True)):
         report = check_gradients(model, torch.randn(8, 6), select=["nondeterministic-gradient"])
         assert ("twice" in report.trace.facts) is asked
+
+
+@pytest.mark.parametrize("entries", [3, 4096])
+@pytest.mark.parametrize(
+    "make", [torch.zeros, lambda *shape: torch.zeros(*shape).to_sparse(), lambda a, b: torch.zeros(b, a).t()]
+)
+def test_every_bit_of_every_gradient_counts(make: Any, entries: int) -> None:
+    """Small ones and large ones, dense or not; and whether one has arrived at all."""
+    model = nn.ParameterList(nn.Parameter(torch.zeros(2, entries)) for _ in range(2))
+    assert twice._bits(model) == (0, [])
+    seen = []
+    for place, value in ((0, 0.0), (1, 0.0), (1, 1e-45)):
+        model[place].grad = make(2, entries) + make(2, entries)
+        if value:
+            dense = model[place].grad.to_dense()
+            dense[1, -1] = value
+            model[place].grad = dense if model[place].grad.layout == torch.strided else dense.to_sparse()
+        number, held = twice._bits(model)
+        assert number != 0
+        seen.append((number, [one.to_dense().tolist() for one in held]))
+    assert len({str(one) for one in seen}) == 3

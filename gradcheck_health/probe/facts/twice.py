@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import warnings
 import zlib
+from collections import defaultdict
 
 import torch
+from torch import nn
 
 from gradcheck_health.batch import Inputs
 from gradcheck_health.errors import ModelError
@@ -18,7 +20,7 @@ from gradcheck_health.probe.pairs import origin
 from gradcheck_health.probe.passes import backward, call
 from gradcheck_health.probe.samples import chosen
 from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import measure, plain
+from gradcheck_health.probe.statistics import SMALL, measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
@@ -52,31 +54,50 @@ def _as_before(subject: Subject, trace: Trace) -> bool:
 
     The first one ran on another state where forward changes some: then two passes from the same state have to say.
     """
-    named = named_parameters(unwrap(subject.model))
-    before = {entry.name: _bits(values) for entry in named if (values := _gradient(entry.tensor)) is not None}
+    model = unwrap(subject.model)
+    before, held = _bits(model)
     size = sum(layer.output.numel for layer in trace.layers.values() if layer.output is not None)
     if not before or size > _SMALL:
         return False
-    for entry in named:  # not held beside those of the second pass
-        entry.tensor.grad = None
+    for parameter in model.parameters():  # not held beside those of the second pass
+        parameter.grad = None
     try:
-        returned, gradients = _pass(subject, subject.inputs)
+        with sandbox(subject.model):
+            returned = _run(subject, subject.inputs)
+            after, others = _bits(model)
     except (ModelError, RuntimeError):
         return False
-    same = before.keys() == gradients.keys() and all(_agree(before[name], gradients[name]) for name in before)
+    alike = len(held) == len(others) and all(_apart(one, other) == 0.0 for one, other in zip(held, others, strict=True))
+    same = before == after and alike
     outputs = {output.path: output.stats for output in trace.outputs if output.stats is not None}
     return same and outputs == {path: measure(values, extremes=False) for path, values in returned.items()}
 
 
-def _bits(values: torch.Tensor) -> int | torch.Tensor:
-    """A number that other bits share once in four billion times; the tensor itself, where it is no plain memory."""
-    if not is_dense(values) or not values.is_contiguous():
-        return values
-    return zlib.crc32((ctypes.c_char * values.nbytes).from_address(values.data_ptr()))
+def _bits(model: nn.Module) -> tuple[int, list[torch.Tensor]]:
+    """A number for the bits of all gradients, which others share once in four billion times; 0 where there is none.
 
-
-def _agree(bits: int | torch.Tensor, values: torch.Tensor) -> bool:
-    return bits == _bits(values) if isinstance(bits, int) else _apart(bits, values) == 0.0
+    And those whose bits are not at hand: on other devices, sparse.
+    """
+    gradients = [p.grad for module in model.modules() for p in module._parameters.values() if p is not None]
+    small: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
+    rows: list[torch.Tensor] = []
+    held = []
+    for gradient in gradients:
+        if gradient is None:
+            continue
+        if not is_dense(gradient) or not gradient.is_contiguous():
+            held.append(gradient)
+        elif gradient.numel() > SMALL:
+            rows.append(gradient)
+        else:
+            small[gradient.dtype].append(gradient)
+    rows += [
+        torch.cat([one.view(-1) for one in part[k : k + SMALL]]) for part in small.values() for k in range(0, len(part), SMALL)
+    ]
+    found = zlib.crc32(bytes(gradient is not None for gradient in gradients))
+    for row in rows:
+        found = zlib.crc32((ctypes.c_char * row.nbytes).from_address(row.data_ptr()), found)
+    return (found if rows or held else 0), held
 
 
 def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
@@ -85,14 +106,20 @@ def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
 
 def _pass(subject: Subject, inputs: Inputs) -> _Seen:
     with sandbox(subject.model):
-        output = call(subject.model, inputs, subject.seed)
-        returned = {leaf.path: values.clone() for leaf in leaves(output) if (values := plain(leaf.tensor)) is not None}
-        backward(objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed), subject.model)
+        returned = _run(subject, inputs)
         gradients = {}
         for entry in named_parameters(unwrap(subject.model)):
             if (values := _gradient(entry.tensor)) is not None:
                 gradients[entry.name] = values
         return returned, gradients
+
+
+def _run(subject: Subject, inputs: Inputs) -> dict[str, torch.Tensor]:
+    """Forward and backward; the outputs by their paths."""
+    output = call(subject.model, inputs, subject.seed)
+    returned = {leaf.path: values.clone() for leaf in leaves(output) if (values := plain(leaf.tensor)) is not None}
+    backward(objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed), subject.model)
+    return returned
 
 
 def _apart(a: torch.Tensor, b: torch.Tensor) -> float:
