@@ -46,6 +46,13 @@ def names() -> str:
     return f"all of {len(HOSTILE)} names x {len(READERS)} formats"
 
 
+def silent() -> str:
+    """Every spelling of a rectifier, every way to NaN and Inf, and norms of every kind and size."""
+    from tests.test_silent import RECTIFIERS, SPOILERS
+
+    return f"0 of {2 * len(RECTIFIERS)} layers with dead units, {len(SPOILERS)} ways to NaN or Inf, 40 norms"
+
+
 def examples() -> str:
     """Of each reader."""
     from tests.fuzz.readers import READERS
@@ -82,6 +89,13 @@ GATES = {
         "names x formats",
         ("tests/test_documents.py::test_hostile_name_leaves_every_document_readable",),
         names,
+    ),
+    "silent": Gate(
+        "missed-in-silence",
+        "dead units, NaN, Inf and norms that are missed: neither found nor told as a gap",
+        "0",
+        ("tests/test_silent.py",),
+        silent,
     ),
     "examples": Gate(
         "generated-examples",

@@ -349,8 +349,7 @@ def test_rounding_is_counted_in_epsilons(share: float, wide: float | None, found
     [{"role": "weight"}, {"shape": (2, 2)}, {"trainable": False}, {"dtype": "float16"}, {"gradient": None}, {"layer": "gone"}],
 )
 def test_what_nothing_is_said_of(parts: dict[str, Any]) -> None:
-    gradient = parts.pop("gradient", stats(0.0, 4))
-    bias = parameter("fc.bias", gradient, **{"shape": (4,), "value": stats(1.0, 4), **parts})
+    bias = parameter("fc.bias", **{"gradient": stats(0.0, 4), "shape": (4,), "value": stats(1.0, 4), **parts})
     for calls, arrived in (
         (1, stats(1.0, 64)),
         (2, stats(1.0, 64)),

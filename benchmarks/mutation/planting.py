@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -37,18 +37,29 @@ def plant(mutant: Mutant, functions: Sequence[FunctionType]) -> None:
         elif not isinstance(old, type):
             _everywhere(module, name, old, fresh)
     before = compile(mutant.path.read_text(), path, "exec")
-    codes = dict(zip(_inside(before), _inside(faulty), strict=False))
+    codes = _pairs(before, faulty)
     for function in functions:
         fresh_code = codes.get(function.__code__)
         if fresh_code is not None and fresh_code.co_freevars == function.__code__.co_freevars:
             function.__code__ = fresh_code
 
 
-def _inside(code: CodeType) -> Iterator[CodeType]:
+def _pairs(before: CodeType, faulty: CodeType) -> dict[CodeType, CodeType]:
+    """Old code -> new code of what has the same name at the same line; a fault may take away what stood between."""
+    old, new = _by_place(before), _by_place(faulty)
+    same = (zip(codes, new[place], strict=True) for place, codes in old.items() if len(codes) == len(new.get(place, ())))
+    return dict(pair for pairs in same for pair in pairs)
+
+
+def _by_place(code: CodeType, place: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], list[CodeType]]:
+    found: dict[tuple[str | int, ...], list[CodeType]] = {}
     for held in code.co_consts:
         if isinstance(held, CodeType):
-            yield held
-            yield from _inside(held)
+            here = (*place, held.co_name, held.co_firstlineno)
+            found.setdefault(here, []).append(held)
+            for inner, codes in _by_place(held, here).items():
+                found.setdefault(inner, []).extend(codes)
+    return found
 
 
 def _everywhere(module: ModuleType, name: str, old: Any, fresh: Any) -> None:

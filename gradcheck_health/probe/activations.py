@@ -95,7 +95,17 @@ FUNCTIONS: dict[Any, Function] = {
     **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_), _RELU),
     F.relu6: Function("relu6", _between, lambda args, kwargs: (0.0, 6.0)),
     **dict.fromkeys(
-        (torch.clamp, torch.clamp_, torch.Tensor.clamp, torch.Tensor.clamp_, torch.clip, torch.Tensor.clip), _CLAMP
+        (
+            torch.clamp,
+            torch.clamp_,
+            torch.Tensor.clamp,
+            torch.Tensor.clamp_,
+            torch.clip,
+            torch.clip_,
+            torch.Tensor.clip,
+            torch.Tensor.clip_,
+        ),
+        _CLAMP,
     ),
     **dict.fromkeys((torch.clamp_min, torch.Tensor.clamp_min, torch.Tensor.clamp_min_, torch.clamp_min_), _CLAMP),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _HARDTANH),

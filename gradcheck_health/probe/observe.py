@@ -23,6 +23,7 @@ from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves,
 from gradcheck_health.probe.passes import backward, call, eager, safe_text
 from gradcheck_health.probe.provenance import Provenance
 from gradcheck_health.probe.recurring import recurring
+from gradcheck_health.probe.starved import starved
 from gradcheck_health.probe.statistics import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.twins import twins
@@ -73,14 +74,14 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
     gradients = gather.add_all(arrived, extremes=True)
     values = gather.add_all((None if is_lazy(entry.tensor) else entry.tensor for entry in named), extremes=False)
     wide = spreads(arrived)
-    stats = gather.collect()
+    stats, activations = gather.collect(), activation_traces(watch)
     trace = Trace(
         model=type(model).__name__,
         layers=layer_traces(model, watch, stats),
         parameters=parameter_traces(
             named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused, flow.uses
         ),
-        activations=activation_traces(watch),
+        activations=activations,
         flow=flow.points(stats),
         outputs=tuple(_output(leaf, goal, _at(stats, index), share) for leaf, index, share in known),
         inputs=fed,
@@ -95,7 +96,7 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         custom_functions=flow.custom,
         repeats=_repeats(named, flow.uses),
         half=_half(model),
-        gaps=(*watch.gaps, *flow.gaps),
+        gaps=(*watch.gaps, *flow.gaps, *starved(named, arrived, wide, activations)),
         cuts=cuts,
         nonfinite=() if provenance is None else tuple(provenance.nonfinite),
         twins=twins(named, flow.graph),
