@@ -47,7 +47,8 @@ def starved(
                 found.append(f"{units - fed} of {units} units of {entry.layer or 'the model'}")
     if not found:
         return ()
-    more = f" and of {len(found) - 1} more layers" if len(found) > 1 else ""
+    others = len(found) - 1
+    more = f" and of {others} more layer{'s' if others > 1 else ''}" if others else ""
     return (f"what keeps every gradient from {found[0]}{more}",)
 
 
