@@ -27,6 +27,7 @@ RuleFunction = Callable[..., "Iterator[Finding | Need]"]
 ENTRY_POINTS = "gradhealth.rules"
 
 
+@cache
 def names() -> tuple[str, ...]:
     """The built-in rules, sorted, by their file names: none is imported."""
     stems = (path.stem for path in Path(__file__).parent.glob("*.py"))

@@ -1,10 +1,13 @@
-"""Does the output at a time step move when later steps of the input change? Forward passes in eval mode on two samples."""
+"""Does the output at a time step move when later steps of the input change? Forward passes in eval mode on two samples.
+
+One pass is enough where nothing leaks: the two samples are one and the same up to the middle.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -32,6 +35,8 @@ def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     base = _small(subject)
     try:
         with evaluated(subject):
+            if _stays(subject, trace):
+                return (trace.only(),)
             found = _leaks(subject, base, partial(outputs, subject))
         if found:  # a state that is carried from call to call is no leak: each on a model that has seen nothing
             found = _leaks(subject, base, partial(afresh, subject))
@@ -45,11 +50,50 @@ def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         return (trace.only(gaps=(f"it does not run on two samples ({type(error.__cause__ or error).__name__})",)),)
 
 
+def _stays(subject: Subject, trace: Trace) -> bool:
+    """Along some axis of time, what is equal in two samples up to the middle comes out equal up to there.
+
+    False where one pass does not tell: the steps lie in a tensor that all samples share, or no output has axes for both.
+    """
+    declared = subject.declared.batch_axis
+    if (subject.inputs.batch or 0) < 2:
+        return False
+    base = chosen(subject.inputs, [0, 0, 1], declared)
+    returned = {size for output in trace.outputs for size in output.shape}
+    time = next((time for time in _times(base, declared) if time.size in returned), None)
+    tensors = [leaf.tensor for leaf in leaves((base.args, dict(base.kwargs)))]
+    if time is None or any(time.axis(one) is not None and axis_of(one, 3, declared) is None for one in tensors):
+        return False
+    pair = replace(changed(base, partial(_parting, time, declared)), batch=2)
+    timed = [y for y in outputs(subject, pair).values() if time.axis(y) is not None]
+    return bool(timed) and all(y.shape[0] == 2 and _part_late(y, time) for y in timed)
+
+
+def _parting(time: _Time, declared: int | None, tensor: torch.Tensor) -> torch.Tensor:
+    """Of three samples the first, and the first up to the middle followed by the last."""
+    samples, axis = axis_of(tensor, 3, declared), time.axis(tensor)
+    if samples is None:
+        return tensor
+    first, last = tensor.narrow(samples, 0, 1), tensor.narrow(samples, 2, 1)
+    if axis is None or axis == samples:
+        return torch.cat([first, first], samples)
+    early, late = first.narrow(axis, 0, time.cut), last.narrow(axis, time.cut, time.size - time.cut)
+    return torch.cat([first, torch.cat([early, late], axis)], samples)
+
+
+def _part_late(y: torch.Tensor, time: _Time) -> bool:
+    earlier, later = _movements(y[:1], y[1:], time)
+    return earlier == 0.0 < later
+
+
 def _leaks(subject: Subject, base: Inputs, run: _Run) -> list[tuple[Influence, _Time]] | None:
     """What leaks along each axis that may be the time; none if one is clean, None if there is no such axis."""
     seen = run(base)
     found = []
-    for time in _times(base, seen, subject.declared.batch_axis):
+    returned = {size for y in seen.values() for size in y.shape}
+    for time in _times(base, subject.declared.batch_axis):
+        if time.size not in returned:
+            continue
         worst = _worst(run, base, seen, time)
         if worst is not None and worst.share <= SUSPICIOUS:
             return []
@@ -80,15 +124,14 @@ class _Time:
         return None if not fits else fits[-1 if self.last else 0]
 
 
-def _times(base: Inputs, seen: dict[str, torch.Tensor], declared: int | None) -> list[_Time]:
-    """Axes, apart from the batch, whose sizes inputs share with outputs; first axes first."""
+def _times(base: Inputs, declared: int | None) -> list[_Time]:
+    """Axes of inputs, apart from the batch; first axes first."""
     given: dict[_Time, None] = {}
     for leaf in leaves((base.args, dict(base.kwargs))):
         skip = axis_of(leaf.tensor, base.batch or 0, declared)
         sizes = [size for axis, size in enumerate(leaf.tensor.shape) if axis != skip and size >= LEAST]
         given.update({_Time(size, last=size in sizes[:i]): None for i, size in enumerate(sizes)})
-    returned = {size for y in seen.values() for size in y.shape}
-    return [time for time in given if time.size in returned]
+    return list(given)
 
 
 def _later(base: Inputs, time: _Time) -> Inputs:
