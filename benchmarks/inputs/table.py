@@ -46,10 +46,11 @@ def _inputs(results: list[Result]) -> str:
 
 def _given(results: list[Result]) -> str:
     """Over the models whose known-good input is known, where its shapes were handed over."""
-    counted = [r for r in results if r["outcome"] in COUNTED]
-    ran = [r for r in counted if r["outcome"] in ("ran", "too slow")]
+    counted = [r for r in results if r["outcome"] in COUNTED and (r.get("known") or r["outcome"] == "killed")]
+    ran = [r for r in counted if r["outcome"] == "ran"]
+    parts = ", ".join(f"{_running(g)} of {len(g)} of {name}" for name, g in _groups(counted).items())
     failed = ", ".join(f"{r['collection']}: {r['name']}" for r in counted if r not in ran)
-    return f"Ran: {_share(len(ran), len(counted))}." + (f" Not: {failed}." if failed else "") if counted else ""
+    return f"Ran: {_share(len(ran), len(counted))}: {parts}." + (f" Not: {failed}." if failed else "") if counted else ""
 
 
 def _row(name: str, group: list[Result]) -> list[str]:

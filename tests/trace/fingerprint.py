@@ -176,6 +176,9 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         yield from object.__getattribute__(value, "__dict__").items()
     for cls in type(value).__mro__:
         for name, member in vars(cls).items():
+            # how a functools.partial is called is the interpreter's own affair, and settled at its first call
+            if name == "__vectorcalloffset__":
+                continue
             if isinstance(member, MemberDescriptorType) and cls.__module__ not in ("builtins", "torch._C"):
                 try:
                     yield name, member.__get__(value)
