@@ -37,7 +37,7 @@ PROBE = (
     "process_random",
     "process_torch",
 )
-SANDBOX = "sandbox no_trace restored saved_tensor"
+SANDBOX = "sandbox no_trace restored saved_tensor tensor_changes"
 RULES = """
     rules_generated rule_bounds zoo theory invariance unusual named_causes causes comparison presets flow odds gate
     attending by_algebra declared future_leak half initial_loss left_out mixed_samples nondeterministic redundant time
@@ -92,6 +92,8 @@ def main() -> None:
         *there,
     ]
     pytest.main(arguments, plugins=[session])
+    if len(session.outcomes) < len(faults):
+        raise SystemExit(f"{len(session.outcomes)} of {len(faults)} faults were tried: {session.stopped or 'pytest stopped'}")
     report(options, session, total)
 
 

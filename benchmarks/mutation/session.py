@@ -36,6 +36,8 @@ class Session:
         self.outcomes: list[tuple[Mutant, str]] = []
         self.failed: list[str] = []
         """Tests that fail without a fault, here or in a fork."""
+        self.stopped = ""
+        """What ended the session before its time."""
         self._files = {str(fault.path) for fault in faults}
         self._tests_of: dict[tuple[str, int], set[int]] = defaultdict(set)
         self._took: dict[int, float] = {}
@@ -65,6 +67,12 @@ class Session:
             if number % 50 == 49:
                 print(f"{number + 1} of {len(self.faults)}", file=sys.stderr, flush=True)
         return True
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self.stopped = str(excrepr)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.stopped = repr(excinfo.value)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._bad |= report.failed

@@ -93,9 +93,10 @@ class SavedTensor:
         if self.alias is not None and (self.uninitialized or not same_storage(tensor, self.alias)):
             tensor.data = self.alias
         for part, size, copy in self.parts:
-            if _room(part) != size:
+            if resized := _room(part) != size:  # which nobody counts
                 part.untyped_storage().resize_(size)
-            if not (self.counted and self.version == _version(tensor) is not None) and not _identical(part, copy):
+            unchanged = self.counted and not resized and self.version == _version(tensor) is not None
+            if not unchanged and not _identical(part, copy):
                 part.copy_(copy)
         if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
             tensor.requires_grad_(self.requires_grad)
