@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -162,3 +163,42 @@ def test_made_up_rows_that_may_be_steps_are_no_samples() -> None:
     assert only(Attention(-1), torch.randn(16, 12)).severity is Severity.ERROR
     assert report(Attention(-1), torch.randn(16, 7, 12)).findings == ()
     assert only(Attention(0), None).severity is Severity.ERROR
+
+
+class Mixer(nn.Module):
+    """A layer, something that happens along the axis of the samples, and a head."""
+
+    def __init__(self, mix: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.body, self.head, self.mix = nn.Linear(12, 16), nn.Linear(16, 4), mix
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.mix(torch.tanh(self.body(x))))
+
+
+WAYS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "flip": lambda h: h.flip(0),
+    "roll": lambda h: h.roll(1, 0),
+    "roll back": lambda h: h.roll(-1, 0),
+    "mean": lambda h: h - h.mean(0),
+    "first": lambda h: h - h[:1],
+    "last": lambda h: h - h[-1:],
+    "earlier ones": lambda h: h.cumsum(0),
+    "later ones": lambda h: h.flip(0).cumsum(0).flip(0),
+    "softmax": lambda h: h.softmax(0),
+    "reshaped": lambda h: h.reshape(4, -1).roll(1, 0).reshape(h.shape),
+    "transposed": lambda h: h.T.reshape(h.shape),
+}
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 5, 6, 10])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_mixing_shows_in_a_batch_of_any_size(way: str, batch: int) -> None:
+    torch.manual_seed(0)
+    assert report(Mixer(WAYS[way]), torch.randn(batch, 12)).findings
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 5, 9])
+def test_no_mixing_is_no_finding_in_a_batch_of_any_size(batch: int) -> None:
+    torch.manual_seed(0)
+    assert not report(Mixer(torch.sin), torch.randn(batch, 12)).findings

@@ -81,17 +81,18 @@ def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
 
 
 def _glance(batch: int) -> tuple[list[int], list[int]]:
-    """Rows of a batch, and of one in which all but row 1 are others.
+    """Rows of a batch with row 1 among others, and of one with row 1 alone, over and over: sums over the samples differ, too.
 
     Another number than the whole batch, and one that few other axes have: four heads and four samples may keep them apart.
     """
-    base = [row % batch for row in range(7 if batch == 5 else 5)]
-    step = next(step for step in (5, 3, 1) if step % batch)
-    return base, [row if i == 1 else (row + step) % batch for i, row in enumerate(base)]
+    others = [row for row in range(batch) if row != 1]
+    base = [others[i % len(others)] for i in range(7 if batch == 5 else 5)]
+    base[1] = 1
+    return base, [1] * len(base)
 
 
 def _stays(subject: Subject, trace: Trace) -> bool:
-    """Row 1 of every output that has a batch axis, and there is one, is what it was when all others are exchanged."""
+    """Row 1 of every output with a batch axis, and there is one, is what it was when all others become copies of it."""
     base, others = _glance(subject.inputs.batch or 0)
     with evaluated(subject):
         before, after = (outputs(subject, chosen(subject.inputs, rows, subject.declared.batch_axis)) for rows in (base, others))
@@ -107,7 +108,7 @@ def _stays(subject: Subject, trace: Trace) -> bool:
 def _rows(batch: int, second: bool = False) -> tuple[list[int], list[int], list[int]]:
     """Rows of a batch, of one in which all but the first are others, and of one in which all but the last are."""
     if batch == 2:
-        return [0, 1, 0], [0, 0, 0], [1, 1, 0]
+        return [0, 1, 0, 1], [0, 0, 1, 0], [1, 0, 1, 1]
     if batch == 3:  # another number than the whole batch, to see which axis of an output follows it
         return [0, 1, 2, 0], [0, 2, 2, 2], [2, 2, 2, 0]
     spare = 4 if batch > 4 else 3
