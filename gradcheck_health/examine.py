@@ -21,7 +21,7 @@ from gradcheck_health.errors import GradhealthError, ModelError, UsageError, did
 from gradcheck_health.inputs import blame, files, synthesize
 from gradcheck_health.probe.construction import construction
 from gradcheck_health.probe.criterion import bind
-from gradcheck_health.probe.garbage import old_objects_spared
+from gradcheck_health.probe.garbage import old_objects_spared, spare_more
 from gradcheck_health.probe.names import unwrap
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.passes import seed_everything
@@ -50,6 +50,7 @@ def examined(
         built, given, loss = _build(model, given, loss, settings.seed)
         _checkable(built)
         with as_forward(built) as stepping, sandbox(built, process=False):
+            spare_more()  # what was remembered
             _move(built, settings)
             if settings.checkpoint is not None:
                 checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)

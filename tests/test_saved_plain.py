@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.probe.dense import is_dense
-from gradcheck_health.probe.garbage import collector_paused
+from gradcheck_health.probe.garbage import collector_paused, old_objects_spared, spare_more
 from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.saved_plain import LIMIT, PlainTensors
 
@@ -196,3 +196,22 @@ def test_collector_goes_on_as_before(on: bool) -> None:
         assert gc.isenabled() is on
     finally:
         gc.enable()
+
+
+def test_old_objects_are_spared_and_given_back() -> None:
+    before = gc.get_freeze_count()
+    with old_objects_spared():
+        frozen = gc.get_freeze_count()
+        made = [[] for _ in range(1000)]
+        spare_more()
+        assert gc.get_freeze_count() >= frozen + len(made)
+    assert frozen > before == gc.get_freeze_count() == 0
+    gc.freeze()  # a person's own doing
+    try:
+        count = gc.get_freeze_count()
+        with old_objects_spared():
+            spare_more()
+            assert gc.get_freeze_count() <= count
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

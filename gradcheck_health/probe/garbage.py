@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
+from contextvars import ContextVar
+
+_SPARING: ContextVar[bool] = ContextVar("sparing", default=False)
 
 
 @contextlib.contextmanager
@@ -27,7 +30,15 @@ def old_objects_spared() -> Iterator[None]:
         yield
         return
     gc.freeze()
+    token = _SPARING.set(True)
     try:
         yield
     finally:
+        _SPARING.reset(token)
         gc.unfreeze()
+
+
+def spare_more() -> None:
+    """The same for what was made since; only where none of it can be garbage."""
+    if _SPARING.get():
+        gc.freeze()
