@@ -30,13 +30,16 @@ def foreign_leaves(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
     A leaf that is the same object in two passes is kept somewhere: it is trainable, and no optimizer will be given it. One that
     is new in each pass counts if it is an `nn.Parameter`, or if its values change with parameters that have no gradient. What
-    forward itself differentiates by (a PINN, a gradient penalty, an attack), and what has the shape of an input, is data.
+    forward itself differentiates by (a PINN, a gradient penalty, an attack), and what has the shape of an input, is data; so
+    is a buffer of which forward itself asks for the gradient.
     """
     model = unwrap(subject.model)
     lost = {name for name, p in trace.parameters.items() if p.trainable and p.gradient is None}
     with sandbox(subject.model):
         first, second = _Pass(subject), _Pass(subject)
         kept = [leaf for leaf in second.leaves if _among(leaf, first.leaves) and not second.like_data(leaf)]
+        asked = _asked_by_forward(subject, [buffer for buffer in model.buffers() if _among(buffer, kept)])
+        kept = [leaf for leaf in kept if not _among(leaf, asked)]
         found = [_kept(leaf, second) for leaf in sorted(kept, key=second.rank)]
         new = [leaf for leaf in second.leaves if not _among(leaf, first.leaves)]
         made = [leaf for leaf in new if isinstance(leaf, nn.Parameter)]
@@ -101,6 +104,16 @@ class _Pass(TorchFunctionMode):
     def line(self, leaf: torch.Tensor) -> tuple[str, str | None]:
         """The layer and the line that first took it."""
         return self._lines.get(id(leaf), ("", None))
+
+
+def _asked_by_forward(subject: Subject, buffers: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Buffers that want a gradient only because forward asks for it in every pass: a sum of losses that begins at zero."""
+    if not buffers:
+        return []
+    for buffer in buffers:
+        buffer.requires_grad_(False)
+    _Pass(subject)
+    return [buffer for buffer in buffers if buffer.requires_grad]
 
 
 def _among(leaf: torch.Tensor, others: Iterable[torch.Tensor]) -> bool:
