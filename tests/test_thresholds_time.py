@@ -15,7 +15,7 @@ VANISHING, EXPLODING = "vanishing-through-time", "exploding-through-time"
 
 
 def profile(*norms: float, **parts: Any) -> TimeProfile:
-    return TimeProfile(**{"layer": "rnn", "kind": "RNN", "source": "model.py:7", "norms": norms, "width": 64, **parts})
+    return TimeProfile(**{"layer": "rnn", "kind": "RNN", "norms": norms, "width": 64, **parts})
 
 
 def powers(factor: float, steps: int = 24, **parts: Any) -> TimeProfile:
