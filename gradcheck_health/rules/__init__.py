@@ -111,8 +111,8 @@ def _mentions(folder: str) -> bool:
 
 def _announces(package: str) -> bool:
     try:
-        with open(os.path.join(package, "entry_points.txt"), "rb") as file:
-            return ENTRY_POINTS.encode() in file.read()
+        # not by open(): the person's file may have replaced it
+        return ENTRY_POINTS.encode() in Path(package, "entry_points.txt").read_bytes()
     except OSError:
         return False
 
