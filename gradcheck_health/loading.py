@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradcheck_health.building import complete, shown
+from gradcheck_health.building import arguments, complete, shown
 from gradcheck_health.errors import UsageError, did_you_mean
 from gradcheck_health.importing import import_target
 from gradcheck_health.offers import functions, is_model, models, outermost, public
@@ -179,7 +179,7 @@ def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -
         if args:
             raise UsageError(f"{where} is a model that is already built: --arg has nothing to give to; name its class")
         return Loaded(where, found)
-    known = list(_parameters(found))
+    known = list(arguments(found))
     if unknown := _unknown(found, args):
         hint = did_you_mean(unknown[0], known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
         raise UsageError(f"{where} takes no argument {unknown[0]!r}{hint}")
@@ -209,21 +209,14 @@ def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:
     return f"gradhealth check {where}{given}{''.join(f' --arg {name}=...' for name in missing)}"
 
 
-def _parameters(found: Any) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(found).parameters)
-    except (TypeError, ValueError):  # a callable written in C tells no signature: calling it will show
-        return {}
-
-
 def _missing(found: Any, args: Mapping[str, Any]) -> list[str]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = (p for p in _parameters(found).values() if p.default is p.empty and p.kind not in variadic)
+    required = (p for p in arguments(found).values() if p.default is p.empty and p.kind not in variadic)
     return [parameter.name for parameter in required if parameter.name not in args]
 
 
 def _unknown(found: Any, args: Mapping[str, Any]) -> list[str]:
-    parameters = _parameters(found)
+    parameters = arguments(found)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return []
     return [name for name in args if name not in parameters]

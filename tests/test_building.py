@@ -16,6 +16,7 @@ import gradcheck_health
 from gradcheck_health.building import complete
 from gradcheck_health.building.configurations import Filling, tiny
 from gradcheck_health.building.names import LISTS, WHOLE, WORDS, matching
+from gradcheck_health.errors import UsageError
 from gradcheck_health.examine import runs
 from gradcheck_health.loading import load
 from tests.inputs import constructors
@@ -141,3 +142,13 @@ def test_class_of_a_library_is_built_from_a_small_configuration(name: str) -> No
     (loaded,) = load(f"transformers:{name}", {}, runs)
     torch.manual_seed(0)
     assert sum(p.numel() for p in loaded.model().parameters()) < 1_000_000
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 forgets overloads")
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_constructor_that_takes_anything_is_known_by_its_overload(name: str) -> None:
+    (loaded,) = load(f"torch.nn:{name}", {"input_size": "3"}, runs)
+    assert set(loaded.made_up) == {"hidden_size"}
+    assert runs(loaded.model())
+    with pytest.raises(UsageError, match="input_siz.*did you mean 'input_size'"):
+        load(f"torch.nn:{name}", {"input_siz": "3"}, runs)

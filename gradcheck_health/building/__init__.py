@@ -22,6 +22,9 @@ RUNS = 6
 """Models that may be built for trying their forward, at most."""
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """What was found for the arguments that nobody gave."""
@@ -40,7 +43,7 @@ def complete(found: Any, given: Mapping[str, Any], missing: list[str], runs: Cal
         missing: names of the others that are required.
         runs: whether a model that was built runs forward on some input.
     """
-    parameters = inspect.signature(found).parameters
+    parameters = arguments(found)
     hints = _hints(found)
     options = {name: candidates(parameters[name], found, hints.get(name, inspect.Parameter.empty)) for name in missing}
     unknown = [name for name, values in options.items() if not values]
@@ -49,6 +52,26 @@ def complete(found: Any, given: Mapping[str, Any], missing: list[str], runs: Cal
     search = _Search(found, given, runs)
     chosen = search.find({name: values[0] for name, values in options.items()}, options)
     return Completed(chosen, "" if chosen is not None else search.reason)
+
+
+def arguments(found: Any) -> dict[str, inspect.Parameter]:
+    """What a class or function takes, by name; of one that takes `*args, **kwargs` what its first overload takes."""
+    try:
+        parameters = dict(inspect.signature(found).parameters)
+    except (TypeError, ValueError):  # a callable written in C tells no signature: calling it will show
+        return {}
+    overload = _overload(found)
+    if overload is None or any(parameter.kind not in _VARIADIC for parameter in parameters.values()):
+        return parameters
+    own = list(inspect.signature(overload).parameters.items())
+    return dict(own[1:] if isinstance(found, type) else own)
+
+
+def _overload(found: Any) -> Any:
+    """The first `typing.overload` of a function or of a constructor; Python 3.10 does not keep them."""
+    overloads = getattr(typing, "get_overloads", lambda function: ())
+    function = inspect.getattr_static(found, "__init__") if isinstance(found, type) else found
+    return next(iter(overloads(function)), None) if inspect.isfunction(function) else None
 
 
 def shown(value: Any) -> str:
@@ -139,7 +162,8 @@ def _changed(values: dict[str, Any], options: Mapping[str, list[Any]]) -> Iterat
 
 def _hints(found: Any) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(inspect.getattr_static(found, "__init__") if isinstance(found, type) else found)
+        own = inspect.getattr_static(found, "__init__") if isinstance(found, type) else found
+        return typing.get_type_hints(_overload(found) or own)
     except Exception:  # noqa: BLE001 - an annotation that only a type checker can resolve
         return {}
 
