@@ -147,8 +147,8 @@ def test_class_of_a_library_is_built_from_a_small_configuration(name: str) -> No
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 forgets overloads")
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
 def test_constructor_that_takes_anything_is_known_by_its_overload(name: str) -> None:
-    (loaded,) = load(f"torch.nn:{name}", {"input_size": "3"}, runs)
+    (loaded,) = load(f"torch.nn:{name}", {"input_size": 3}, runs)
     assert set(loaded.made_up) == {"hidden_size"}
     assert runs(loaded.model())
-    with pytest.raises(UsageError, match="input_siz.*did you mean 'input_size'"):
-        load(f"torch.nn:{name}", {"input_siz": "3"}, runs)
+    with pytest.raises(UsageError, match=r"did you mean 'input_size'"):
+        load(f"torch.nn:{name}", {"input_siz": 3}, runs)
