@@ -113,7 +113,7 @@ def _open(i):
         options=LITTLE,
     ),
     "tensor of a terabyte": Fault(
-        2, "allow more with --memory", model("return self.inner(x) + torch.ones(2**40)"), options=LITTLE
+        3, "allow more with --memory", model("return self.inner(x) + torch.ones(2**40)"), options=LITTLE
     ),
     "memory in backward": Fault(1, text=backward("torch.ones(2**40)"), options=LITTLE),
     "memory of the constructor, and the next model is checked": Fault(
