@@ -80,7 +80,7 @@ def _missing(plan: Plan, facts: Facts, message: str, frames: list[Any]) -> Itera
     for position, argument in enumerate(facts.signature.arguments):
         if argument.name in present or argument.required or not _tensor_like(argument):
             continue
-        mentioned = re.search(rf"\b{re.escape(argument.name)}\b", message) is not None
+        mentioned = re.search(rf"\b{re.escape(argument.name)}\b", message, re.I) is not None
         written = re.search(rf"\b{re.escape(argument.name)}\b", line) is not None
         if none or mentioned or (written and argument.default is None):
             yield _supply(facts, argument.name, 0.9 + 0.05 * position + (0 if mentioned or written else 0.8))
