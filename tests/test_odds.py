@@ -42,3 +42,13 @@ def test_bounds_of_a_mean() -> None:
     assert upper_mean(values) == pytest.approx(3 + 3.75 * (2.5 / 5) ** 0.5)
     assert lower_mean(values) == pytest.approx(3 - 3.75 * (2.5 / 5) ** 0.5)
     assert upper_mean([7.0]) == 7.0
+
+
+@pytest.mark.parametrize("n", range(2, 15))
+def test_bound_of_a_mean_is_a_quantile_of_student(n: int) -> None:
+    """One in a hundred lies beyond it; in units of the standard error."""
+    values = [float(i) for i in range(n)]
+    mean = sum(values) / n
+    error = (sum((value - mean) ** 2 for value in values) / (n - 1) / n) ** 0.5
+    assert student_tail((upper_mean(values) - mean) / error, n - 1) == pytest.approx(0.01, rel=0.04)
+    assert upper_mean(values) - mean == pytest.approx(mean - lower_mean(values))

@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="files with this in their name")
     parser.add_argument("--sample", type=int, help="so many faults, drawn at random; all where it is not given")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
-    parser.add_argument("--cpu", type=float, default=5.0, help="CPU seconds of tests for one fault")
+    parser.add_argument("--cpu", type=float, default=15.0, help="CPU seconds of tests for one fault")
     parser.add_argument("--record", action="store_true", help="write the gate")
     options = parser.parse_args()
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
