@@ -131,7 +131,7 @@ class Session:
         if not tests:
             return "not covered"
         chosen = [items[one] for one in sorted(tests, key=lambda one: self._took[one])]
-        _, code = forked(partial(self._judge, fault, chosen))
+        _, code = forked(partial(self._judge, fault, chosen), silence=WALL)  # a fork that was stopped hears no alarm
         if code in (
             -signal.SIGSEGV,
             -signal.SIGBUS,
