@@ -22,17 +22,21 @@ def seconds(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def turns(runs: Mapping[str, Callable[[], object]], count: int, warm: int = 2) -> list[dict[str, float]]:
+def turns(
+    runs: Mapping[str, Callable[[], object]], count: int, warm: int = 2, settle: Callable[[], object] | None = None
+) -> list[dict[str, float]]:
     """Seconds of every run, once a turn; the first turns are left out.
 
-    The first of the runs, the bare one, comes before each of them, not timed: all find caches and allocator as it leaves them.
+    Args:
+        settle: comes before each run, not timed: all find caches, allocator and model in the same state. The first run where
+            it is not given.
     """
     rows = []
-    settle = next(iter(runs.values()))
+    before = next(iter(runs.values())) if settle is None else settle
     for turn in range(count + warm):
         row = {}
         for name, run in runs.items():
-            settle()
+            before()
             row[name] = seconds(run)
         if turn >= warm:
             rows.append(row)

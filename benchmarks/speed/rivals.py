@@ -40,10 +40,21 @@ def rivals(turns_each: int) -> list[dict[str, Any]]:
         runs |= {key: _run(tool, model, x) for key, tool in here.items() if _works(tool, model, x)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            timed = turns(runs, turns_each, warm=1)
+            timed = turns(runs, turns_each, warm=1, settle=_untouched(model, runs["bare"]))
         rows.append({"model": name, **{key: ratio(timed, key) if key in runs else None for key in TOOLS}})
         print(rows[-1], flush=True)
     return rows
+
+
+def _untouched(model: nn.Module, step: Callable[[], Any]) -> Callable[[], None]:
+    """Puts back what other tools change of the weights (some train the model), and takes a bare step."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def settle() -> None:
+        model.load_state_dict(before)
+        step()
+
+    return settle
 
 
 def _run(tool: Callable[..., Any], model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
