@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gradcheck_health.building import arguments, complete, shown
+from gradcheck_health.building import VARIADIC, arguments, complete, shown
 from gradcheck_health.errors import UsageError, did_you_mean
 from gradcheck_health.importing import import_target
 from gradcheck_health.offers import functions, is_model, models, outermost, public
@@ -210,8 +210,7 @@ def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:
 
 
 def _missing(found: Any, args: Mapping[str, Any]) -> list[str]:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = (p for p in arguments(found).values() if p.default is p.empty and p.kind not in variadic)
+    required = (p for p in arguments(found).values() if p.default is p.empty and p.kind not in VARIADIC)
     return [parameter.name for parameter in required if parameter.name not in args]
 
 

@@ -225,24 +225,16 @@ def wrong_backward() -> Case:
     return _amid(model, 4, Through(Square.apply)), x, {}
 
 
-def half_overflow() -> Case:
-    model, x = gpt(blocks=2)
-    nn.init.normal_(model[1].down.weight, std=2000.0)
-    return model, x, {}
+class Forgetting(Tagger):
+    """What one of its layers returns is not used."""
 
+    def __init__(self) -> None:
+        super().__init__(1000, 192)
+        self.extra = nn.Linear(192, 192)
 
-def never_returned() -> Case:
-    model = Tagger(1000, 192)
-    model.extra = nn.Linear(192, 192)
-    forward = type(model).forward
-
-    class Tagged(Tagger):
-        def forward(self, tokens: Tensor) -> Tensor:
-            self.extra(self.embed(tokens))
-            return forward(self, tokens)
-
-    model.__class__ = Tagged
-    return model, torch.randint(0, 1000, (32, 32)), {}
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.extra(self.embed(tokens))
+        return super().forward(tokens)
 
 
 SICK: dict[str, tuple[str, Callable[[], Case]]] = {
@@ -254,7 +246,7 @@ SICK: dict[str, tuple[str, Callable[[], Case]]] = {
     "GPT, sqrt at 0": ("nonfinite-gradient", nan_in_backward),
     "MLP, exp overflows": ("nonfinite-gradient", overflow),
     "ResNet, a typo": ("missing-gradient", lambda: (Typo(), resnet()[1], {})),
-    "LSTM, never returned": ("missing-gradient", never_returned),
+    "LSTM, never returned": ("missing-gradient", lambda: (Forgetting(), torch.randint(0, 1000, (32, 32)), {})),
     "ViT, detach()": ("cut-gradient", cut_by_detach),
     "MLP, argmax": ("cut-gradient", cut_by_argmax),
     "MLP, a dead layer": ("dead-unit", dead_layer),

@@ -20,9 +20,7 @@ TRIES = 40
 """Constructions of one model, at most."""
 RUNS = 6
 """Models that may be built for trying their forward, at most."""
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def arguments(found: Any) -> dict[str, inspect.Parameter]:
     except (TypeError, ValueError):  # a callable written in C tells no signature: calling it will show
         return {}
     overload = _overload(found)
-    if overload is None or any(parameter.kind not in _VARIADIC for parameter in parameters.values()):
+    if overload is None or any(parameter.kind not in VARIADIC for parameter in parameters.values()):
         return parameters
     own = list(inspect.signature(overload).parameters.items())
     return dict(own[1:] if isinstance(found, type) else own)
@@ -70,8 +68,13 @@ def arguments(found: Any) -> dict[str, inspect.Parameter]:
 def _overload(found: Any) -> Any:
     """The first `typing.overload` of a function or of a constructor; Python 3.10 does not keep them."""
     overloads = getattr(typing, "get_overloads", lambda function: ())
-    function = inspect.getattr_static(found, "__init__") if isinstance(found, type) else found
+    function = _function(found)
     return next(iter(overloads(function)), None) if inspect.isfunction(function) else None
+
+
+def _function(found: Any) -> Any:
+    """What runs when it is called."""
+    return inspect.getattr_static(found, "__init__") if isinstance(found, type) else found
 
 
 def shown(value: Any) -> str:
@@ -162,8 +165,7 @@ def _changed(values: dict[str, Any], options: Mapping[str, list[Any]]) -> Iterat
 
 def _hints(found: Any) -> dict[str, Any]:
     try:
-        own = inspect.getattr_static(found, "__init__") if isinstance(found, type) else found
-        return typing.get_type_hints(_overload(found) or own)
+        return typing.get_type_hints(_overload(found) or _function(found))
     except Exception:  # noqa: BLE001 - an annotation that only a type checker can resolve
         return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +39,9 @@ class Given:
 class Functions:
     """Told of every function in `WATCHED` by the instrument."""
 
-    def __init__(self) -> None:
-        self.operations: dict[Any, tuple[str, str]] = {}
-        """Autograd node -> (layer, function that made it), of every function."""
+    def __init__(self, operations: Mapping[Any, tuple[str, str]]) -> None:
+        """Args: operations: autograd node -> (layer, function that made it), of every function so far."""
+        self._operations = operations
         self.units: dict[tuple[Any, ...], Units] = {}
         """By layer, function, producer, number of units and call site."""
         self.rows: dict[tuple[str, str, str], Rows] = {}
@@ -119,7 +120,7 @@ class Functions:
         for _ in range(_LOOK_BACK):
             if node is None:
                 break
-            layer, function = self.operations.get(node, ("", ""))
+            layer, function = self._operations.get(node, ("", ""))
             if function.startswith(_PRODUCERS):
                 return layer, function
             node = next((following for following, _ in node.next_functions if following is not None), None)

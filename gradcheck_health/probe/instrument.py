@@ -46,8 +46,9 @@ class Instrument(TorchFunctionMode):
         self.gather = gather
         self.provenance = provenance
         self.layers: dict[str, Seen] = {}
-        self.functions = Functions()
-        self.operations = self.functions.operations
+        self.operations: dict[Any, tuple[str, str]] = {}
+        """Autograd node -> (layer, function that made it)."""
+        self.functions = Functions(self.operations)
         self.homes: dict[Any, str] = {}
         """Autograd node -> layer whose output it made: also custom Functions, which the function mode does not see."""
         self.gradients: dict[int, list[int]] = {}

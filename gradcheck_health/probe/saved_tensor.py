@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-_PLAIN = (torch.Tensor, nn.Parameter, nn.Buffer)
+from gradcheck_health.probe.dense import TENSORS
+
 _SAMPLE = 256
 """Entries of a parameter that an inner sandbox compares."""
 
@@ -100,8 +101,8 @@ class SavedTensor:
         for part, size, copy in self.parts:
             if resized := _room(part) != size:  # which nobody counts
                 part.untyped_storage().resize_(size)
-            uncounted = self.counted and not resized and self.version == _version(tensor) is not None
-            if not (uncounted and _seem_identical(part, copy)) and not _identical(part, copy):
+            believed = self.counted and not resized and self.version == _version(tensor) is not None
+            if not (believed and _seem_identical(part, copy)) and not _identical(part, copy):
                 part.copy_(copy)
         if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
             tensor.requires_grad_(self.requires_grad)
@@ -139,7 +140,7 @@ def _version(tensor: torch.Tensor) -> int | None:
 
 def _is_wrapper(tensor: torch.Tensor) -> bool:
     """A subclass without memory of its own: what it wraps hangs in its attributes."""
-    if type(tensor) in _PLAIN or tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
+    if type(tensor) in TENSORS or tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested:
         return False
     try:
         tensor.untyped_storage().data_ptr()
@@ -215,4 +216,4 @@ def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _dense(tensor: torch.Tensor) -> bool:
     """One run of memory of this process, of a class that hides nothing."""
-    return type(tensor) in _PLAIN and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg()
+    return type(tensor) in TENSORS and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg()

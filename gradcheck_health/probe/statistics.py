@@ -147,7 +147,7 @@ class Gather:
         """The same for weights or their gradients: models have thousands of small ones. None stays None.
 
         Args:
-            extremes: see `measure`; those of small ones cost nothing.
+            extremes: see `measure`; small ones are measured with theirs anyway.
         """
         indices: list[int | None] = []
         small: dict[tuple[torch.dtype, bool], list[tuple[int, torch.Tensor]]] = defaultdict(list)

@@ -65,9 +65,9 @@ def _lost_altogether(trace: Trace, max_share: float) -> Iterator[Finding]:
     """Gradients whose largest entry is below what float16 holds; under a random projection their size means nothing."""
     if trace.objective == "random projection":
         return
-    seen = [p for p in trace.parameters.values() if p.gradient is not None and p.gradient.max]
-    lost = [p for p in seen if p.gradient is not None and (p.gradient.max or 0.0) <= 2.0**-25]
-    total = sum(p.value.numel for p in seen)
+    seen = [(p, p.gradient.max) for p in trace.parameters.values() if p.gradient is not None and p.gradient.max]
+    lost = [p for p, largest in seen if largest <= 2.0**-25]
+    total = sum(p.value.numel for p, _ in seen)
     share = sum(p.value.numel for p in lost) / total if total else 0.0
     if share > max_share:
         yield Finding(

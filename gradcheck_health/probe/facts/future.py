@@ -6,7 +6,7 @@ One pass is enough where nothing leaks: the two samples are one and the same up 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -59,8 +59,7 @@ def _stays(subject: Subject, trace: Trace) -> bool:
     if (subject.inputs.batch or 0) < 2:
         return False
     base = chosen(subject.inputs, [0, 0, 1], declared)
-    returned = {size for output in trace.outputs for size in output.shape}
-    time = next((time for time in _times(base, declared) if time.size in returned), None)
+    time = next(iter(_times(base, [output.shape for output in trace.outputs], declared)), None)
     tensors = [leaf.tensor for leaf in leaves((base.args, dict(base.kwargs)))]
     if time is None or any(time.axis(one) is not None and axis_of(one, 3, declared) is None for one in tensors):
         return False
@@ -90,10 +89,7 @@ def _leaks(subject: Subject, base: Inputs, run: _Run) -> list[tuple[Influence, _
     """What leaks along each axis that may be the time; none if one is clean, None if there is no such axis."""
     seen = run(base)
     found = []
-    returned = {size for y in seen.values() for size in y.shape}
-    for time in _times(base, subject.declared.batch_axis):
-        if time.size not in returned:
-            continue
+    for time in _times(base, [y.shape for y in seen.values()], subject.declared.batch_axis):
         worst = _worst(run, base, seen, time)
         if worst is not None and worst.share <= SUSPICIOUS:
             return []
@@ -124,14 +120,19 @@ class _Time:
         return None if not fits else fits[-1 if self.last else 0]
 
 
-def _times(base: Inputs, declared: int | None) -> list[_Time]:
-    """Axes of inputs, apart from the batch; first axes first."""
+def _times(base: Inputs, returned: Iterable[tuple[int, ...]], declared: int | None) -> list[_Time]:
+    """Axes, apart from the batch, whose sizes inputs share with outputs; first axes first.
+
+    Args:
+        returned: the shapes of the outputs.
+    """
     given: dict[_Time, None] = {}
     for leaf in leaves((base.args, dict(base.kwargs))):
         skip = axis_of(leaf.tensor, base.batch or 0, declared)
         sizes = [size for axis, size in enumerate(leaf.tensor.shape) if axis != skip and size >= LEAST]
         given.update({_Time(size, last=size in sizes[:i]): None for i, size in enumerate(sizes)})
-    return list(given)
+    sizes_returned = {size for shape in returned for size in shape}
+    return [time for time in given if time.size in sizes_returned]
 
 
 def _later(base: Inputs, time: _Time) -> Inputs:

@@ -41,17 +41,13 @@ def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         if _stays(subject, trace):
             return (trace.only(),)
         batches = [chosen(subject.inputs, rows, axis) for rows in _rows(batch)]
-        with evaluated(subject):
-            seen = [outputs(subject, inputs) for inputs in batches]
-        found = _influences(subject, trace, seen, n)
+        found = _influences(subject, trace, _seen(subject, batches), n)
         if found is None:
             return (trace.only(gaps=("no output has the batch axis",)),)
         if ROUNDING < max((influence.share for influence in found), default=0.0) <= SUSPICIOUS:
             # by chance the others may weigh as much as those they were exchanged for: a second exchange says
             batches = [chosen(subject.inputs, rows, axis) for rows in _rows(batch, second=True)]
-            with evaluated(subject):
-                seen = [outputs(subject, inputs) for inputs in batches]
-            found = _influences(subject, trace, seen, n) or found
+            found = _influences(subject, trace, _seen(subject, batches), n) or found
         if not any(influence.share > SUSPICIOUS for influence in found):
             return (trace.only(),)
         # a state that is carried from call to call is no mixing: each on a model that has seen nothing
@@ -64,6 +60,12 @@ def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     if subject.inputs.made_up and _are_steps(subject, batches):
         return (trace.only(gaps=(_STEPS_NOT_SAMPLES,)),)
     return (trace.only(influences=(_explained(subject, trace, worst, batches[0]),)),)
+
+
+def _seen(subject: Subject, batches: list[Inputs]) -> list[dict[str, torch.Tensor]]:
+    """The outputs on one batch after the other."""
+    with evaluated(subject):
+        return [outputs(subject, inputs) for inputs in batches]
 
 
 def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
@@ -94,8 +96,7 @@ def _glance(batch: int) -> tuple[list[int], list[int]]:
 def _stays(subject: Subject, trace: Trace) -> bool:
     """Row 1 of every output with a batch axis, and there is one, is what it was when all others become copies of it."""
     base, others = _glance(subject.inputs.batch or 0)
-    with evaluated(subject):
-        before, after = (outputs(subject, chosen(subject.inputs, rows, subject.declared.batch_axis)) for rows in (base, others))
+    before, after = _seen(subject, [chosen(subject.inputs, rows, subject.declared.batch_axis) for rows in (base, others)])
     axes = {path: axis for path, y in before.items() if (axis := _output_axis(trace, path, y, len(base))) is not None}
     return bool(axes) and all(
         path in after

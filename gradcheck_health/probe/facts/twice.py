@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import warnings
 import zlib
-from collections import defaultdict
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from gradcheck_health.probe.pairs import origin
 from gradcheck_health.probe.passes import backward, call
 from gradcheck_health.probe.samples import chosen
 from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import SMALL, measure, plain
+from gradcheck_health.probe.statistics import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.trace import Trace
 
@@ -79,25 +78,14 @@ def _bits(model: nn.Module) -> tuple[int, list[torch.Tensor]]:
     And those whose bits are not at hand: on other devices, sparse.
     """
     gradients = [p.grad for module in model.modules() for p in module._parameters.values() if p is not None]
-    small: dict[torch.dtype, list[torch.Tensor]] = defaultdict(list)
-    rows: list[torch.Tensor] = []
-    held = []
-    for gradient in gradients:
-        if gradient is None:
-            continue
-        if not is_dense(gradient) or not gradient.is_contiguous():
-            held.append(gradient)
-        elif gradient.numel() > SMALL:
-            rows.append(gradient)
+    arrived = [gradient for gradient in gradients if gradient is not None]
+    found, held = zlib.crc32(bytes(gradient is not None for gradient in gradients)), []
+    for gradient in arrived:
+        if is_dense(gradient) and gradient.is_contiguous():
+            found = zlib.crc32((ctypes.c_char * gradient.nbytes).from_address(gradient.data_ptr()), found)
         else:
-            small[gradient.dtype].append(gradient)
-    rows += [
-        torch.cat([one.view(-1) for one in part[k : k + SMALL]]) for part in small.values() for k in range(0, len(part), SMALL)
-    ]
-    found = zlib.crc32(bytes(gradient is not None for gradient in gradients))
-    for row in rows:
-        found = zlib.crc32((ctypes.c_char * row.nbytes).from_address(row.data_ptr()), found)
-    return (found if rows or held else 0), held
+            held.append(gradient)
+    return (found if arrived else 0), held
 
 
 def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
