@@ -246,6 +246,11 @@ def test_headline_keeps_rule_names_first_and_fits_however_many_there_are() -> No
     assert len(first) <= 80
 
 
+def test_name_of_a_sound_model_is_cut_only_where_it_does_not_fit() -> None:
+    assert terminal.render(report(model="TransformerEncoderLayer")).startswith("TransformerEncoderLayer: no unhealthy")
+    assert len(terminal.render(report(model="M" * 300)).splitlines()[0]) == 80
+
+
 def test_notes_and_accepted_findings_are_counted_and_shown_when_asked_for() -> None:
     made = report(finding(severity=Severity.NOTE, message="worth knowing"), finding(suppressed="frozen on purpose"))
     quiet, verbose = terminal.render(made), terminal.render(made, verbose=True)

@@ -75,7 +75,8 @@ def _headline(report: Report, shown: Sequence[Finding], width: int) -> str:
     if not shown:
         accepted = len(report.findings) - len(report.active)
         apart = f" apart from {_many(accepted, 'accepted finding')}" if accepted else ""
-        return f"{shorten(model, 22)}: no unhealthy gradient found{apart} ({_many(len(report.rules), 'rule')} ran)"
+        verdict = f": no unhealthy gradient found{apart} ({_many(len(report.rules), 'rule')} ran)"
+        return shorten(model, max(22, width - len(verdict))) + verdict
     counts = ", ".join(_many(n, str(severity)) for severity in Severity if (n := sum(f.severity is severity for f in shown)))
     names = list(dict.fromkeys(defuse(escape(finding.rule)) for finding in shown))
     for kept in range(len(names), 0, -1):
