@@ -10,10 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradcheck_health.batch import Inputs
-    from gradcheck_health.check import assert_gradients_healthy, check_gradients
-    from gradcheck_health.config import Config
-    from gradcheck_health.errors import (
+    from gradcheck_health.check.api import assert_gradients_healthy, check_gradients
+    from gradcheck_health.records.errors import (
         GradhealthError,
         GradientHealthWarning,
         InputInferenceError,
@@ -21,18 +19,29 @@ if TYPE_CHECKING:
         ModelError,
         UsageError,
     )
-    from gradcheck_health.report import Finding, Need, Place, Report, Severity, UnhealthyGradientsError
-    from gradcheck_health.trace import Trace
-
-__version__ = "0.1.0"
+    from gradcheck_health.records.finding import Finding, Need, Place, Severity
+    from gradcheck_health.records.inputs import Inputs
+    from gradcheck_health.records.report import Report, UnhealthyGradientsError
+    from gradcheck_health.records.trace import Trace
+    from gradcheck_health.records.version import __version__ as __version__
+    from gradcheck_health.settings.config import Config
 
 _HOMES = {
-    "batch": ("Inputs",),
-    "check": ("assert_gradients_healthy", "check_gradients"),
-    "config": ("Config",),
-    "errors": ("GradhealthError", "GradientHealthWarning", "InputInferenceError", "InputsError", "ModelError", "UsageError"),
-    "report": ("Finding", "Need", "Place", "Report", "Severity", "UnhealthyGradientsError"),
-    "trace": ("Trace",),
+    "check.api": ("assert_gradients_healthy", "check_gradients"),
+    "records.errors": (
+        "GradhealthError",
+        "GradientHealthWarning",
+        "InputInferenceError",
+        "InputsError",
+        "ModelError",
+        "UsageError",
+    ),
+    "records.finding": ("Finding", "Need", "Place", "Severity"),
+    "records.inputs": ("Inputs",),
+    "records.report": ("Report", "UnhealthyGradientsError"),
+    "records.trace": ("Trace",),
+    "settings.config": ("Config",),
+    "records.version": ("__version__",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.comparison.measure import read
+from benchmarks.comparison.__main__ import read
 from benchmarks.comparison.tools import TOOLS
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.forks import Tell, forked
+from tests.support.forks import Tell, forked
 
 MEMORY = 7 << 30
 """Bytes of address space of one process."""

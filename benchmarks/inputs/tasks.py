@@ -16,9 +16,10 @@ import torch
 from benchmarks.inputs.child import line
 from benchmarks.inputs.without import without
 from gradcheck_health import check_gradients
-from gradcheck_health.inputs import synthesize, trial
-from gradcheck_health.inputs.reach import outputs, trainable
-from gradcheck_health.probe.passes import fresh
+from gradcheck_health.inputs import synthesize
+from gradcheck_health.inputs.observation.reach import outputs, trainable
+from gradcheck_health.inputs.search import trial
+from gradcheck_health.model.nest import fresh
 
 BUDGET = 10
 """CPU seconds for making up inputs."""
@@ -148,22 +149,22 @@ def _specs(model: torch.nn.Module, args: Any, kwargs: Any) -> Any:
 def _counted() -> Iterator[list[int]]:
     """Counts the trials of the block in the only entry of the list."""
     calls = [0]
-    original = trial.Bench.run
+    original = trial.TrialRunner.run
 
     def run(self: Any, plan: Any) -> Any:
         calls[0] += 1
         return original(self, plan)
 
-    trial.Bench.run = run  # type: ignore[method-assign]
+    trial.TrialRunner.run = run  # type: ignore[method-assign]
     try:
         yield calls
     finally:
-        trial.Bench.run = original  # type: ignore[method-assign]
+        trial.TrialRunner.run = original  # type: ignore[method-assign]
 
 
 def judge(build: Build) -> dict[str, Any]:
     """The verdict of a check with default settings, and whether the model and the process came back as they were."""
-    from tests.trace.fingerprint import Fingerprint
+    from tests.model.leftovers.fingerprint import Fingerprint
 
     model, _, unbuilt = _built(build)
     if model is None:

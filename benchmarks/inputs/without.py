@@ -8,10 +8,13 @@ from typing import Any
 from unittest import mock
 
 import gradcheck_health.inputs
-from gradcheck_health.inputs import facts, failures, infer, roles, search, strategies, trial
-from gradcheck_health.inputs.maximise import Reach
+from gradcheck_health.inputs import strategies
+from gradcheck_health.inputs.search import make_up, search, trial
+from gradcheck_health.inputs.search.optional_arguments import Reach
+from gradcheck_health.inputs.static import argument_roles, model_info
+from gradcheck_health.inputs.wants import from_failure
 
-_run = trial.Bench.run
+_run = trial.TrialRunner.run
 
 
 def _no_coverage(self: Any, plan: Any) -> Any:
@@ -20,7 +23,7 @@ def _no_coverage(self: Any, plan: Any) -> Any:
     return outcome
 
 
-def _no_second_phase(facts: Any, outcome: Any, seed: int, trials: int) -> Reach:
+def _no_second_phase(model_info: Any, outcome: Any, seed: int, trials: int) -> Reach:
     return Reach(outcome, trials, (), ())
 
 
@@ -29,12 +32,12 @@ SWITCHES: dict[str, tuple[str, tuple[Any, str, Any]]] = {
         "what models and their configurations declare is not read",
         (gradcheck_health.inputs, "STRATEGIES", (strategies.from_search,)),
     ),
-    "coverage": ("the search does not know how far a trial got", (trial.Bench, "run", _no_coverage)),
+    "coverage": ("the search does not know how far a trial got", (trial.TrialRunner, "run", _no_coverage)),
     "solver": ("no size is solved for", (search, "solve", lambda *_: [])),
-    "statements": ("failing Python statements are not read", (failures, "python_wants", lambda *_: [])),
-    "source": ("forward's source is not read for the first guess", (facts, "first_use", lambda *_: None)),
-    "roles": ("names of arguments mean nothing", (roles, "_by_name", lambda *_: None)),
-    "second phase": ("nothing is added after the first success", (infer, "maximise", _no_second_phase)),
+    "statements": ("failing Python statements are not read", (from_failure, "python_wants", lambda *_: [])),
+    "source": ("forward's source is not read for the first guess", (model_info, "first_use", lambda *_: None)),
+    "roles": ("names of arguments mean nothing", (argument_roles, "_by_name", lambda *_: None)),
+    "second phase": ("nothing is added after the first success", (make_up, "maximise", _no_second_phase)),
 }
 """Name -> (what is gone, (owner, function, replacement))."""
 

@@ -17,32 +17,21 @@ from pathlib import Path
 import pytest
 
 import gradcheck_health
-from benchmarks.gates import record
 from benchmarks.mutation.mutants import mutants
 from benchmarks.mutation.session import Session, files
+from benchmarks.promises.gates import record
 
 PACKAGE = Path(gradcheck_health.__file__).parent
 TESTS = PACKAGE.parent / "tests"
-PROBE = (
-    "sandbox",
-    "reversible",
-    "remembered",
-    "putting_back",
-    "holdings",
-    "saved_tensor",
-    "saved_plain",
-    "dense",
-    "process",
-    "process_python",
-    "process_random",
-    "process_torch",
-)
-SANDBOX = "sandbox no_trace restored saved_tensor tensor_changes"
-RULES = "replay thresholds_time thresholds_loss thresholds_flow thresholds_units flow odds gate comparison rule_bounds rules_generated"
+SANDBOX = ["model/sandbox/test_sandbox", "model/sandbox/test_leftovers", "model/sandbox/test_snapshot"]
+SANDBOX += ["model/sandbox/test_saved_tensor", "model/sandbox/test_tensor_changes"]
+RULES = ["rules/test_replay", "rules/test_thresholds_time", "rules/test_thresholds_loss", "rules/test_thresholds_flow"]
+RULES += ["rules/test_thresholds_units", "rules/analysis/test_flow", "rules/analysis/test_statistics", "rules/test_rule_bounds"]
+RULES += ["rules/test_every_rule", "baseline/test_bounds", "baseline/test_compare"]
 """Those that take seconds; the zoo notices more."""
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
-    "sandbox": ([f"probe/{name}.py" for name in PROBE], SANDBOX.split()),
-    "rules": (["rules", "flow.py", "zeros.py", "odds.py", "alignment.py", "recurrence.py", "halfness.py"], RULES.split()),
+    "sandbox": (["model/sandbox"], SANDBOX),
+    "rules": (["rules", "rules/analysis", "baseline/layer_matching.py"], RULES),
 }
 """name -> (files of the package, files of tests)."""
 
@@ -67,7 +56,7 @@ def main() -> None:
     session = Session(faults, options.cpu)
     if options.group == "rules":
         session.remember()
-    there = [str(TESTS / f"test_{name}.py") for name in tests]
+    there = [str(TESTS / f"{name}.py") for name in tests]
     # a fork has none of the threads of its parent, and waits for them; an interrupt at each line takes its time
     chosen = ["-k", "not threads and not at_any_line"]
     arguments = [

@@ -22,7 +22,7 @@ import pytest
 
 from benchmarks.mutation.mutants import Mutant
 from benchmarks.mutation.planting import functions_of, plant
-from tests.forks import Tell, forked
+from tests.support.forks import Tell, forked
 
 WALL = 300
 """Seconds after which a fault counts as noticed: it made a test hang."""
@@ -192,9 +192,9 @@ class Remembering:
 
     def install(self) -> None:
         """From now on, within this process."""
-        from gradcheck_health import probe as package
+        from gradcheck_health.check import diagnose
 
-        package.probe, package.take = self._first("probe", package.probe), self._first("take", package.take)  # type: ignore[assignment]
+        diagnose.probe, diagnose.take = self._first("probe", diagnose.probe), self._first("take", diagnose.take)  # type: ignore[assignment]
 
     def _first(self, what: str, real: Any) -> Any:
         def remembered(*args: Any, **named: Any) -> Any:

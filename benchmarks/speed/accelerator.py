@@ -11,7 +11,8 @@ from benchmarks.speed.clock import median_ms, ratio, turns
 from benchmarks.speed.ratios import step, subject_of
 from benchmarks.speed.sound import gpt, mlp, resnet, vit
 from gradcheck_health import check_gradients
-from gradcheck_health.probe import probe, sandbox
+from gradcheck_health.model.sandbox import sandbox
+from gradcheck_health.probe import probe
 
 LARGE = {
     "large MLP": lambda: mlp(4096, 8, 2048),

@@ -15,11 +15,12 @@ from benchmarks.speed.memory import extra_over_snapshot
 from benchmarks.speed.sick import SICK
 from benchmarks.speed.sound import SOUND, TINY
 from gradcheck_health import check_gradients
-from gradcheck_health.batch import Inputs
-from gradcheck_health.probe import Subject, probe, sandbox
+from gradcheck_health.model.call import call
+from gradcheck_health.model.sandbox import sandbox
+from gradcheck_health.probe import Subject, probe
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.objective import objective
-from gradcheck_health.probe.passes import call
+from gradcheck_health.records.inputs import Inputs
 
 Row = dict[str, Any]
 

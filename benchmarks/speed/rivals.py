@@ -16,7 +16,7 @@ from benchmarks.comparison import tools
 from benchmarks.speed.clock import ratio, turns
 from benchmarks.speed.ratios import step, subject_of
 from benchmarks.speed.sound import SOUND, TINY
-from gradcheck_health.probe import sandbox
+from gradcheck_health.model.sandbox import sandbox
 
 TOOLS: dict[str, tuple[str, Callable[..., Any]]] = {
     "gradcheck_health": ("gradcheck_health", tools.gradcheck_health),

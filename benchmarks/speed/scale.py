@@ -12,7 +12,8 @@ from benchmarks.speed.clock import median_ms, ratio, turns
 from benchmarks.speed.ratios import step, subject_of
 from benchmarks.speed.sound import mlp
 from gradcheck_health import check_gradients
-from gradcheck_health.probe import probe, sandbox
+from gradcheck_health.model.sandbox import sandbox
+from gradcheck_health.probe import probe
 
 Row = dict[str, Any]
 

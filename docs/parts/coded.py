@@ -66,9 +66,9 @@ def commands() -> list[str]:
 
 
 def settings_table() -> str:
-    from gradcheck_health.config_schema import Settings
+    from gradcheck_health.settings.schema import Settings
 
-    meaning = attribute_docs(ROOT / "gradcheck_health" / "config.py", "Config")
+    meaning = attribute_docs(ROOT / "gradcheck_health" / "settings" / "config.py", "Config")
     rows = []
     for name, field in Settings.model_fields.items():
         said = " ".join(meaning.get(name, "").split())
@@ -99,8 +99,7 @@ def signature_entries(function: Callable[..., object]) -> list[str]:
 
 def report_tables() -> str:
     """Every dataclass of a report: what it says about itself, and its fields with their types."""
-    from gradcheck_health.formats import Failure
-    from gradcheck_health.report import Report
+    from gradcheck_health.records.report import Failure, Report
 
     parts = []
     for cls in [*dataclasses_of(Report), Failure]:

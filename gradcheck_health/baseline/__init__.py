@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gradcheck_health.change import TWICE, Change, Entry, command
-from gradcheck_health.comparison import compare
-from gradcheck_health.errors import UsageError
-from gradcheck_health.gate import Bound
-from gradcheck_health.profile import Profile
-from gradcheck_health.profiling import profile_of
-from gradcheck_health.report import Finding, Report, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.baseline.bounds import Bound
+from gradcheck_health.baseline.commands import TWICE, command
+from gradcheck_health.baseline.compare import compare
+from gradcheck_health.baseline.profile_of import profile_of
+from gradcheck_health.records.change import Change, Entry
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.profile import Profile
+from gradcheck_health.records.report import Report
+from gradcheck_health.records.trace import Trace
 
 __all__ = ["NO_REASON", "RULE", "TWICE", "Baseline", "change", "command", "comparable", "entries", "gone", "of", "pruned"]
 

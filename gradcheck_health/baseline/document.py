@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gradcheck_health.baseline import Baseline
-from gradcheck_health.codec import decode
-from gradcheck_health.errors import UsageError
-from gradcheck_health.profile import Level, Profile, Share
+from gradcheck_health.records.codec import decode
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.profile import Level, Profile, Share
 
 SCHEMA = 1
 MAX_BYTES = 64 * 2**20

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gradcheck_health.baseline import Baseline, command
 from gradcheck_health.baseline.document import dump, load
-from gradcheck_health.errors import UsageError
+from gradcheck_health.records.errors import UsageError
 
 PATIENCE = 60.0
 """Seconds to wait for another process that writes the same baseline."""
@@ -57,7 +57,7 @@ def read(path: Path) -> Baseline:
     return load(text, str(path))
 
 
-def wanted(path: Path, target: str) -> Baseline:
+def required(path: Path, target: str) -> Baseline:
     """The baseline that a target is held against.
 
     Raises:

@@ -16,9 +16,9 @@ from typing import Any
 
 import click
 
-from gradcheck_health import __version__
-from gradcheck_health.cli._process import READER_GONE, OutputError, ReaderGoneError, give_up_output, interruptible, open_streams
-from gradcheck_health.errors import GradhealthError, did_you_mean
+from gradcheck_health.cli._streams import READER_GONE, OutputError, ReaderGoneError, give_up_output, interruptible, open_streams
+from gradcheck_health.records.errors import GradhealthError, did_you_mean
+from gradcheck_health.records.version import __version__
 
 EPILOG = """\b
 Examples:

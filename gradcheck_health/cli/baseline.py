@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.cli.check import check as check_command
 from gradcheck_health.cli.check import held_against
-from gradcheck_health.profile import FOLDER
+from gradcheck_health.cli.commands import _session
 
 EPILOG = """\b
 Examples:
@@ -41,24 +42,23 @@ def _writer(action: str, text: str, *more: click.Parameter) -> None:
 
     def call(**options: Any) -> int:
         from gradcheck_health.baseline import NO_REASON
-        from gradcheck_health.commands import baseline as writing
-        from gradcheck_health.commands import check as checking
-        from gradcheck_health.commands import console
-        from gradcheck_health.commands.settings import sources
+        from gradcheck_health.cli.commands import _console
+        from gradcheck_health.cli.commands import baseline as writing
+        from gradcheck_health.settings.from_options import sources
 
         targets, options["baseline"] = held_against(options["targets"], options["baseline"], none=False)
-        request = checking.Request(
+        request = _session.CheckRequest(
             targets=targets,
             sources=sources(options),
             settings_file=options["settings_file"],
             isolated=options["isolated"],
-            width=console.width(),
+            width=_console.width(),
         )
         reason = (options.get("reason") or "").strip() or NO_REASON
         order = writing.Order(action, request, reason, bool(options.get("force")))
-        status = console.Status(sys.stderr)
-        show = status.above(console.writer(sys.stdout, console.wants_color(sys.stdout, options["color"])))
-        tell = status.above(console.writer(sys.stderr, painted=False))
+        status = _console.Status(sys.stderr)
+        show = status.above(_console.writer(sys.stdout, _console.wants_color(sys.stdout, options["color"])))
+        tell = status.above(_console.writer(sys.stderr, painted=False))
         return writing.run(order, show, tell, status)
 
     example = f"\b\nExample:\n  gradhealth baseline {action} model.py:Net"
@@ -91,7 +91,7 @@ baseline.add_command(
 @click.option("--baseline", "place", default=FOLDER, metavar="FOLDER", help=f"Where baselines stand (default: {FOLDER}).")
 def show(names: tuple[str, ...], place: str) -> int:
     """Print baselines for people."""
-    from gradcheck_health.commands import baseline as showing
-    from gradcheck_health.commands import console
+    from gradcheck_health.cli.commands import _console
+    from gradcheck_health.cli.commands import baseline as showing
 
-    return showing.show(names, place, console.writer(sys.stdout, painted=False), console.width())
+    return showing.show(names, place, _console.writer(sys.stdout, painted=False), _console.width())

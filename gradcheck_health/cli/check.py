@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from gradcheck_health.profile import FOLDER
+from gradcheck_health.baseline.commands import FOLDER
+from gradcheck_health.cli.commands import _session
 
 FORMATS = sorted(path.stem for path in (Path(__file__).parents[1] / "formats").glob("*.py") if not path.name.startswith("_"))
 EPILOG = """\b
@@ -108,16 +109,16 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 )
 def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
     """Check models: a file, a file with a name, a module with a name, or a directory."""
-    from gradcheck_health.commands import check as checking
-    from gradcheck_health.commands import console
-    from gradcheck_health.commands.settings import sources
+    from gradcheck_health.cli.commands import _console
+    from gradcheck_health.cli.commands import check as checking
+    from gradcheck_health.settings.from_options import sources
 
     targets, options["baseline"] = held_against(targets, options["baseline"], options.pop("no_baseline"))
-    request = checking.Request(
+    request = _session.CheckRequest(
         targets=targets,
         sources=sources(options),
-        width=console.width(),
-        blocks=console.has_blocks(sys.stdout),
+        width=_console.width(),
+        blocks=_console.has_blocks(sys.stdout),
         **{
             name: options[name]
             for name in (
@@ -133,10 +134,10 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
             )
         },
     )
-    painted = console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
-    status = console.Status(sys.stderr)
-    show = status.above(console.writer(sys.stdout, painted))
-    tell = status.above(console.writer(sys.stderr, painted=False))
+    painted = _console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
+    status = _console.Status(sys.stderr)
+    show = status.above(_console.writer(sys.stdout, painted))
+    tell = status.above(_console.writer(sys.stderr, painted=False))
     return checking.run(request, show, tell, status)
 
 

@@ -29,10 +29,10 @@ def config(target: str | None, settings_file: Path | None, isolated: bool, schem
         text = Path(__file__).parents[1].joinpath("settings.schema.json").read_text(encoding="utf-8")
         click.echo(text, nl=False)
         return 0
-    from gradcheck_health.commands.config import render
-    from gradcheck_health.commands.settings import sources
-    from gradcheck_health.config_files import in_files
-    from gradcheck_health.importing import make_importable
+    from gradcheck_health.cli.commands.config import render
+    from gradcheck_health.settings.config_files import in_files
+    from gradcheck_health.settings.from_options import sources
+    from gradcheck_health.targets.importing import make_importable
 
     make_importable(Path.cwd())  # where a person's own rules stand
     click.echo(render([*in_files(settings_file, isolated), *sources(options)], target), nl=False)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gradcheck_health.cli.check import check as check_command
+from gradcheck_health.cli.commands import _session
 
 EPILOG = """\b
 Examples:
@@ -22,24 +23,23 @@ _LEFT_OUT = ("targets", "baseline", "no_baseline", "changed_since", "fail_on")
 
 
 def _run(first: str, second: str, color: str, **options: Any) -> int:
-    from gradcheck_health.commands import check as checking
-    from gradcheck_health.commands import console, diff
-    from gradcheck_health.commands.settings import sources
+    from gradcheck_health.cli.commands import _console, diff
+    from gradcheck_health.settings.from_options import sources
 
-    request = checking.Request(
+    request = _session.CheckRequest(
         targets=(first, second),
         sources=sources(options),
-        width=console.width(),
-        blocks=console.has_blocks(sys.stdout),
+        width=_console.width(),
+        blocks=_console.has_blocks(sys.stdout),
         **{
             name: options[name]
             for name in ("outputs", "output_format", "settings_file", "isolated", "exit_zero", "quiet", "verbose")
         },
     )
-    painted = console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
-    status = console.Status(sys.stderr)
-    show = status.above(console.writer(sys.stdout, painted))
-    tell = status.above(console.writer(sys.stderr, painted=False))
+    painted = _console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
+    status = _console.Status(sys.stderr)
+    show = status.above(_console.writer(sys.stdout, painted))
+    tell = status.above(_console.writer(sys.stderr, painted=False))
     return diff.run(request, show, tell, status)
 
 

@@ -9,7 +9,7 @@ import click
 @click.argument("rule")
 def explain(rule: str) -> int:
     """Say what a rule finds, how it measures, when that is legitimate, and how to mend or accept it."""
-    from gradcheck_health.commands.explain import explain as text
+    from gradcheck_health.cli.commands.explain import explain as text
 
     click.echo(text(rule), nl=False)
     return 0

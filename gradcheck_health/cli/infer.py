@@ -49,17 +49,17 @@ died or ran too long.
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
 def infer(targets: tuple[str, ...], **options: Any) -> int:
     """Show the inputs that a check would make up, and where each size comes from. Nothing is judged."""
-    from gradcheck_health.commands import console
-    from gradcheck_health.commands import infer as inferring
-    from gradcheck_health.commands.settings import sources
+    from gradcheck_health.cli.commands import _console
+    from gradcheck_health.cli.commands import infer as inferring
+    from gradcheck_health.settings.from_options import sources
 
-    request = inferring.Request(
+    request = inferring.InferRequest(
         targets=targets,
         sources=sources(options),
-        width=console.width(),
+        width=_console.width(),
         **{name: options[name] for name in ("save", "settings_file", "isolated")},
     )
-    status = console.Status(sys.stderr)
-    show = status.above(console.writer(sys.stdout, painted=False))
-    tell = status.above(console.writer(sys.stderr, painted=False))
+    status = _console.Status(sys.stderr)
+    show = status.above(_console.writer(sys.stdout, painted=False))
+    tell = status.above(_console.writer(sys.stderr, painted=False))
     return inferring.run(request, show, tell, status)

@@ -17,7 +17,7 @@ Examples:
 @click.option("--pyproject", is_flag=True, help="Add a table to pyproject.toml instead of writing gradhealth.yaml.")
 def init(pyproject: bool) -> int:
     """Write settings to start from, all commented out. What is there is never overwritten."""
-    from gradcheck_health.commands.init import write
+    from gradcheck_health.cli.commands.init import write
 
     click.echo(f"{write(Path(), pyproject)}: written, with every setting commented out")
     return 0

@@ -28,16 +28,16 @@ Examples:
 def report(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
     """Show reports that were written before (JSON or HTML), or write them in another format. Nothing is run."""
     from gradcheck_health import formats
-    from gradcheck_health.commands import console
-    from gradcheck_health.commands.report import read, shown
-    from gradcheck_health.commands.writing import write
+    from gradcheck_health.cli.commands import _console
+    from gradcheck_health.cli.commands.report import as_text, read
+    from gradcheck_health.records.files import write
 
     forms = [(path, formats.find(path)) for path in outputs]
     reports, failures, code = read(files)
     if not forms:
-        show = console.writer(sys.stdout, console.wants_color(sys.stdout))
-        show(shown(reports, failures, console.width(), console.has_blocks(sys.stdout)))
+        show = _console.writer(sys.stdout, _console.wants_color(sys.stdout))
+        show(as_text(reports, failures, _console.width(), _console.has_blocks(sys.stdout)))
         return 0
-    tell = console.writer(sys.stderr, painted=False)
+    tell = _console.writer(sys.stderr, painted=False)
     written = [write(path, formats.render_run(form, reports, failures, code), tell) for path, form in forms]
     return 0 if all(written) else 2

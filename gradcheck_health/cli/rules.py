@@ -8,7 +8,7 @@ import click
 @click.command(epilog="\b\nExample:\n  gradhealth rules")
 def rules() -> int:
     """List the rules, a line each."""
-    from gradcheck_health.commands.explain import listing
+    from gradcheck_health.cli.commands.explain import listing
 
     click.echo(listing(), nl=False)
     return 0

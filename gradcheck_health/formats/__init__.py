@@ -8,25 +8,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from gradcheck_health.errors import UsageError, did_you_mean
+from gradcheck_health.records.errors import UsageError, did_you_mean
+from gradcheck_health.records.report import Failure
 
 if TYPE_CHECKING:
-    from gradcheck_health.report import Report
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A target for which there is no report, and why."""
-
-    target: str
-    message: str
-    exit_code: int
-    """3: the file or the model failed; 4: its process died or ran too long; 2: it names nothing that can be checked."""
+    from gradcheck_health.records.report import Report
 
 
 def names() -> tuple[str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gradcheck_health.change import Change, Entry, Restructured, Shift, Verdict, command
+from gradcheck_health.baseline.commands import command
 from gradcheck_health.formats._text import escape, many, shorten, wrap
+from gradcheck_health.records.change import Change, Entry, Restructured, Shift, Verdict
 
 _SHOWN = 4
 _FLAT = 40

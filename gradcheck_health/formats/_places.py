@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradcheck_health.formats import terminal
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.formats import _wording
+from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.report import Report
 
 
 def from_root(path: str) -> str:
@@ -22,22 +23,22 @@ def from_root(path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SourceLine:
     """A line of a file; the path is relative to the working directory where the file lies in it."""
 
     path: str
     number: int
 
 
-def line(source: str | None) -> Line | None:
+def line(source: str | None) -> SourceLine | None:
     """`file:line` taken apart; None for anything else."""
     path, _, number = (source or "").rpartition(":")
     # more digits than that are no line of a file
     known = path and number.isascii() and number.isdecimal() and len(number) < 9 and int(number)
-    return Line(path, int(number)) if known else None
+    return SourceLine(path, int(number)) if known else None
 
 
-def first_line(finding: Finding, report: Report) -> Line | None:
+def first_line(finding: Finding, report: Report) -> SourceLine | None:
     """Where it starts, else the first place whose line is known; otherwise the top of the file that was checked."""
     started = re.search(r", ([^,;]+:[0-9]+)(?:;|$)", dict(finding.details).get("starts", ""))
     if started is not None and (found := line(started[1])):
@@ -48,10 +49,10 @@ def first_line(finding: Finding, report: Report) -> Line | None:
     return top(report.target)
 
 
-def top(target: str | None) -> Line | None:
+def top(target: str | None) -> SourceLine | None:
     """The first line of a target's file; None where it is an importable module."""
     path = (target or "").replace("::", ":").partition(":")[0]
-    return Line(path, 1) if path.endswith(".py") else None
+    return SourceLine(path, 1) if path.endswith(".py") else None
 
 
 def subject(report: Report) -> str:
@@ -69,7 +70,7 @@ def full_text(finding: Finding) -> str:
     lines = [f"{finding.rule}: {finding.message}"]
     labels = {label for label, _ in finding.details}
     if finding.places and not labels & {"starts", "at"}:
-        lines.append(f"at: {terminal.places(finding.places)}")
+        lines.append(f"at: {_wording.places(finding.places)}")
     lines += [f"{label}: {text}" for label, text in finding.details]
     if finding.suppressed is not None:
         lines.append(f"accepted: {finding.suppressed}")

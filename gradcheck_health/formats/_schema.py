@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gradcheck_health.formats import Failure
-from gradcheck_health.report import SCHEMA, Report
+from gradcheck_health.records.report import SCHEMA, Failure, Report
 
 PATH = Path(__file__).with_name("report.schema.json")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import Failure, _change
+from gradcheck_health.formats import _change
 from gradcheck_health.formats._places import first_line, subject, worth_showing
 from gradcheck_health.formats._text import defuse, escape, many
-from gradcheck_health.formats.terminal import places
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.formats._wording import places
+from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".concise.txt"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.formats import Failure
-from gradcheck_health.formats._places import Line, first_line, from_root, full_text, subject, top, worth_showing
+from gradcheck_health.formats._places import SourceLine, first_line, from_root, full_text, subject, top, worth_showing
 from gradcheck_health.formats._text import many, printable, shorten
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".github.txt"
 LIMIT = 10
@@ -24,7 +24,7 @@ class _Annotation:
     rank: int
     title: str
     text: str
-    where: Line | None
+    where: SourceLine | None
     subjects: list[str]
 
 

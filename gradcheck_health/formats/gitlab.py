@@ -6,10 +6,19 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gradcheck_health.formats import Failure
-from gradcheck_health.formats._places import Line, fingerprint, fingerprints, first_line, from_root, subject, top, worth_showing
+from gradcheck_health.formats._places import (
+    SourceLine,
+    fingerprint,
+    fingerprints,
+    first_line,
+    from_root,
+    subject,
+    top,
+    worth_showing,
+)
 from gradcheck_health.formats._text import printable
-from gradcheck_health.report import Report, Severity
+from gradcheck_health.records.finding import Severity
+from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".gitlab.json"
 ALSO = ("gl-code-quality-report.json",)
@@ -33,17 +42,17 @@ def _findings(report: Report) -> Iterator[dict[str, Any]]:
     for finding, key in fingerprints(report):
         if finding in shown:
             description = f"{finding.rule}: {finding.message} ({subject(report)})"
-            where = first_line(finding, report) or Line(subject(report), 1)
+            where = first_line(finding, report) or SourceLine(subject(report), 1)
             yield _issue(finding.rule, description, SEVERITY[finding.severity], key, where)
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
-    where = top(failure.target) or Line(failure.target, 1)
+    where = top(failure.target) or SourceLine(failure.target, 1)
     description = f"not checked: {failure.target}: {failure.message.partition(chr(10))[0]}"
     return _issue("not-checked", description, "blocker", fingerprint("not-checked", failure.target), where)
 
 
-def _issue(rule: str, description: str, severity: str, key: str, where: Line) -> dict[str, Any]:
+def _issue(rule: str, description: str, severity: str, key: str, where: SourceLine) -> dict[str, Any]:
     return {
         "description": printable(description),
         "check_name": printable(rule),

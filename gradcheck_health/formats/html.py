@@ -11,12 +11,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gradcheck_health.formats import Failure
 from gradcheck_health.formats import json as json_format
 from gradcheck_health.formats._page.payload import EXACT_ENTRIES, entries, pack, slim
 from gradcheck_health.formats._page.view import view
 from gradcheck_health.formats._page.visible import breakable, count, number, percent, visible
-from gradcheck_health.report import Report
+from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".html"
 _FOLDER = Path(__file__).with_name("_page")

@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gradcheck_health.codec import encode
-from gradcheck_health.formats import Failure
-from gradcheck_health.report import SCHEMA, Report
+from gradcheck_health.records.codec import encode
+from gradcheck_health.records.report import SCHEMA, Failure, Report
 
 SUFFIX = ".json"
 

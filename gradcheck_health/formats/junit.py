@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from gradcheck_health.formats import Failure
 from gradcheck_health.formats._places import first_line, full_text, subject
 from gradcheck_health.formats._text import defuse, printable
-from gradcheck_health.formats.terminal import one_line
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.formats._wording import one_line
+from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".xml"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import Failure, _change
+from gradcheck_health.formats import _change
 from gradcheck_health.formats._places import subject, worth_showing
 from gradcheck_health.formats._text import defuse, many, printable
-from gradcheck_health.formats.terminal import places
-from gradcheck_health.report import Finding, Report, Severity
+from gradcheck_health.formats._wording import places
+from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".md"
 _MEANT = re.compile(r"[\\`*_\[\]<#|~&@$]")

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote
 
-from gradcheck_health import __version__
-from gradcheck_health.change import Change
-from gradcheck_health.formats import Failure
-from gradcheck_health.formats._places import fingerprint, fingerprints, first_line, full_text, subject, top
+from gradcheck_health.formats._places import (
+    SourceLine,
+    fingerprint,
+    fingerprints,
+    first_line,
+    from_root,
+    full_text,
+    line,
+    subject,
+    top,
+)
 from gradcheck_health.formats._rule_docs import rule_doc
-from gradcheck_health.formats._sarif_places import locations, physical
 from gradcheck_health.formats._text import printable
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.records.change import Change
+from gradcheck_health.records.finding import Finding, Place
+from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.version import __version__
 
 SUFFIX = ".sarif"
 ALSO = (".sarif.json",)
+MAX_RELATED = 20
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
@@ -118,3 +130,46 @@ def _properties(finding: Finding, report: Report) -> dict[str, Any]:
 
 def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
+
+
+def locations(finding: Finding, first: SourceLine | None) -> dict[str, Any]:
+    """`locations`, one, because viewers show no more, and `relatedLocations` for the other lines.
+
+    Args:
+        first: where the finding is shown.
+    """
+    here: dict[str, Any] = {}
+    if first is not None:
+        here["physicalLocation"] = physical(first)
+    if finding.places:
+        here["logicalLocations"] = [_logical(place) for place in finding.places]
+    found = {"locations": [here]} if here else {}
+    if related := _related(finding.places, first):
+        found["relatedLocations"] = related
+    return found
+
+
+def physical(where: SourceLine) -> dict[str, Any]:
+    """A line of a file: a relative URI against SRCROOT, an absolute one for a file elsewhere."""
+    path = PurePath(from_root(where.path))
+    uri = quote(path.as_posix().encode("utf-8", "surrogatepass"))
+    artifact = {"uri": f"file://{uri}"} if path.is_absolute() else {"uri": uri, "uriBaseId": "SRCROOT"}
+    return {"artifactLocation": artifact, "region": {"startLine": where.number}}
+
+
+def _logical(place: Place) -> dict[str, str]:
+    name = printable(place.name) or "(the model itself)"
+    return {"name": name.rpartition(".")[2] or name, "fullyQualifiedName": name, "kind": "member"}
+
+
+def _related(places: Sequence[Place], first: SourceLine | None) -> list[dict[str, Any]]:
+    """Each further line once, with the names that stand there."""
+    names: dict[SourceLine, list[str]] = {}
+    for place in places:
+        if (where := line(place.source)) and where != first:
+            names.setdefault(where, []).append(printable(place.name))
+    entries = list(names.items())[:MAX_RELATED]
+    return [
+        {"id": number, "physicalLocation": physical(where), "message": {"text": ", ".join(there[:4])}}
+        for number, (where, there) in enumerate(entries, 1)
+    ]

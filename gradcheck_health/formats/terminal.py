@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
-from gradcheck_health.change import command
-from gradcheck_health.formats import _bars, _change
+from gradcheck_health.baseline.commands import command
+from gradcheck_health.formats import _change
+from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
-from gradcheck_health.report import Finding, Place, Report, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.formats._wording import MAX_NAMES, accept_key, places, repeat_command
+from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.report import Report
+from gradcheck_health.records.trace import Trace
 
 SUFFIX = ".txt"
-MAX_NAMES = 4
 MAX_PROSE = 120
 """Columns beyond which a line of text is hard to read; a picture may be wider."""
 LABEL = 11
@@ -54,15 +54,9 @@ def render(
 
 
 def _drawn(report: Report, width: int, budget: int, blocks: bool) -> list[str]:
-    picture = _bars.picture(report, width=width, budget=budget, blocks=blocks) if budget else []
+    picture = bars.picture(report, width=width, budget=budget, blocks=blocks) if budget else []
     title = "gradient norm at each layer's output, relative to the last, on a log scale:"
     return [*wrap(title, width), *picture] if picture else []
-
-
-def one_line(finding: Finding) -> str:
-    """`rule: message at place`, for a warning or an annotation."""
-    where = f" at {places(finding.places)}" if finding.places else ""
-    return f"{escape(finding.rule)}: {escape(finding.message)}{where}"
 
 
 def _worth_showing(finding: Finding, report: Report) -> bool:
@@ -101,18 +95,6 @@ def _finding(finding: Finding, width: int) -> Iterator[str]:
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
     return wrap(text, width, first=f"    {shorten(label, 20).ljust(LABEL - 2)}  ", hang=4 + LABEL)
-
-
-def places(found: Sequence[Place], limit: int = 60) -> str:
-    """`aux.weight, aux.bias (Linear, never called), model.py:23; and 3 more`: at most four names, like ones together."""
-    groups = []
-    for (kind, source), same in groupby(found[:MAX_NAMES], key=lambda place: (place.kind, place.source)):
-        group = list(same)
-        names = ", ".join(shorten(escape(place.name), limit) or "the model itself" for place in group)
-        inside = ", ".join(escape(part) for part in dict.fromkeys([kind, *(place.note for place in group)]) if part)
-        groups.append(names + (f" ({inside})" if inside else "") + (f", {escape(source)}" if source else ""))
-    more = len(found) - MAX_NAMES
-    return "; ".join(groups) + (f"; and {more} more" if more > 0 else "")
 
 
 def _flow(report: Report, width: int) -> Iterator[str]:
@@ -191,32 +173,6 @@ def _accepted(report: Report, width: int, verbose: bool) -> Iterator[str]:
         yield from wrap(f"{escape(finding.rule)}{where}: {escape(finding.suppressed or '')}", width, first=" " * 9)
     for entry in report.unmatched:
         yield from _line("unused", f"ignore entry {escape(entry)!r} matched nothing: remove it", width)
-
-
-def repeat_command(report: Report) -> str:
-    if report.target is None:
-        return f"check_gradients(model, seed={report.seed})"
-    weights = {name: value for name, value in report.environment.items() if name.startswith("checkpoint")}
-    more = "".join(f" --{name} {shlex.quote(escape(value))}" for name, value in weights.items())
-    return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}{more}"
-
-
-def accept_key(finding: Finding) -> str:
-    """The narrowest ignore key that still covers the whole finding."""
-    # the characters that a pattern gives a meaning to stand for themselves in brackets
-    names = [re.sub(r"[*?[]", r"[\g<0>]", name) for name in finding.names]
-    pattern = names[0] if len(set(names)) == 1 else _common(names) if all(names) and names else ""
-    return f"{finding.rule}:{pattern}" if pattern else finding.rule
-
-
-def _common(names: Sequence[str]) -> str:
-    """`aux.*` for aux.weight and aux.bias; "" where nothing is common."""
-    kept = []
-    for parts in zip(*(name.split(".") for name in names), strict=False):
-        if len(set(parts)) > 1:
-            break
-        kept.append(parts[0])
-    return ".".join(kept) + ".*" if kept else ""
 
 
 def _many(count: int, noun: str) -> str:

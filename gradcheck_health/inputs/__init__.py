@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.batch import Inputs, Saved
-from gradcheck_health.inputs.facts import Facts
-from gradcheck_health.inputs.saved import from_saved
+from gradcheck_health.inputs.given.saved import from_saved
+from gradcheck_health.inputs.given.verify import blame, synthesize_given
+from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.strategies import STRATEGIES
-from gradcheck_health.inputs.verify import blame, synthesize_given
+from gradcheck_health.records.inputs import Inputs, Saved
 
 __all__ = ["STRATEGIES", "Inputs", "blame", "synthesize"]
 
@@ -44,14 +44,14 @@ def synthesize(
         InputsError: what was given cannot be used.
         InputInferenceError: nothing could be made up; the message says how far the search got and what to give.
     """
-    facts = Facts(model, stepwise)
+    info = ModelInfo(model, stepwise)
     if given is not None:
-        return synthesize_given(facts, given, seed, batch_size)
-    found, stale = from_saved(facts, saved, target, seed, batch_size)
+        return synthesize_given(info, given, seed, batch_size)
+    found, stale = from_saved(info, saved, target, seed, batch_size)
     if found is not None:
         return found
     for strategy in STRATEGIES:
-        inputs = strategy(facts, seed, batch_size)
+        inputs = strategy(info, seed, batch_size)
         if inputs is not None:
             return replace(inputs, origin=f"{inputs.origin}; {stale}") if stale else inputs
     raise AssertionError("the last strategy returns or raises")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.detection import detection
-from gradcheck_health.inputs.plan import Group, Leaf, Plan
+from gradcheck_health.inputs.plan import Group, Leaf, Node, Plan
 
 Recipe = Callable[[nn.Module], Plan]
 _SCORES = Leaf(("B", 10), why="recipe")
@@ -15,6 +15,9 @@ _CLASS = Leaf(("B",), "int", high=10, why="recipe")
 _SHARE = Leaf(("B", 10), fill="uniform", why="recipe")
 _ONE = Leaf(("B",), why="recipe")
 _SIGNS = Leaf(("B",), fill="signs", why="recipe")
+_DETECTION_SIDE = 96
+_DETECTION_IMAGES = 2
+_DETECTION_BOXES = 2
 
 
 def _arguments(**leaves: Leaf) -> Recipe:
@@ -36,6 +39,38 @@ def _linear_cross_entropy(module: nn.Module) -> Plan:
         int(getattr(module, "num_classes", getattr(module, "out_features", 2))),
     )
     return Plan((("input", Leaf(("B", features), why="recipe")), ("target", Leaf(("B",), "int", high=classes, why="recipe"))))
+
+
+def detection(module: nn.Module) -> Plan:
+    """Two images with two boxes each; masks and keypoints where the heads want them."""
+    why = "recipe: detection"
+    one: list[tuple[str | int, Node]] = [
+        ("boxes", Leaf((_DETECTION_BOXES, 4), fill="boxes", high=_DETECTION_SIDE, why=why)),
+        ("labels", Leaf((_DETECTION_BOXES,), "int", low=1, high=_detection_classes(module), why=why)),
+    ]
+    heads = getattr(module, "roi_heads", None)
+    if getattr(heads, "mask_predictor", None) is not None:
+        one.append(("masks", Leaf((_DETECTION_BOXES, _DETECTION_SIDE, _DETECTION_SIDE), "int", high=2, why=why, dtype="uint8")))
+    if (keypoints := getattr(heads, "keypoint_predictor", None)) is not None:
+        score: Any = getattr(keypoints, "kps_score_lowres", None)
+        one.append(("keypoints", Leaf((_DETECTION_BOXES, getattr(score, "out_channels", 17), 3), fill="uniform", why=why)))
+    images = Group(
+        tuple((i, Leaf((3, _DETECTION_SIDE, _DETECTION_SIDE), fill="uniform", why=why)) for i in range(_DETECTION_IMAGES)),
+        "list",
+    )
+    targets = Group(tuple((i, Group(tuple(one), "dict")) for i in range(_DETECTION_IMAGES)), "list")
+    return Plan((("images", images), ("targets", targets)))
+
+
+def _detection_classes(module: nn.Module) -> int:
+    """How many classes the heads tell apart, the background included."""
+    for path in ("roi_heads.box_predictor.cls_score.out_features", "head.classification_head.num_classes"):
+        found: Any = module
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        if isinstance(found, int) and found > 1:
+            return found
+    return 2
 
 
 def _cell(module: nn.Module) -> Plan:

@@ -6,14 +6,12 @@ import importlib
 import pkgutil
 from functools import cache
 
-from gradcheck_health.errors import ModelError
 from gradcheck_health.probe.observe import probe
-from gradcheck_health.probe.own_code import located, marked_code
-from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.trace import Trace
 
-__all__ = ["Subject", "fact_names", "located", "marked_code", "preload", "probe", "sandbox", "take"]
+__all__ = ["Subject", "fact_names", "preload", "probe", "take"]
 
 
 @cache

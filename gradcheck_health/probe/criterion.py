@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health.errors import UsageError, did_you_mean, told
 from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.subject import Loss
+from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
 
 _Make = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -57,7 +57,7 @@ def _named(name: str) -> Any:
         try:
             return getattr(importlib.import_module(module_name), attribute)
         except Exception as error:
-            raise UsageError(f"loss {name!r} cannot be imported: {told(error)}") from error
+            raise UsageError(f"loss {name!r} cannot be imported: {describe_error(error)}") from error
     found = getattr(nn, name, None) or getattr(nn.functional, name, None)
     if found is None or not callable(found):
         known = [key for key in vars(nn) if key.endswith("Loss")] + [f.__name__ for f in _FUNCTIONS]

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.errors import ModelError, UsageError, told
+from gradcheck_health.records.errors import ModelError, UsageError, describe_error
 
 AUXILIARY = re.compile("past_key_values|hidden_states|attentions|encoder_last_hidden_state|cache|mems")
 """Outputs of transformers that no loss is computed from: probed only to see what can be reached at all."""
@@ -35,7 +35,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class OutputTensor:
     """One tensor in an output."""
 
     path: str
@@ -46,10 +46,10 @@ class Leaf:
         return self.tensor.requires_grad and (self.tensor.is_floating_point() or self.tensor.is_complex())
 
 
-def leaves(output: Any, path: str = "", depth: int = 0) -> Iterator[Leaf]:
+def leaves(output: Any, path: str = "", depth: int = 0) -> Iterator[OutputTensor]:
     """The tensors in any nest of tuples, lists, mappings, dataclasses and plain objects, with the way to reach each."""
     if isinstance(output, torch.Tensor):
-        yield Leaf(path, output)
+        yield OutputTensor(path, output)
     elif depth >= _DEPTH or output is None or isinstance(output, str | bytes | int | float | torch.nn.Module):
         return
     elif isinstance(output, Mapping):
@@ -90,7 +90,7 @@ def objective(
             with torch.inference_mode(False), torch.enable_grad():  # whatever surrounds the check
                 value = loss(output)
         except Exception as error:
-            raise ModelError(f"loss= raised {told(error)}") from error
+            raise ModelError(f"loss= raised {describe_error(error)}") from error
         return _given(value)
     found = list(leaves(output))
     if not found:
@@ -110,7 +110,7 @@ def objective(
     return Objective(tuple(leaf.tensor for leaf in differentiable), gradients, "random projection")
 
 
-def own_loss(differentiable: list[Leaf]) -> Leaf | None:
+def own_loss(differentiable: list[OutputTensor]) -> OutputTensor | None:
     """The loss among the outputs: a leaf called loss, or the only leaf if it is a scalar."""
     for leaf in differentiable:
         name = leaf.path.rpartition(".")[2].strip("[]'\"")
@@ -133,7 +133,7 @@ def _given(value: Any) -> Objective:
     return Objective((value,), (torch.ones_like(value),), "the given loss", float(value.detach()))
 
 
-def _unique(found: Iterable[Leaf]) -> list[Leaf]:
+def _unique(found: Iterable[OutputTensor]) -> list[OutputTensor]:
     return list({id(leaf.tensor): leaf for leaf in found}.values())
 
 

@@ -9,26 +9,28 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gradcheck_health.batch import Inputs
-from gradcheck_health.measurements import InputsTrace, OutputTrace, TensorStats
-from gradcheck_health.probe.carried import carried
-from gradcheck_health.probe.causality import says
-from gradcheck_health.probe.cutpoints import Flow
-from gradcheck_health.probe.decades import spreads
-from gradcheck_health.probe.functions import BATCH_NORM_VALUES
-from gradcheck_health.probe.instrument import Instrument
-from gradcheck_health.probe.layers import activation_traces, layer_traces, parameter_traces
-from gradcheck_health.probe.names import NamedParameter, layer_names, named_parameters, registered, unwrap
-from gradcheck_health.probe.objective import AUXILIARY, Leaf, Objective, leaves, objective
-from gradcheck_health.probe.passes import backward, call, eager, safe_text
-from gradcheck_health.probe.provenance import Provenance
-from gradcheck_health.probe.recurring import recurring
-from gradcheck_health.probe.starved import starved
-from gradcheck_health.probe.statistics import Gather
+from gradcheck_health.model.call import call, eager, safe_text
+from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import backward
+from gradcheck_health.probe.forward.causal_attention import causal_by_config
+from gradcheck_health.probe.forward.dataflow import Dataflow
+from gradcheck_health.probe.forward.functions import BATCH_NORM_VALUES
+from gradcheck_health.probe.forward.instrument import Instrument
+from gradcheck_health.probe.forward.retained_graph import carried
+from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
+from gradcheck_health.probe.graph.cut_points import Flow
+from gradcheck_health.probe.graph.identical_units import twins
+from gradcheck_health.probe.graph.recurrent_weights import recurring
+from gradcheck_health.probe.objective import AUXILIARY, Objective, OutputTensor, leaves, objective
+from gradcheck_health.probe.statistics.histogram import spreads
+from gradcheck_health.probe.statistics.sample_variation import input_variation, variation
+from gradcheck_health.probe.statistics.tensor_stats import Gather
+from gradcheck_health.probe.statistics.zero_rows import starved
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.probe.twins import twins
-from gradcheck_health.probe.variation import input_variation, variation
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.measurements import InputsTrace, OutputTrace, TensorStats
+from gradcheck_health.records.trace import Trace
 
 NO_GRADIENT = "carries no gradient"
 """Why an output was not probed; the others were left out on purpose."""
@@ -36,12 +38,12 @@ OFTEN = 5
 """From so many uses on a weight may be that of a recurrence."""
 
 
-def probe(subject: Subject, *, every: bool = False, provenance: Provenance | None = None) -> Trace:
+def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = None) -> Trace:
     """What one forward and one backward pass show. Call it inside `sandbox(subject.model)`.
 
     Args:
         every: project every output leaf, beside a loss that the model returns (see `objective`).
-        provenance: take the second, slower look, and tell this one what is seen.
+        dataflow: take the second, slower look, and tell this one what is seen.
 
     Raises:
         ModelError: forward raised, or returned nothing that holds a tensor.
@@ -53,33 +55,33 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
     before = carried(model)
     fed = _inputs(subject.inputs)  # while nothing else takes memory
     gather = Gather()
-    watch = Instrument(layer_names(model), gather, provenance)
-    with eager(), watch.forward():
+    instrument = Instrument(layer_names(model), gather, dataflow)
+    with eager(), instrument.forward():
         output = call(subject.model, subject.inputs, subject.seed)
         goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     found = list(leaves(output))
     known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
-    cuts = () if provenance is None else provenance.cuts(output)
+    cuts = () if dataflow is None else dataflow.cuts(output)
     del output
-    flow = Flow(goal, watch, gather)
+    flow = Flow(goal, instrument, gather)
     error = ""
     try:
-        with watch.backward():
+        with instrument.backward():
             backward(goal, model, () if flow.graph is None else flow.graph.variables())
     except Exception as raised:  # noqa: BLE001 - a custom backward raises what it likes
         error = f"{type(raised).__name__}: {safe_text(raised)}"
     named = named_parameters(model)
-    unused = frozenset() if provenance is None else frozenset(provenance.followed) - provenance.used
+    unused = frozenset() if dataflow is None else frozenset(dataflow.followed) - dataflow.used
     arrived = [entry.tensor.grad for entry in named]
     gradients = gather.add_all(arrived, extremes=True)
     values = gather.add_all((None if is_lazy(entry.tensor) else entry.tensor for entry in named), extremes=False)
     wide = spreads(arrived)
-    stats, activations = gather.collect(), activation_traces(watch)
+    stats, activations = gather.collect(), activation_traces(instrument)
     trace = Trace(
         model=type(model).__name__,
-        layers=layer_traces(model, watch, stats),
+        layers=layer_traces(model, instrument, stats),
         parameters=parameter_traces(
-            named, watch, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused, flow.uses
+            named, instrument, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused, flow.uses
         ),
         activations=activations,
         flow=flow.points(stats),
@@ -88,27 +90,27 @@ def probe(subject: Subject, *, every: bool = False, provenance: Provenance | Non
         objective=goal.kind,
         seed=subject.seed,
         flow_by=flow.by,
-        flow_note=_flow_note(watch),
+        flow_note=_flow_note(instrument),
         loss=goal.value,
         training=model.training,
         declared=subject.declared,
-        causal=says(model) or watch.attention.shows(),
+        causal=causal_by_config(model) or instrument.attention.causal_by_attention(),
         custom_functions=flow.custom,
         repeats=_repeats(named, flow.uses),
         half=_half(model),
-        gaps=(*watch.gaps, *flow.gaps, *starved(named, arrived, wide, activations)),
+        gaps=(*instrument.gaps, *flow.gaps, *starved(named, arrived, wide, activations)),
         cuts=cuts,
-        nonfinite=() if provenance is None else tuple(provenance.nonfinite),
+        nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
         twins=twins(named, flow.graph),
         double_softmaxes=flow.double_softmaxes,
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
-        zeroed=() if flow.wayback is None or provenance is None else flow.wayback.zeroed(provenance.followed),
-        recurring=() if flow.graph is None else recurring(flow.graph, watch, named),
+        zeroed=() if flow.backward_hooks is None or dataflow is None else flow.backward_hooks.zeroed(dataflow.followed),
+        recurring=() if flow.graph is None else recurring(flow.graph, instrument, named),
         backward_error=error,
         carried=tuple(name for name, held in carried(model).items() if before.get(name) != held),
         rounds=subject.rounds,
     )
-    watch.forget()
+    instrument.forget()
     return trace
 
 
@@ -120,7 +122,7 @@ def _inputs(fed: Inputs) -> InputsTrace:
     return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_variation(fed), fed.left_out)
 
 
-def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None, share: float | None) -> OutputTrace:
+def _output(leaf: OutputTensor, goal: Objective, stats: TensorStats | None, share: float | None) -> OutputTrace:
     probed = any(root is leaf.tensor for root in goal.roots) or goal.kind == "the given loss"
     taken = "auxiliary" if AUXILIARY.search(leaf.path) else "the model's own loss was taken instead"
     why = "" if probed else taken if leaf.differentiable else NO_GRADIENT
@@ -128,8 +130,8 @@ def _output(leaf: Leaf, goal: Objective, stats: TensorStats | None, share: float
     return OutputTrace(leaf.path, tuple(leaf.tensor.shape), dtype, probed, why, stats, share)
 
 
-def _flow_note(watch: Instrument) -> str:
-    values = watch.functions.batch_norm_values
+def _flow_note(instrument: Instrument) -> str:
+    values = instrument.functions.batch_norm_values
     if values is None or values >= BATCH_NORM_VALUES:
         return ""
     return (

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health.batch import Inputs
-from gradcheck_health.declared import UNDECLARED, Declared
+from gradcheck_health.records.declarations import UNDECLARED, Declared
+from gradcheck_health.records.inputs import Inputs
 
 Loss = Callable[[Any], torch.Tensor]
 

@@ -12,8 +12,8 @@ import pytest
 from gradcheck_health.pytest_plugin import options
 
 if TYPE_CHECKING:
-    from gradcheck_health.config import Config
-    from gradcheck_health.report import Report
+    from gradcheck_health.records.report import Report
+    from gradcheck_health.settings.config import Config
 
 WRITTEN = "gradhealth_baseline"
 """The property of a test report that names the baseline which the test wrote; it travels from the workers of xdist."""
@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _updating(config):
         return
     from gradcheck_health.baseline.files import refuse_in_ci
-    from gradcheck_health.errors import UsageError
+    from gradcheck_health.records.errors import UsageError
 
     try:
         refuse_in_ci()
@@ -55,7 +55,7 @@ def check_beside(
         GradhealthError: as `check_gradients`, and where there is no baseline yet.
     """
     from gradcheck_health.baseline import files
-    from gradcheck_health.check import check_gradients
+    from gradcheck_health.check.api import check_gradients
 
     settings = settings or {}
     updating = _updating(node.config)
@@ -64,7 +64,7 @@ def check_beside(
         return check_gradients(model, inputs, config=config, **settings)
     path = files.path_for(place, name)
     if not updating or (path.exists() and options.given(node.config)["update_new_only"]):
-        return check_gradients(model, inputs, config=config, baseline=files.wanted(path, name), **settings)
+        return check_gradients(model, inputs, config=config, baseline=files.required(path, name), **settings)
     accepted = files.read(path).accepted if path.exists() else {}
     lenient = dataclasses.replace(config, ignore={**accepted, **config.ignore})
     return _written(node, path, name, check_gradients(model, inputs, config=lenient, facts=["reseeded"], **settings))
@@ -102,6 +102,6 @@ def _updating(config: pytest.Config) -> bool:
 
 
 def _folder() -> str:
-    from gradcheck_health.profile import FOLDER
+    from gradcheck_health.baseline.commands import FOLDER
 
     return FOLDER

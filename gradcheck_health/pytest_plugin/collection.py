@@ -13,7 +13,7 @@ from gradcheck_health.pytest_plugin.outcome import at, conclude
 from gradcheck_health.pytest_plugin.settings import from_options
 
 if TYPE_CHECKING:
-    from gradcheck_health.config_files import Source
+    from gradcheck_health.settings.source import Source
 
 NAME = "gradhealth.yaml"
 
@@ -28,8 +28,8 @@ class SettingsFile(pytest.File):
     """The models that a settings file names; none where it holds settings only."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        from gradcheck_health.config import resolve
-        from gradcheck_health.errors import UsageError
+        from gradcheck_health.records.errors import UsageError
+        from gradcheck_health.settings.config import resolve
 
         try:
             sources = self._sources()
@@ -43,7 +43,7 @@ class SettingsFile(pytest.File):
 
     def _sources(self) -> list[Source]:
         """The settings that hold in its folder, and its own over them."""
-        from gradcheck_health.config_files import from_file, nearest
+        from gradcheck_health.settings.config_files import from_file, nearest
 
         own = from_file(self.path)
         around = nearest(self.path.parent) if self.path.name != NAME else None
@@ -60,10 +60,10 @@ class ModelItem(pytest.Item):
 
     def runtest(self) -> None:
         """Every model that the target stands for, each under the settings for it."""
-        from gradcheck_health.commands.targets import seen_from
-        from gradcheck_health.config import resolve
-        from gradcheck_health.importing import make_importable
-        from gradcheck_health.loading import load
+        from gradcheck_health.settings.config import resolve
+        from gradcheck_health.targets.expand import seen_from
+        from gradcheck_health.targets.importing import make_importable
+        from gradcheck_health.targets.load import load
 
         make_importable(self.path.parent)  # where a person's own rules stand
         target = seen_from(self.path.parent, self.name)
@@ -74,7 +74,7 @@ class ModelItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is wrong with the settings, the file or the model is a message, not a traceback."""
-        from gradcheck_health.errors import GradhealthError
+        from gradcheck_health.records.errors import GradhealthError
 
         if isinstance(excinfo.value, GradhealthError):
             return f"gradhealth: {excinfo.value}"

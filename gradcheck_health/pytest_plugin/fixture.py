@@ -15,7 +15,7 @@ from gradcheck_health.pytest_plugin.settings import settings_or_fail
 from gradcheck_health.pytest_plugin.subtests import by_rule
 
 if TYPE_CHECKING:
-    from gradcheck_health.report import Report
+    from gradcheck_health.records.report import Report
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
     def check(model: Any, inputs: Any = None, **settings: Any) -> Report:
         __tracebackhide__ = True
-        from gradcheck_health.errors import GradhealthError
+        from gradcheck_health.records.errors import GradhealthError
 
         try:
             report = check_beside(

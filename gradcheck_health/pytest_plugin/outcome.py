@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gradcheck_health.formats import _wording
+
 if TYPE_CHECKING:
-    from gradcheck_health.report import Report
+    from gradcheck_health.records.report import Report
 
 REPORTS = pytest.StashKey[list["Report"]]()
 """The reports that a test made, in order."""
@@ -35,19 +37,18 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None])
 
 
 def _warnings(report: Report) -> list[Warning]:
-    from gradcheck_health.errors import GradientHealthWarning
-    from gradcheck_health.formats import terminal
-    from gradcheck_health.report import Severity
+    from gradcheck_health.records.errors import GradientHealthWarning
+    from gradcheck_health.records.finding import Severity
 
     found = [finding for finding in report.active if finding.severity is Severity.WARNING]
-    return [GradientHealthWarning(f"{terminal.one_line(finding)} in {report.model}") for finding in found]
+    return [GradientHealthWarning(f"{_wording.one_line(finding)} in {report.model}") for finding in found]
 
 
 def _properties(report: Report) -> list[tuple[str, object]]:
     """Flat values, because they travel between processes and into the XML of JUnit."""
     from gradcheck_health.formats._places import subject
     from gradcheck_health.formats._text import printable
-    from gradcheck_health.report import Severity
+    from gradcheck_health.records.finding import Severity
 
     rules = dict.fromkeys(finding.rule for finding in report.active if finding.severity is not Severity.NOTE)
     return [

@@ -11,15 +11,15 @@ import pytest
 from gradcheck_health.pytest_plugin import options
 
 if TYPE_CHECKING:
-    from gradcheck_health.config import Config
-    from gradcheck_health.config_files import Source
+    from gradcheck_health.settings.config import Config
+    from gradcheck_health.settings.source import Source
 
 
 def settings_or_fail(request: pytest.FixtureRequest) -> Callable[[Any], Config]:
     """The settings for a model that this test checks; what is wrong with them fails it at once, in one clean message."""
-    from gradcheck_health.config import resolve
-    from gradcheck_health.errors import UsageError
-    from gradcheck_health.overrides import names_of
+    from gradcheck_health.records.errors import UsageError
+    from gradcheck_health.settings.config import resolve
+    from gradcheck_health.settings.overrides import names_of
 
     nodeid = request.node.nodeid
     try:
@@ -35,7 +35,7 @@ def settings_or_fail(request: pytest.FixtureRequest) -> Callable[[Any], Config]:
 
 def from_file(config: pytest.Config, near: Path) -> list[Source]:
     """The file that `--gradhealth-config` names, or the nearest one above the test file `near`."""
-    from gradcheck_health.config_files import in_files
+    from gradcheck_health.settings.config_files import in_files
 
     named = options.given(config)["config"]
     return in_files(Path(named) if named else None, start=near.parent)
@@ -43,7 +43,7 @@ def from_file(config: pytest.Config, near: Path) -> list[Source]:
 
 def from_options(config: pytest.Config) -> list[Source]:
     """The options `--gradhealth-*` as settings."""
-    from gradcheck_health.commands.settings import sources
+    from gradcheck_health.settings.from_options import sources
 
     given = options.given(config)
     return sources({**given, "settings": given["set"]}, prefix="--gradhealth-")
@@ -51,8 +51,8 @@ def from_options(config: pytest.Config) -> list[Source]:
 
 def _from_markers(node: pytest.Item) -> list[Source]:
     """The outermost first, so that a test's own marker goes over that of its class and module."""
-    from gradcheck_health.config_files import Source
-    from gradcheck_health.errors import UsageError
+    from gradcheck_health.records.errors import UsageError
+    from gradcheck_health.settings.source import Source
 
     found = []
     for marker in reversed(list(node.iter_markers("gradhealth"))):

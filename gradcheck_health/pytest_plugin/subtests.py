@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from gradcheck_health.report import Report
+    from gradcheck_health.records.report import Report
 
 
 def by_rule(request: pytest.FixtureRequest) -> Callable[[Report], None]:

@@ -70,7 +70,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if collected is None or not files:
         return
     from gradcheck_health import formats
-    from gradcheck_health.report import Report
+    from gradcheck_health.records.report import Report
 
     reports = [Report.from_json(one) for one in collected.reports]
     for file in map(Path, files):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import explain, flow
-from gradcheck_health.measurements import ParameterTrace
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
-from gradcheck_health.zeros import Why, needs, why
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.measurements import ParameterTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow, flow_wording
+from gradcheck_health.rules.analysis.no_gradient import Why, needs, why
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +73,9 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
     last = max((layer for layer in seen.layers.values() if layer.calls and layer.name), key=lambda x: x.order, default=None)
     places = [] if last is None else [Place(last.name, last.kind, last.source, "the last layer")]
     if cancelled:
-        places = list({p.name: p for p in (*explain.flow_places(seen, seen.flow), *explain.singles(seen), *places)}.values())
+        places = list(
+            {p.name: p for p in (*flow_wording.flow_places(seen, seen.flow), *flow_wording.singles(seen), *places)}.values()
+        )
     # nearest to the output first: that is where the gradient is lost
     places += [Place(p.name, p.kind, seen.parameters[p.name].source) for p in sorted(flat, key=lambda p: -p.order)]
     because = "what varies is lost beside a constant"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.evidence import Cut
-from gradcheck_health.explain import some
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
-from gradcheck_health.zeros import Why, cut_of, needs, suspects, why
+from gradcheck_health.records.evidence import Cut
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis.flow_wording import listed
+from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,14 +84,14 @@ def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
     layer = trace.layers.get(cut.layer)
     where = str(Place(cut.layer, layer.kind if layer else "", cut.source, cut.op))
     if len(layers) > 1:
-        where += f"; the same in {some([name or 'the model itself' for name in layers[1:]])}"
+        where += f"; the same in {listed([name or 'the model itself' for name in layers[1:]])}"
     trainable = sum(p.trainable for p in trace.parameters.values())
     return Finding(
         rule="cut-gradient",
         severity=Severity.ERROR,
         message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the output (0 allowed)",
         places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
-        details=(("starts", where), ("at", some(names)), ("help", _help(cut.op))),
+        details=(("starts", where), ("at", listed(names)), ("help", _help(cut.op))),
         got=float(len(names)),
         bound=0.0,
     )

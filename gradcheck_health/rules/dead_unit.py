@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from gradcheck_health.measurements import ActivationTrace
-from gradcheck_health.odds import binomial_tail, lower_share, student_tail
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis.statistics import binomial_tail, lower_share, student_tail
+from gradcheck_health.rules.analysis.units import SQUASHING, unit_places
 
 if TYPE_CHECKING:
     from torch import nn
 
 WARNING, ERROR = 0.5, 0.95
-SQUASHING = ("hardtanh", "hardsigmoid", "sigmoid", "tanh")
-"""Flat at both ends: saturated-activation speaks of them."""
 _SAMPLES = 256
 _ODDS = 1e-4
 _AWAKE = 0.8
@@ -54,7 +53,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     if "more_samples" not in trace.facts:
         yield Need("more_samples")
         return
-    counted = (*trace.facts["more_samples"], trace)[0]
+    counted = trace.under("more_samples")
     found = []
     for a in counted.activations:
         if _counted(a, layers) and a.off > limit * a.units:
@@ -93,20 +92,6 @@ def _counted(activation: ActivationTrace, pattern: str) -> bool:
     if not activation.units or activation.function in SQUASHING or activation.by_rows:
         return False
     return any(fnmatchcase(name, pattern) for name in (activation.layer, activation.producer))
-
-
-def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
-    """The layer whose units they are, and the module that applies the function if it does nothing else."""
-    names = [name for name in (a.producer, a.layer) if name] or [""]
-    if len(names) == 2 and (names[0] == names[1] or names[0].startswith(f"{names[1]}.")):
-        names = names[:1]
-    applied = next((b.source for b in trace.activations if (b.layer, b.function) == (a.layer, a.function)), None)
-    found = []
-    for i, name in enumerate(names):
-        layer = trace.layers.get(name)
-        source = applied if name == a.layer else layer.source if layer else None
-        found.append(Place(name, layer.kind if layer else "", source, "" if i else note))
-    return found
 
 
 def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, ActivationTrace]], limit: float) -> Finding:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.evidence import DoubleSoftmax
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import DoubleSoftmax
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import explain, flow
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow, flow_wording
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,11 +68,11 @@ def exploding_gradient(
             rule="exploding-gradient",
             severity=Severity.ERROR,
             message=(
-                f"the gradient grows {given:.2g} x from {explain.end_name(seen, seen.flow[-1])} "
-                f"to {explain.end_name(seen, seen.flow[0])} (at most {limit:.2g} allowed)"
+                f"the gradient grows {given:.2g} x from {flow_wording.end_name(seen, seen.flow[-1])} "
+                f"to {flow_wording.end_name(seen, seen.flow[0])} (at most {limit:.2g} allowed)"
             ),
-            places=explain.flow_places(seen, seen.flow, growing=True),
-            details=explain.flow_details(trace, seen, seen.flow, limit, growing=True),
+            places=flow_wording.flow_places(seen, seen.flow, growing=True),
+            details=flow_wording.flow_details(trace, seen, seen.flow, limit, growing=True),
             got=given,
             bound=limit,
         )

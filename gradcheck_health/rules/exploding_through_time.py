@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import recurrence
-from gradcheck_health.report import Finding, Need, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import recurrence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +57,7 @@ def exploding_through_time(
             rule="exploding-through-time",
             severity=Severity.ERROR,
             message=f"the gradient grows {grown:.2g} x over {steps} steps back in time (at most {limit:.2g} allowed)",
-            places=recurrence.located(trace, profile),
+            places=recurrence.recurrent_places(trace, profile),
             details=(
                 ("because", f"each step back multiplies the norm by {factor:.2g}{', an exponential' if exponential else ''}"),
                 ("measured", f"the loss on the last of {have + 1} steps{carried}{again}"),

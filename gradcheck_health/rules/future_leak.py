@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.evidence import Influence
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis.influence import influence_finding, jumps
 
 if TYPE_CHECKING:
     from torch import nn
-
-_JUMP = 0.03
-"""See mixed-samples."""
 
 
 def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Finding | Need]:
@@ -52,30 +50,25 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
 
 
 def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
-    jumps = influence.smooth < _JUMP * influence.share
-    place = influence.layer or "the model itself"
+    jumping = jumps(influence)
     reason = "the output jumps (routing, sorting, a capacity): a small change of the future does not move it"
-    if not jumps:
+    if not jumping:
+        place = influence.layer or "the model itself"
         reason = f"{influence.op or 'an operation that was not seen'} in {place} is the first whose earlier steps move"
-    return Finding(
-        rule="future-leak",
-        severity=Severity.NOTE if jumps or influence.share <= allowed else Severity.ERROR,
-        message=(
-            f"the output{f' {influence.output}' if influence.output else ''} of {influence.kept} moves {influence.share:.2g} x "
-            f"as far as that of later ones, which alone were changed (at most {allowed:.2g} allowed)"
-        ),
-        places=(Place(influence.layer, influence.kind, influence.source, influence.op),),
+    return influence_finding(
+        "future-leak",
+        Severity.NOTE if jumping or influence.share <= allowed else Severity.ERROR,
+        influence,
+        allowed,
+        compared="as far as that of later ones, which alone were changed",
+        because=reason,
         details=(
-            ("because", reason),
-            ("confirmed", f"in eval mode; {influence.smooth:.2g} x under a small perturbation"),
             ("causal", "declared" if trace.declared.causal else trace.causal),
             (
                 "help",
                 "mask before the softmax, pad on the left only, normalise over features; causal=False if it may look ahead",
             ),
         ),
-        got=influence.share,
-        bound=allowed,
     )
 
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import halfness
-from gradcheck_health.evidence import Nonfinite
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import Nonfinite
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import half_precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,10 +34,10 @@ def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) ->
 
     How to silence: ignore={"half-precision-overflow:layer": "the reason"}.
     """
-    severity = halfness.severity(trace, declared=loss_scale is not None)
+    severity = half_precision.severity(trace, declared=loss_scale is not None)
     if severity is None:
         sizes = {layer.name: layer.output.max or 0.0 for layer in trace.layers.values() if layer.output is not None}
-        large = [trace.layers[name] for name, largest in sizes.items() if largest > halfness.LARGEST]
+        large = [trace.layers[name] for name, largest in sizes.items() if largest > half_precision.LARGEST]
         if large and not any(p.dtype == "bfloat16" for p in trace.parameters.values()):
             where = Place(large[0].name, large[0].kind, large[0].source)
             yield _finding(Severity.NOTE, max(sizes.values()), "a layer returns", where)
@@ -45,17 +45,17 @@ def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) ->
     if "headroom" not in trace.facts:
         yield Need("headroom")
         return
-    origin = halfness.overflow(trace)
+    origin = half_precision.overflow(trace)
     if origin is not None:
         yield _made(trace, origin, severity)
         return
     for seen in trace.facts["headroom"]:
         for headroom in seen.headrooms:
             where = Place(headroom.layer, headroom.kind, trace.closest.layers[headroom.layer].source)
-            if halfness.LARGEST < headroom.activation < math.inf:
+            if half_precision.LARGEST < headroom.activation < math.inf:
                 yield _finding(severity, headroom.activation, "a layer returns", where)
-            scaled = halfness.largest_gradient(headroom) / 2 * (loss_scale or 1.0)
-            if scaled > halfness.LARGEST:
+            scaled = half_precision.largest_gradient(headroom) / 2 * (loss_scale or 1.0)
+            if scaled > half_precision.LARGEST:
                 yield _finding(severity, scaled, "the scaled gradient reaches", Place("", trace.model))
 
 
@@ -79,7 +79,7 @@ def _made(trace: Trace, origin: Nonfinite, severity: Severity) -> Finding:
             ("help", _HELP),
         ),
         got=largest,
-        bound=halfness.LARGEST,
+        bound=half_precision.LARGEST,
     )
 
 
@@ -91,7 +91,7 @@ def _finding(severity: Severity, got: float, what: str, place: Place) -> Finding
         places=(place,),
         details=(("help", _HELP),),
         got=got,
-        bound=halfness.LARGEST,
+        bound=half_precision.LARGEST,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import halfness
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import half_precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,7 @@ def half_precision_underflow(
 
     How to silence: ignore={"half-precision-underflow": "the reason"}, or loss_scale= for the scale that you train with.
     """
-    severity = halfness.severity(trace, declared=loss_scale is not None)
+    severity = half_precision.severity(trace, declared=loss_scale is not None)
     if severity is None:
         yield from _lost_altogether(trace, max_share)
         return
@@ -43,10 +43,10 @@ def half_precision_underflow(
         return
     for seen in trace.facts["headroom"]:
         for headroom in seen.headrooms:
-            share = halfness.flushed(headroom, "float16", loss_scale or 1.0)
+            share = half_precision.flushed(headroom, "float16", loss_scale or 1.0)
             if share <= max_share:
                 continue
-            scale = halfness.helpful_scale(headroom, max_share / 5)
+            scale = half_precision.helpful_scale(headroom, max_share / 5)
             advice = (
                 "use bfloat16: no loss scale does" if scale is None else f"a loss scale of {scale:.0f} would do; or bfloat16"
             )
@@ -55,7 +55,7 @@ def half_precision_underflow(
                 severity=severity,
                 message=f"float16 takes {share:.0%} of the gradient's entries for zero (at most {max_share:.0%} allowed)",
                 places=(Place("", trace.model),),
-                details=(("measured", halfness.table(headroom)), ("help", advice)),
+                details=(("measured", half_precision.table(headroom)), ("help", advice)),
                 got=share,
                 bound=max_share,
             )

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.evidence import ConstantPredictor
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import ConstantPredictor
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.measurements import ParameterTrace, idle_layer
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
-from gradcheck_health.zeros import Why, needs, supply, suspects, why
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.measurements import ParameterTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis.no_gradient import Why, needs, supply, suspects, why
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,7 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
 def _typo(trace: Trace, parameter: ParameterTrace) -> Iterator[tuple[str, str]]:
     """A sibling of the same class and shape that was called more than once."""
-    idle = idle_layer(trace.layers, parameter.layer)
+    idle = trace.idle_layer(parameter.layer)
     if idle is None:
         like = [p for p in trace.parameters.values() if p.layer == parameter.layer and p.shape == parameter.shape]
         for p in like if parameter.role != "bias" else ():

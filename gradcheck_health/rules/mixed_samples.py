@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.evidence import Influence
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis.influence import influence_finding, jumps
 
 if TYPE_CHECKING:
     from torch import nn
 
-_JUMP = 0.03
-"""A small change moves the output by less than this share of what a large one does, in proportion: it is no smooth function."""
 _HELP = "reduce, normalise and reshape along the axes behind the batch; attention and recurrent layers: batch_first=True"
 _LAYOUT = "pass batch_axis=1 if the batch lies along axis 1, otherwise set batch_first=True"
 
@@ -56,32 +55,25 @@ def mixed_samples(trace: Trace, *, max_influence: float = 0.03) -> Iterator[Find
 
 def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
     layout = influence.layout and not trace.declared.batched
-    jumps = influence.smooth < _JUMP * influence.share
-    certain = influence.share > allowed and not jumps and not layout and not influence.statistics
+    jumping = jumps(influence)
+    certain = influence.share > allowed and not jumping and not layout and not influence.statistics
     operation = f"{influence.op} in {influence.layer or 'the model itself'}" if influence.op else "not seen"
     if layout:
         reason = f"{influence.kind} has batch_first=False: it takes samples along axis 1"
     elif influence.statistics:
         reason = "this batch norm keeps no running statistics: it takes those of the batch in eval mode, too"
-    elif jumps:
+    elif jumping:
         reason = "the output jumps (routing, sorting, a capacity): a small change of the others does not move it"
     else:
         reason = f"{operation} is the first whose result moves"
-    return Finding(
-        rule="mixed-samples",
-        severity=Severity.ERROR if certain else Severity.NOTE,
-        message=(
-            f"the output{f' {influence.output}' if influence.output else ''} of {influence.kept} moves {influence.share:.2g} x "
-            f"as far with the other samples as with itself (at most {allowed:.2g} allowed)"
-        ),
-        places=(Place(influence.layer, influence.kind, influence.source, influence.op),),
-        details=(
-            ("because", reason),
-            ("confirmed", f"in eval mode; {influence.smooth:.2g} x under a small perturbation"),
-            ("help", _LAYOUT if layout else _HELP),
-        ),
-        got=influence.share,
-        bound=allowed,
+    return influence_finding(
+        "mixed-samples",
+        Severity.ERROR if certain else Severity.NOTE,
+        influence,
+        allowed,
+        compared="as far with the other samples as with itself",
+        because=reason,
+        details=(("help", _LAYOUT if layout else _HELP),),
     )
 
 

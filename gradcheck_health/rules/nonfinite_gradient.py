@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import halfness
-from gradcheck_health.evidence import Nonfinite
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import Nonfinite
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import half_precision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,10 +75,10 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
             "initialise or load them again",
         )
         return
-    if halfness.beyond(trace) and "headroom" not in trace.facts:
+    if half_precision.beyond(trace) and "headroom" not in trace.facts:
         yield Need("headroom")
         return
-    if halfness.overflow(trace) is not None:
+    if half_precision.overflow(trace) is not None:
         return
     for origin in seen.nonfinite[:1]:
         yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin))

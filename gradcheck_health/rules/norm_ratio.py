@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from gradcheck_health.measurements import TensorStats
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.measurements import TensorStats
+from gradcheck_health.records.trace import Trace
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from gradcheck_health import flow
-from gradcheck_health.measurements import ActivationTrace
-from gradcheck_health.odds import lower_share
-from gradcheck_health.report import Finding, Need, Severity
-from gradcheck_health.rules.dead_unit import SQUASHING, unit_places
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow
+from gradcheck_health.rules.analysis.statistics import lower_share
+from gradcheck_health.rules.analysis.units import SQUASHING, unit_places
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,13 +48,13 @@ def saturated_activation(trace: Trace, *, max_fraction: float | None = None, lay
     if "more_samples" not in trace.facts:
         yield Need("more_samples")
         return
-    counted = (*trace.facts["more_samples"], trace)[0]
+    counted = trace.under("more_samples")
     found = [a for a in counted.activations if _judged(a, layers) and (lower_share(_flat(a), a.units) > limit or _shut(a))]
     if found and "detailed" not in trace.facts:
         yield Need("detailed")
         return
     through = flow.ratio(trace)
-    vanished = through is not None and through < 10**-4.1
+    vanished = through is not None and through < flow.LOWEST_RATIO
 
     def wrong(a: ActivationTrace) -> bool:
         whole = _flat(a) > WHOLE * a.units

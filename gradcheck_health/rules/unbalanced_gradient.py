@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import flow
-from gradcheck_health.measurements import ParameterTrace
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.measurements import ParameterTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from gradcheck_health import explain, flow
-from gradcheck_health.report import Finding, Need, Severity
-from gradcheck_health.trace import Trace
-from gradcheck_health.zeros import may_underflow
+from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow, flow_wording
+from gradcheck_health.rules.analysis.no_gradient import may_underflow
 
 if TYPE_CHECKING:
     from torch import nn
 
-LIMITS = {"sgd": 10**-4.1, "adam": 10**-8.5}
+LIMITS = {"sgd": flow.LOWEST_RATIO, "adam": 10**-8.5}
 SLOW = 1e-3
 
 
@@ -99,16 +99,16 @@ def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimiz
     points = seen.flow
     allowed = f"at least {limit:.2g} allowed for {optimizer.upper()}"
     speed = ": slow for plain SGD" if limit == SLOW else ""
-    first, last = explain.end_name(seen, points[-1]), explain.end_name(seen, points[0])
+    first, last = flow_wording.end_name(seen, points[-1]), flow_wording.end_name(seen, points[0])
     return Finding(
         rule="vanishing-gradient",
         severity=severity,
         message=f"the gradient shrinks {got:.2g} x from {first} to {last} ({allowed}){speed}",
-        places=explain.flow_places(seen, points),
-        details=explain.flow_details(trace, seen, points, limit),
+        places=flow_wording.flow_places(seen, points),
+        details=flow_wording.flow_details(trace, seen, points, limit),
         got=got,
         bound=limit,
-        effect_of=("saturated-activation",) if explain.squashed(points) else (),
+        effect_of=("saturated-activation",) if flow_wording.squashed(points) else (),
     )
 
 

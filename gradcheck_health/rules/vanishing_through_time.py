@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import recurrence
-from gradcheck_health.evidence import TimeProfile
-from gradcheck_health.report import Finding, Need, Severity
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import TimeProfile
+from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import recurrence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +83,7 @@ def _finding(trace: Trace, profile: TimeProfile, kept: float, limit: float, step
         rule="vanishing-through-time",
         severity=Severity.NOTE if doubts else Severity.ERROR,
         message=f"{steps} steps back {kept:.2g} x of the gradient is left (at least {limit:.2g} allowed)",
-        places=recurrence.located(trace, profile),
+        places=recurrence.recurrent_places(trace, profile),
         details=(*details, ("doubt", "; ".join(doubts))) if doubts else tuple(details),
         got=kept,
         bound=limit,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health import explain, flow
-from gradcheck_health.explain import some
-from gradcheck_health.measurements import ParameterTrace
-from gradcheck_health.report import Finding, Need, Place, Severity
-from gradcheck_health.trace import Trace
-from gradcheck_health.zeros import Why, needs, supply, suspects, why, zeroed_of
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.measurements import ParameterTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow, flow_wording
+from gradcheck_health.rules.analysis.flow_wording import listed
+from gradcheck_health.rules.analysis.no_gradient import Why, needs, supply, suspects, why, zeroed_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,8 +28,6 @@ _HELP = {
     Why.WEIGHTS: "initialise the weights behind it, or lift the mask from them",
     Why.CANCELS: "detach one of the two ways: z + (code - z).detach() passes the gradient, z + (code - z) none",
 }
-RARE = 10**-4.1
-"""The limit of vanishing-gradient: of a flow above it nobody asks what it is."""
 _ALGEBRA = "normalise over an axis of several entries; of a mean, a sum of probabilities or an angle look at the axis"
 _STOPPED = "look for a mask that is always off, or a constant between there and the output"
 
@@ -77,27 +75,27 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
 def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     """Nothing but rounding comes through: float64 shrinks it further."""
     ratios = flow.fact_ratios(trace)
-    if not ratios or max(ratios) >= RARE:
+    if not ratios or max(ratios) >= flow.LOWEST_RATIO:
         return
     missing = [fact for fact in ("kicked", "after_steps", "detailed", "float64") if fact not in trace.facts]
     if missing or not flow.is_rounding(trace):
         yield from map(Need, missing)
         return
     seen, kept, wide = trace.closest, max(ratios), flow.ratio(trace.facts["float64"][0]) or 0.0
-    singles = explain.singles(seen)
-    places = tuple({place.name: place for place in (*explain.flow_places(seen, seen.flow), *singles)}.values())
+    singles = flow_wording.singles(seen)
+    places = tuple({place.name: place for place in (*flow_wording.flow_places(seen, seen.flow), *singles)}.values())
     single = f"{singles[0].note} leaves nothing of it, or its sign" if singles else "what is computed there cannot change"
     yield Finding(
         rule="zero-gradient",
         severity=Severity.ERROR,
         message=(
-            f"no gradient but rounding arrives at {explain.end_name(seen, seen.flow[0])}: {kept:.2g} x in float32, "
-            f"{wide:.2g} x in float64 (at least {RARE:.2g} allowed)"
+            f"no gradient but rounding arrives at {flow_wording.end_name(seen, seen.flow[0])}: {kept:.2g} x in float32, "
+            f"{wide:.2g} x in float64 (at least {flow.LOWEST_RATIO:.2g} allowed)"
         ),
         places=places,
         details=(("starts", str(places[0])), ("because", f"the derivative is zero by algebra: {single}"), ("help", _ALGEBRA)),
         got=wide,
-        bound=RARE,
+        bound=flow.LOWEST_RATIO,
     )
 
 
@@ -138,7 +136,7 @@ def _details(trace: Trace, reason: Why, members: list[ParameterTrace]) -> Iterat
     else:
         layer = trace.layers.get(zeroed.layer)
         yield "starts", str(Place(zeroed.layer, layer.kind if layer else "", zeroed.source, zeroed.op.strip("_")))
-    yield "at", some([p.name for p in _frontier(members)])
+    yield "at", listed([p.name for p in _frontier(members)])
     yield "help", _HELP.get(reason, _STOPPED)
 
 

@@ -71,7 +71,7 @@ def main() -> int:
 
 def note(name: str, count: int) -> None:
     """Beside what was reached for the other readers."""
-    from benchmarks import gates
+    from benchmarks.promises import gates
 
     key = "fuzzed-readers"
     before = json.loads(gates.GATES.read_text()).get(key, {}).get("details", {}) if gates.GATES.exists() else {}

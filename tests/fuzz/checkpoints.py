@@ -24,10 +24,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from gradcheck_health import memory
-from gradcheck_health.checkpoint import Checkpoint, load
-from gradcheck_health.errors import UsageError
-from tests.forks import Tell, forked
+from gradcheck_health.model import memory
+from gradcheck_health.model.checkpoint import Checkpoint, load
+from gradcheck_health.records.errors import UsageError
+from tests.support.forks import Tell, forked
 
 BATCH = 250
 SECONDS = 20
@@ -138,7 +138,7 @@ def main() -> int:
     for told, often in counts.items():
         sys.stdout.write(f"{often:>7}  {told}\n")
     if given.record:
-        from benchmarks import gates
+        from benchmarks.promises import gates
 
         gates.record(
             "mutated-checkpoints",

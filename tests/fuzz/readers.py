@@ -12,16 +12,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gradcheck_health import gate, presets, rules, stacks, strict_yaml
+from gradcheck_health import rules
+from gradcheck_health.baseline import bounds
 from gradcheck_health.baseline.document import load as load_baseline
-from gradcheck_health.commands.report import read as read_report
-from gradcheck_health.commands.settings import sources
-from gradcheck_health.config import resolve
-from gradcheck_health.config_files import Source, from_file
-from gradcheck_health.errors import UsageError
-from gradcheck_health.inputs.notation import parse_node
-from gradcheck_health.loading import Target
-from gradcheck_health.overrides import matches
+from gradcheck_health.cli.commands.report import read as read_report
+from gradcheck_health.cli.workers import stack_dump
+from gradcheck_health.inputs.language.notation import parse_node
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.rules import presets
+from gradcheck_health.settings import strict_yaml
+from gradcheck_health.settings.config import resolve
+from gradcheck_health.settings.config_files import from_file
+from gradcheck_health.settings.from_options import sources
+from gradcheck_health.settings.overrides import matches
+from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.target import Target
 
 SECONDS = 1.0
 """Of processor time, for one input."""
@@ -102,12 +107,12 @@ def target(data: bytes) -> None:
 
 def expression(data: bytes) -> None:
     """A bound on what may get worse."""
-    gate.parse(data.decode("utf-8", "surrogateescape"))
+    bounds.parse(data.decode("utf-8", "surrogateescape"))
 
 
 def stack(data: bytes) -> None:
     """What a process wrote when it died."""
-    stacks.read(data.decode("utf-8", "replace"), 1)
+    stack_dump.read(data.decode("utf-8", "replace"), 1)
 
 
 READERS: dict[str, Callable[[bytes], None]] = {

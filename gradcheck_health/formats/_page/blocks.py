@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.formats._bars import Axis, axis
+from gradcheck_health.formats._flow.axis import Axis, axis_of
+from gradcheck_health.formats._flow.folded_rows import Row, rows
+from gradcheck_health.formats._flow.layer_tree import tree
 from gradcheck_health.formats._page.visible import places
-from gradcheck_health.formats._rows import Row, rows
-from gradcheck_health.formats._tree import tree
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.report import Report
 
 MAX_BLOCKS = 48
 
@@ -54,7 +55,7 @@ def blocks(report: Report) -> Blocks | None:
     if not listed:
         return None
     numbers = {id(finding): i for i, finding in enumerate(report.active, 1)}
-    scale = axis([value for row in listed if row.gradients for value in row.gradients])
+    scale = axis_of([value for row in listed if row.gradients for value in row.gradients])
     above = next((row.gradients[0] for row in listed if row.gradients and not row.open), 0.0)
     found = []
     for row in listed:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.formats._bars import Axis, axis
-from gradcheck_health.formats._page.points import Point, flow_points, ghost, other_seeds
+from gradcheck_health.formats._flow.axis import Axis, axis_of
+from gradcheck_health.formats._flow.points import Point, flow_points, ghost, other_seeds
 from gradcheck_health.formats._page.visible import number, places
-from gradcheck_health.report import Report
+from gradcheck_health.records.report import Report
 
 LEFT, RIGHT = 90.0, 970.0
 TOP, BOTTOM = 50.0, 960.0
@@ -77,8 +77,8 @@ def chart(report: Report) -> Chart | None:
     limits = {name: bound for name, bound in report.limits.items() if bound > 0 and math.isfinite(bound)}
     before = ghost(trace, points)
     spread = [value for row in others for value in row]
-    scale = axis([*(p.gradient for p in points), *limits.values(), *spread, *(value for value in before if value)])
-    forward = axis([p.output for p in points if p.output is not None])
+    scale = axis_of([*(p.gradient for p in points), *limits.values(), *spread, *(value for value in before if value)])
+    forward = axis_of([p.output for p in points if p.output is not None])
     return Chart(
         points=points,
         by=by,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from gradcheck_health.report import Place
+from gradcheck_health.records.finding import Place
 
 AROUND = 2
 MAX_BYTES = 2**20
@@ -16,7 +16,7 @@ MAX_COLUMNS = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ExcerptLine:
     number: int
     text: str
     carets: str = ""
@@ -26,7 +26,7 @@ class Line:
 @dataclass(frozen=True, slots=True)
 class Excerpt:
     source: str
-    lines: tuple[Line, ...]
+    lines: tuple[ExcerptLine, ...]
 
 
 def excerpt(place: Place) -> Excerpt | None:
@@ -39,7 +39,8 @@ def excerpt(place: Place) -> Excerpt | None:
         return None
     around = range(max(1, number - AROUND), min(len(lines), number + AROUND) + 1)
     shown = tuple(
-        Line(i, lines[i - 1][:MAX_COLUMNS], _carets(lines[i - 1][:MAX_COLUMNS], place) if i == number else "") for i in around
+        ExcerptLine(i, lines[i - 1][:MAX_COLUMNS], _carets(lines[i - 1][:MAX_COLUMNS], place) if i == number else "")
+        for i in around
     )
     return Excerpt(place.source or "", shown)
 

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.measurements import ParameterTrace
-from gradcheck_health.report import Finding, Report
+from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.measurements import ParameterTrace
+from gradcheck_health.records.report import Report
 
 LEVELS = 5
 MAX_DECADES = 22
@@ -38,7 +39,7 @@ class ParameterRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ParameterGroup:
     """Parameters whose names begin alike."""
 
     name: str
@@ -57,7 +58,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    groups: tuple[Group, ...]
+    groups: tuple[ParameterGroup, ...]
     """One with an empty name where nothing is folded."""
     low: int
     high: int
@@ -87,12 +88,12 @@ def parameters(report: Report) -> Parameters:
     listed = list(trace.parameters.values())
     found = [_row(i, p, named, low, high) for i, p in enumerate(listed)]
     if len(found) <= FOLDED_FROM:
-        return Parameters((Group("", tuple(found), ()),), low, high, len(found))
+        return Parameters((ParameterGroup("", tuple(found), ()),), low, high, len(found))
     members: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(found):
         members[_group(row.name)].append(i)
     groups = tuple(
-        Group(name, tuple(found[i] for i in indices), _cells(_sum([listed[i] for i in indices]), low, high))
+        ParameterGroup(name, tuple(found[i] for i in indices), _cells(_sum([listed[i] for i in indices]), low, high))
         for name, indices in members.items()
     )
     return Parameters(groups, low, high, len(found))

@@ -11,7 +11,7 @@ import re
 import zlib
 from typing import Any
 
-from gradcheck_health.report import Report
+from gradcheck_health.records.report import Report
 
 EXACT_ENTRIES = 600
 """Up to so many parameters in all looks together a page keeps every digit; beyond, seven, which is what float32 can tell."""

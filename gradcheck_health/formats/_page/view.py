@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradcheck_health.formats import terminal
+from gradcheck_health.formats import _wording
 from gradcheck_health.formats._page.blocks import Blocks, blocks
 from gradcheck_health.formats._page.chart import Chart, chart
 from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
 from gradcheck_health.formats._page.parameters import Parameters, parameters, reasons
 from gradcheck_health.formats._page.visible import count, percent
 from gradcheck_health.formats._rule_docs import rule_doc
-from gradcheck_health.report import Finding, Place, Report
+from gradcheck_health.records.finding import Finding, Place
+from gradcheck_health.records.report import Report
 
 MAX_PLACES = 12
 MAX_EXCERPTS = 3
@@ -83,7 +84,7 @@ def view(report: Report, index: int) -> View:
         parameters=parameters(report),
         reasons=tuple(reasons(report)),
         coverage=tuple(_coverage(report)),
-        repeat=terminal.repeat_command(report),
+        repeat=_wording.repeat_command(report),
     )
 
 
@@ -98,7 +99,7 @@ def _finding(number: int, finding: Finding, rows: dict[str, int], owners: dict[s
         tuple(PlaceView(place, rows.get(place.name, owners.get(place.name)) if number else None) for place in shown),
         len(finding.places) - len(shown),
         tuple(found for place in by_source.values() if (found := excerpt(place)) is not None)[:MAX_EXCERPTS],
-        terminal.accept_key(finding),
+        _wording.accept_key(finding),
         _about(finding.rule),
     )
 

@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch.nn.parameter import is_lazy
 
+from gradcheck_health.model.call import drew
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.observe import NO_GRADIENT, probe
-from gradcheck_health.probe.passes import drew
-from gradcheck_health.probe.samples import on_few
-from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.trace import Trace
 
 STEPS = 3
 CHANCES = 4

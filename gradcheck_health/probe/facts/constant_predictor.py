@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import torch
 
-from gradcheck_health.errors import GradhealthError
-from gradcheck_health.evidence import ConstantPredictor
-from gradcheck_health.probe.entering import Entering, entering
-from gradcheck_health.probe.names import named_parameters, unwrap
-from gradcheck_health.probe.sandbox import sandbox
+from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.loss_input import Entering, entering
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import GradhealthError
+from gradcheck_health.records.evidence import ConstantPredictor
+from gradcheck_health.records.trace import Trace
 
 STEPS = 30
 """Of L-BFGS, in which nothing but the loss is evaluated."""
@@ -31,13 +32,13 @@ def constant_predictor(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         for one in subjects:
             try:
                 seen = entering(one)
-                found += [] if seen is None else [dataclasses.replace(measured(seen), weight=names.get(seen.made_by, ""))]
+                found += [] if seen is None else [dataclasses.replace(best_constant(seen), weight=names.get(seen.made_by, ""))]
             except (GradhealthError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
                 break  # a loss that takes no other output than the model's
     return (trace.only(constants=tuple(found)),) if found else (trace.only(),)
 
 
-def measured(seen: Entering) -> ConstantPredictor:
+def best_constant(seen: Entering) -> ConstantPredictor:
     """The loss at constant outputs: one vector for all samples.
 
     Raises:

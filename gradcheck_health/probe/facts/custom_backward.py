@@ -12,20 +12,21 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from gradcheck_health.errors import ModelError
-from gradcheck_health.evidence import CustomBackward
-from gradcheck_health.probe import graph as graphs
-from gradcheck_health.probe.cutpoints import of_a_person
-from gradcheck_health.probe.differences import Entry, compare
-from gradcheck_health.probe.lines import place
-from gradcheck_health.probe.names import layer_names, unwrap
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.source.lines import place
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.finite_differences import DerivativeCheck, compare
+from gradcheck_health.probe.experiments.paired_runs import changed
+from gradcheck_health.probe.experiments.subbatch import chosen
+from gradcheck_health.probe.graph import graph as graphs
+from gradcheck_health.probe.graph.cut_points import of_a_person
 from gradcheck_health.probe.objective import leaves
-from gradcheck_health.probe.pairs import changed
-from gradcheck_health.probe.passes import call
-from gradcheck_health.probe.samples import chosen
-from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import CustomBackward
+from gradcheck_health.records.trace import Trace
 
 LEAST = 1e-4
 """Relative differences from here on count as wrong."""
@@ -160,7 +161,7 @@ def _judged(one: _Call, seed: int) -> CustomBackward:
     return dataclasses.replace(worst, same=same, flat=flat, entries=sum(record.entries for record in seen))
 
 
-def _record(blank: CustomBackward, argument: int, entries: Sequence[Entry]) -> CustomBackward:
+def _record(blank: CustomBackward, argument: int, entries: Sequence[DerivativeCheck]) -> CustomBackward:
     scale = max((max(abs(e.measured), abs(e.claimed)) for e in entries), default=0.0)
     if scale == 0.0:
         return dataclasses.replace(blank, argument=argument, entries=len(entries))

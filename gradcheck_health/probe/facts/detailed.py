@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from gradcheck_health.measurements import idle_layer
-from gradcheck_health.probe.names import named_parameters, unwrap
+from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.source.assignments import Assignments
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.observe import probe
-from gradcheck_health.probe.provenance import Provenance
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.sources import Sources
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.trace import Trace
 
 
 def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -20,9 +20,9 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     lost = {name for name, p in trace.parameters.items() if p.trainable and (p.gradient is None or p.gradient.is_zero)}
     with sandbox(subject.model):
         followed = {entry.name: entry.tensor for entry in named_parameters(model) if entry.name in lost}
-        provenance = Provenance(followed, look_for_nonfinite=not _finite(trace))
-        seen = probe(subject, provenance=provenance)
-    source = Sources(model)
+        dataflow = Dataflow(followed, look_for_nonfinite=not _finite(trace))
+        seen = probe(subject, dataflow=dataflow)
+    source = Assignments(model)
     return (
         dataclasses.replace(
             seen,
@@ -31,14 +31,14 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                 name: dataclasses.replace(
                     p,
                     source=source(name),
-                    referenced=name not in lost or _excused(source, seen, idle_layer(seen.layers, p.layer) or name),
+                    referenced=name not in lost or _excused(source, seen, seen.idle_layer(p.layer) or name),
                 )
                 for name, p in seen.parameters.items()
             },
             activations=tuple(
                 # an activation module is where it was built, a function where forward calls it
                 dataclasses.replace(
-                    a, source=source(a.layer) if source.is_of_torch(a.layer) else provenance.applied.get((a.layer, a.function))
+                    a, source=source(a.layer) if source.is_of_torch(a.layer) else dataflow.applied.get((a.layer, a.function))
                 )
                 for a in seen.activations
             ),
@@ -46,7 +46,7 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     )
 
 
-def _excused(source: Sources, seen: Trace, idle: str) -> bool:
+def _excused(source: Assignments, seen: Trace, idle: str) -> bool:
     """Another run may call it: the code refers to it, and does not pass it by while it takes all others of its list."""
     if not source.referenced(idle):
         return False

@@ -9,14 +9,16 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from gradcheck_health.evidence import Distribution
-from gradcheck_health.probe.names import layer_names, named_parameters, unwrap
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import layer_names, named_parameters
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.objective import objective
-from gradcheck_health.probe.passes import backward, call
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import plain
+from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import Distribution
+from gradcheck_health.records.trace import Trace
 
 STEPS = 10
 _RATE = 1e-3

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.batch import Inputs
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.observe import probe
-from gradcheck_health.probe.samples import on_few
-from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.trace import Trace
 
 SAMPLES = 8
 

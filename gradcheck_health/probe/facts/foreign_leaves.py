@@ -10,19 +10,20 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from gradcheck_health.evidence import ForeignLeaf
-from gradcheck_health.probe import graph as graphs
-from gradcheck_health.probe.attributes import Home, homes, products
-from gradcheck_health.probe.instrument import Instrument
-from gradcheck_health.probe.lines import user_line
-from gradcheck_health.probe.names import layer_names, named_parameters, registered, unwrap
+from gradcheck_health.model.call import call, eager
+from gradcheck_health.model.names import layer_names, named_parameters, registered
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.source.assignments import Assignments
+from gradcheck_health.model.source.lines import user_line
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.tensor_paths import TensorPath, homes, products
+from gradcheck_health.probe.forward.instrument import Instrument
+from gradcheck_health.probe.graph import graph as graphs
 from gradcheck_health.probe.objective import leaves, objective
-from gradcheck_health.probe.passes import call, eager
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.sources import Sources
-from gradcheck_health.probe.statistics import Gather
+from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.evidence import ForeignLeaf
+from gradcheck_health.records.trace import Trace
 
 
 def foreign_leaves(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -79,7 +80,7 @@ class _Pass(TorchFunctionMode):
         self.leaves: list[torch.Tensor] = [leaf for leaf in variables if id(leaf) not in known]
         if self._backward:  # forward calls backward() itself: what got a gradient there is data
             self.leaves = [leaf for leaf in self.leaves if leaf.grad is None]
-        self.homes: Mapping[int, Home] = homes(model) if self.leaves else {}
+        self.homes: Mapping[int, TensorPath] = homes(model) if self.leaves else {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -124,8 +125,8 @@ def _kept(leaf: torch.Tensor, seen: _Pass) -> ForeignLeaf:
     layer, source = seen.line(leaf)
     home = seen.homes.get(id(leaf))
     if home is None and (home := products(seen.model).get(id(leaf))) is not None:
-        source = Sources(seen.model)(home.name) or source
-    home = home or Home(layer, type(leaf).__name__, "global")
+        source = Assignments(seen.model)(home.name) or source
+    home = home or TensorPath(layer, type(leaf).__name__, "global")
     return ForeignLeaf(home.name, home.owner, tuple(leaf.shape), home.held, source)
 
 

@@ -12,14 +12,23 @@ from functools import partial
 
 import torch
 
-from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import ModelError
-from gradcheck_health.evidence import Influence
+from gradcheck_health.probe.experiments.paired_runs import (
+    changed,
+    distance,
+    evaluated,
+    first_difference,
+    nudged,
+    outputs,
+    outputs_in_sandbox,
+    share,
+)
+from gradcheck_health.probe.experiments.subbatch import axis_of, chosen
 from gradcheck_health.probe.objective import leaves
-from gradcheck_health.probe.pairs import afresh, changed, distance, evaluated, nudged, origin, outputs, share
-from gradcheck_health.probe.samples import axis_of, chosen
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.trace import Trace
 
 _Run = Callable[[Inputs], dict[str, torch.Tensor]]
 SUSPICIOUS = 1e-4
@@ -39,13 +48,13 @@ def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                 return (trace.only(),)
             found = _leaks(subject, base, partial(outputs, subject))
         if found:  # a state that is carried from call to call is no leak: each on a model that has seen nothing
-            found = _leaks(subject, base, partial(afresh, subject))
+            found = _leaks(subject, base, partial(outputs_in_sandbox, subject))
         if found is None:
             return (trace.only(gaps=("no axis of an output follows the time steps of an input",)),)
         if not found:
             return (trace.only(),)
         influence, time = min(found, key=lambda pair: pair[0].share)  # features always move one another: that is no time
-        return (trace.only(influences=(_explained(subject, base, afresh(subject, base), influence, time),)),)
+        return (trace.only(influences=(_explained(subject, base, outputs_in_sandbox(subject, base), influence, time),)),)
     except (ModelError, RuntimeError) as error:
         return (trace.only(gaps=(f"it does not run on two samples ({type(error.__cause__ or error).__name__})",)),)
 
@@ -181,7 +190,7 @@ def _explained(subject: Subject, base: Inputs, seen: dict[str, torch.Tensor], wo
 
     near = _movements(seen[worst.output], nudged(subject, base, later)[worst.output], time)
     smooth = share(*near) if near[1] > 0.0 else worst.share
-    where = origin(subject, base, _later(base, time), partial(_earlier, time))
+    where = first_difference(subject, base, _later(base, time), partial(_earlier, time))
     kind = type(where.module).__name__ if where.module is not None else ""
     return Influence(worst.output, worst.kept, worst.share, smooth, where.layer, kind, where.op, where.source)
 

@@ -10,16 +10,18 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from gradcheck_health.errors import ModelError
-from gradcheck_health.evidence import Headroom
-from gradcheck_health.probe.names import layer_names, unwrap
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import backward
+from gradcheck_health.probe.experiments.paired_runs import changed
 from gradcheck_health.probe.objective import leaves, objective
-from gradcheck_health.probe.pairs import changed
-from gradcheck_health.probe.passes import backward, call
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import plain
+from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import Headroom
+from gradcheck_health.records.trace import Trace
 
 
 def headroom(subject: Subject, trace: Trace) -> tuple[Trace, ...]:

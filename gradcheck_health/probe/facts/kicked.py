@@ -7,12 +7,13 @@ import math
 import torch
 from torch.nn.parameter import is_lazy
 
-from gradcheck_health.probe.names import named_parameters, unwrap
+from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.observe import probe
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import measure, plain
+from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.trace import Trace
 
 
 def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:

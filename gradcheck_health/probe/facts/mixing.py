@@ -8,14 +8,22 @@ from functools import partial
 import torch
 from torch import nn
 
-from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import ModelError
-from gradcheck_health.evidence import Influence
+from gradcheck_health.probe.experiments.paired_runs import (
+    distance,
+    evaluated,
+    first_difference,
+    nudged,
+    outputs,
+    outputs_in_sandbox,
+    share,
+)
+from gradcheck_health.probe.experiments.subbatch import STEPS, axis_of, chosen, stepped, unclear
 from gradcheck_health.probe.objective import leaves
-from gradcheck_health.probe.pairs import afresh, distance, evaluated, nudged, origin, outputs, share
-from gradcheck_health.probe.samples import STEPS, axis_of, chosen, stepped, unclear
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.trace import Trace
 
 SUSPICIOUS = 1e-3
 """Below this share of its own influence nothing is looked at again."""
@@ -51,7 +59,7 @@ def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         if not any(influence.share > SUSPICIOUS for influence in found):
             return (trace.only(),)
         # a state that is carried from call to call is no mixing: each on a model that has seen nothing
-        found = _influences(subject, trace, [afresh(subject, inputs) for inputs in batches], n) or []
+        found = _influences(subject, trace, [outputs_in_sandbox(subject, inputs) for inputs in batches], n) or []
     except (ModelError, RuntimeError) as error:
         return (trace.only(gaps=(f"it does not run on a few samples ({type(error.__cause__ or error).__name__})",)),)
     worst = max(found, key=lambda influence: influence.share)
@@ -74,7 +82,7 @@ def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
     An attention over [T, D] runs on any [B, D]. A softmax or mean over the batch mixes the samples of [B, T, D], too.
     """
     try:
-        seen = [afresh(subject, stepped(inputs)) for inputs in batches]
+        seen = [outputs_in_sandbox(subject, stepped(inputs)) for inputs in batches]
     except (ModelError, RuntimeError):
         return False
     n = batches[0].batch or 0
@@ -167,7 +175,7 @@ def _explained(subject: Subject, trace: Trace, worst: Influence, base: Inputs) -
         weight[row] = 1.0 if own else 0.0
         return weight.view([-1 if i == axis % tensor.dim() else 1 for i in range(tensor.dim())]).to(tensor.device)
 
-    y = afresh(subject, base)[worst.output]
+    y = outputs_in_sandbox(subject, base)[worst.output]
     axis = _output_axis(trace, worst.output, y, n) or 0
     near = [nudged(subject, base, partial(mask, own))[worst.output] for own in (False, True)]
     moved = [distance(y.select(axis, row), one.select(axis, row)) for one in near]
@@ -187,7 +195,7 @@ def _placed(subject: Subject, worst: Influence, smooth: float, row: int) -> Infl
         return tensor.select(list(tensor.shape).index(_LOCATING), keep)
 
     first, second = (chosen(subject.inputs, chosen_rows, declared) for chosen_rows in (rows, other))
-    where = origin(subject, first, second, part)
+    where = first_difference(subject, first, second, part)
     layout = _takes_batch_second(where.module) and not _other_axis_is_gone(subject, worst, first)
     norm = isinstance(where.module, nn.modules.batchnorm._BatchNorm) and where.module.running_mean is None
     return Influence(
@@ -211,5 +219,5 @@ def _takes_batch_second(module: nn.Module | None) -> bool:
 def _other_axis_is_gone(subject: Subject, worst: Influence, inputs: Inputs) -> bool:
     """The second axis of the input is not in the output: so the first one is that of the samples."""
     sizes = {leaf.tensor.shape[1] for leaf in leaves((inputs.args, dict(inputs.kwargs))) if leaf.tensor.dim() > 1}
-    y = afresh(subject, inputs)[worst.output]
+    y = outputs_in_sandbox(subject, inputs)[worst.output]
     return y.dim() < 2 or y.shape[1] not in sizes

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from gradcheck_health.probe.instrument import Instrument
-from gradcheck_health.probe.layers import activation_traces
-from gradcheck_health.probe.names import layer_names, unwrap
-from gradcheck_health.probe.passes import call
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import Gather
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.forward.instrument import Instrument
+from gradcheck_health.probe.forward.traces import activation_traces
+from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.trace import Trace
 
 SAMPLES = 256
 _PASSES = 64

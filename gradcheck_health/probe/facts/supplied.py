@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.observe import probe
-from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.trace import Trace
 
 
 def supplied(subject: Subject, trace: Trace) -> tuple[Trace, ...]:

@@ -12,17 +12,18 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import ModelError
-from gradcheck_health.evidence import TimeProfile
-from gradcheck_health.probe.names import layer_names, unwrap
+from gradcheck_health.model.call import call, seed_everything
+from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.paired_runs import changed
+from gradcheck_health.probe.experiments.subbatch import axis_of, on_few
 from gradcheck_health.probe.objective import AUXILIARY, leaves
-from gradcheck_health.probe.pairs import changed
-from gradcheck_health.probe.passes import call, seed_everything
-from gradcheck_health.probe.samples import axis_of, on_few
-from gradcheck_health.probe.sandbox import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import TimeProfile
+from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.trace import Trace
 
 SAMPLES = 4
 STEPS = 21

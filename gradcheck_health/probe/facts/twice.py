@@ -9,19 +9,21 @@ import zlib
 import torch
 from torch import nn
 
-from gradcheck_health.batch import Inputs
-from gradcheck_health.errors import ModelError
-from gradcheck_health.evidence import Difference
-from gradcheck_health.probe.dense import is_dense
-from gradcheck_health.probe.names import named_parameters, unwrap
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.sandbox.dense import is_dense
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import backward
+from gradcheck_health.probe.experiments.paired_runs import first_difference
+from gradcheck_health.probe.experiments.subbatch import chosen
 from gradcheck_health.probe.objective import leaves, objective
-from gradcheck_health.probe.pairs import origin
-from gradcheck_health.probe.passes import backward, call
-from gradcheck_health.probe.samples import chosen
-from gradcheck_health.probe.sandbox import sandbox
-from gradcheck_health.probe.statistics import measure, plain
+from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.trace import Trace
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import Difference
+from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.trace import Trace
 
 _Seen = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 _SMALL = 2**18
@@ -135,6 +137,6 @@ def _explained(subject: Subject, inputs: Inputs, difference: Difference) -> Diff
     names = {"what": difference.what, "names": difference.names, "largest": difference.largest}
     if known:
         return Difference(**names, op=", ".join(dict.fromkeys(known))[:200])  # type: ignore[arg-type]
-    where = origin(subject, inputs, inputs, lambda tensor: tensor)
+    where = first_difference(subject, inputs, inputs, lambda tensor: tensor)
     kind = type(where.module).__name__ if where.module is not None else ""
     return Difference(**names, layer=where.layer, kind=kind, op=where.op, source=where.source)  # type: ignore[arg-type]

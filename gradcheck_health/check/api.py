@@ -1,0 +1,166 @@
+"""The two functions of the library, `check_gradients` and `assert_gradients_healthy`: settings out of arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradcheck_health import rules as rule_files
+from gradcheck_health.check.fork import check_apart
+from gradcheck_health.check.gate import Gate
+from gradcheck_health.records.finding import Severity
+from gradcheck_health.records.report import Report, UnhealthyGradientsError
+from gradcheck_health.rules import presets
+from gradcheck_health.settings.config import Config, load, override
+from gradcheck_health.settings.overrides import names_of
+
+if TYPE_CHECKING:
+    from gradcheck_health.baseline import Baseline
+
+
+def check_gradients(
+    model: Any,
+    inputs: Any = None,
+    *,
+    loss: Callable[..., Any] | str | None = None,
+    targets: Any = None,
+    select: Sequence[str] | None = None,
+    ignore: Mapping[str, str] | None = None,
+    expect: Mapping[str, str] | None = None,
+    rules: Mapping[str, Mapping[str, Any]] | None = None,
+    extra_rules: Sequence[str | Callable[..., Any]] | None = None,
+    seed: int | None = None,
+    rounds: int | None = None,
+    fail_on: str | Severity | None = None,
+    batch_size: int | None = None,
+    batch_axis: int | str | None = "auto",
+    causal: bool | None = None,
+    optimizer: str | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    checkpoint: str | Path | Mapping[str, str] | None = None,
+    preset: str | None = None,
+    config: Config | None = None,
+    target: str | None = None,
+    baseline: Baseline | str | Path | None = None,
+    facts: Sequence[str] = (),
+    isolation: str | None = None,
+) -> Report:
+    """Probe a model and judge how its gradients flow. The model and the process come back as they were.
+
+    Out of reach of that promise: globals of your own files, how far an iterator has come, and the inside of compiled objects;
+    with `isolation="fork"` they are not.
+
+    Args:
+        model: an `nn.Module`, or a factory (class or function without arguments) that returns `model`, `(model, inputs)` or
+            `(model, inputs, loss)`. A factory's verdict is confirmed over several initialisations.
+        inputs: what to feed it: a tensor, a tuple of positional or a dict of keyword arguments, specs such as
+            `{"x": "f32[B,3,32,32]"}`, a function or a DataLoader. Made up where None.
+        loss: from the model's output to a scalar. Without it, a model that returns its own loss is taken at its word, and the
+            output of any other is projected at random. Also a loss of (output, targets), and a name in `torch.nn`.
+        targets: what such a loss is handed: a tensor, or a function of the output. Made up where None, for losses of torch.
+        select: names of the rules to run; all where None.
+        ignore: "rule" or "rule:name-pattern" -> the reason why its findings are accepted.
+        expect: the same for findings that have to be there: the check fails where one of them is not.
+        rules: rule -> its options, `{"dead-unit": {"max_fraction": 0.3}}`.
+        extra_rules: rules of your own: functions of a `Trace`, or "package.module:function".
+        seed: of every random draw.
+        rounds: looks at the model, at most, before a verdict.
+        fail_on: "error", "warning" or "note": from which severity on the report is not ok.
+        batch_size: samples in a batch that is made up.
+        batch_axis: the axis of the inputs along which the samples lie, None where there is none; "auto" finds it.
+        causal: the output at a time step must not depend on later ones. Without it, where the model itself says so.
+        optimizer: "sgd" or "adam": what the model is trained with.
+        device, dtype: run the model there and in that precision.
+        checkpoint: a file of weights that are loaded first, or {"file": "last.ckpt", "key": "state_dict", "prefix": "model."}.
+            Names, shapes and dtypes have to fit (a given `dtype` converts); of a pickle nothing but tensors is read.
+        preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
+        config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
+        target: how a person named the model, "model.py:Net".
+        baseline: hold the model against this baseline, or the one in this file: what it accepts is accepted, a flow that is
+            worse is an error, and `report.change` says what is different.
+        isolation: "fork" checks in a forked copy of this process, which also what is out of reach otherwise cannot leave.
+        facts: measure these too, whether or not a rule asks: "reseeded" for the spread over seeds, "detailed" for source lines.
+
+    Raises:
+        UsageError: a wrong argument or setting, nothing to check in the model, a checkpoint that does not fit, or a baseline
+            that cannot be read or compared.
+        InputInferenceError: no inputs could be made up; the message says how to give them.
+        ModelError: the factory or forward raised.
+    """
+    if isolation is not None:
+        again = partial(
+            check_gradients,
+            model,
+            inputs,
+            loss=loss,
+            targets=targets,
+            select=select,
+            ignore=ignore,
+            expect=expect,
+            rules=rules,
+            extra_rules=extra_rules,
+            seed=seed,
+            rounds=rounds,
+            fail_on=fail_on,
+            batch_size=batch_size,
+            batch_axis=batch_axis,
+            causal=causal,
+            optimizer=optimizer,
+            device=device,
+            dtype=dtype,
+            checkpoint=checkpoint,
+            preset=preset,
+            config=config,
+            target=target,
+            baseline=baseline,
+            facts=facts,
+        )
+        return check_apart(isolation, again)
+    # torch takes two seconds to import: a wrong setting is told before that
+    settings = override(
+        config if config is not None else load(names=names_of(model, target)),
+        select=select,
+        ignore=ignore,
+        expect=expect,
+        rules=rules,
+        extra_rules=extra_rules,
+        seed=seed,
+        rounds=rounds,
+        fail_on=fail_on,
+        batch_size=batch_size,
+        batch_axis="none" if batch_axis is None else None if batch_axis == "auto" else batch_axis,
+        causal=causal,
+        optimizer=optimizer,
+        device=device,
+        dtype=dtype,
+        checkpoint=checkpoint,
+        preset=preset,
+    )
+    chosen = rule_files.load(settings.extra_rules) if settings.preset is None else presets.load(settings.preset)
+    if settings.select is not None:
+        chosen = {name: rule for name, rule in chosen.items() if name in settings.select}
+    gate = Gate.against(baseline, settings, target)
+    from gradcheck_health.check.diagnose import diagnose
+    from gradcheck_health.check.prepare import prepared
+
+    with prepared(model, inputs, loss, targets, settings, target) as (subject, environment):
+        return diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
+
+
+def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) -> Report:
+    """Raise if the gradients of `model` are sick. Arguments and errors as in `check_gradients`, and:
+
+    Raises:
+        UnhealthyGradientsError: a finding at or above `fail_on`; an AssertionError whose text names the place, the cause and
+            what to do, and whose `report` holds everything.
+    """
+    __tracebackhide__ = True
+    report = check_gradients(model, inputs, **settings)
+    if not report.ok:
+        from gradcheck_health.formats.terminal import render
+
+        raise UnhealthyGradientsError(render(report), report)
+    return report

@@ -1,0 +1,78 @@
+"""What a person accepts under `ignore`, each with its reason, and what has to be there under `expect`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from gradcheck_health.records.finding import Finding, Place, Severity
+
+
+def accept(
+    findings: Sequence[Finding], ignore: Mapping[str, str], ran: Sequence[str], expect: Mapping[str, str] | None = None
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """The findings, accepted ones with their reason, and the entries of rules that ran which matched nothing.
+
+    Args:
+        ignore: "rule" or "rule:name-pattern" -> reason. A finding at several places is accepted if every place is;
+            otherwise the accepted places are taken out of it.
+        ran: names of the rules that ran: an entry for another rule had no chance to match.
+        expect: the same for findings that have to be there; one that is not becomes a finding, an error of its rule.
+    """
+    used: set[str] = set()
+    expect = expect or {}
+    result = [_accept(finding, {**ignore, **expect}, used) for finding in findings]
+    result += [_absent(entry, reason) for entry, reason in expect.items() if entry not in used and _rule(entry) in ran]
+    unmatched = (entry for entry in ignore if entry not in used and _rule(entry) in ran)
+    return result, tuple(unmatched)
+
+
+def _rule(entry: str) -> str:
+    return entry.partition(":")[0]
+
+
+def _absent(entry: str, reason: str) -> Finding:
+    rule, _, pattern = entry.partition(":")
+    where = f" at {pattern}" if pattern else ""
+    return Finding(
+        rule=rule,
+        severity=Severity.ERROR,
+        message=f"expected{where}, and not found",
+        places=(Place(pattern),),
+        details=(
+            ("expected", f"because of: {reason}"),
+            ("help", f"it may be mended: then remove {entry!r} from expect; otherwise see what keeps the rule from finding it"),
+        ),
+    )
+
+
+def _accept(finding: Finding, ignore: Mapping[str, str], used: set[str]) -> Finding:
+    entries = [entry for entry in ignore if _rule(entry) == finding.rule]
+    for entry in entries:
+        if not entry.partition(":")[2]:
+            used.add(entry)
+            return dataclasses.replace(finding, suppressed=ignore[entry])
+    reasons = {}
+    for place in finding.places:
+        matching = [entry for entry in entries if fnmatchcase(place.name, entry.partition(":")[2])]
+        if matching:
+            used.add(matching[0])
+            reasons[place.name] = ignore[matching[0]]
+    return part(finding, reasons)
+
+
+def part(finding: Finding, reasons: Mapping[str, str]) -> Finding:
+    """The finding without the places that were accepted; accepted as a whole where no place is left.
+
+    Args:
+        reasons: the name of a place -> why it was accepted.
+    """
+    kept = tuple(place for place in finding.places if place.name not in reasons)
+    if not reasons:
+        return finding
+    why = "; ".join(dict.fromkeys(reasons.values()))
+    if not kept:
+        return dataclasses.replace(finding, suppressed=why)
+    note = ("accepted", f"{len(finding.places) - len(kept)} of {len(finding.places)} places: {why}")
+    return dataclasses.replace(finding, places=kept, details=(*finding.details, note))

@@ -1,0 +1,1 @@
+"""What the commands do, one file each; none declares an option, and none imports torch."""

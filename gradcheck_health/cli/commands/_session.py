@@ -1,0 +1,95 @@
+"""What the commands that check models share: the request, the outcome so far, the settings, and one report on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gradcheck_health import rules
+from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.rules import presets
+from gradcheck_health.settings.config import Config, resolve
+from gradcheck_health.settings.config_files import in_files
+from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.target import Target
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What a person asked for on the command line."""
+
+    targets: Sequence[str]
+    sources: Sequence[Source]
+    """Settings given as options."""
+    outputs: Sequence[Path] = ()
+    output_format: str | None = None
+    """None: text for a person, and for the forge whose job this is."""
+    settings_file: Path | None = None
+    isolated: bool = False
+    exit_zero: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    width: int = 80
+    jobs: int = 1
+    """Targets that are checked at once."""
+    changed_since: str | None = None
+    """A git revision: targets whose source is the same are left out."""
+    blocks: bool = False
+    """The terminal can show block characters."""
+
+
+@dataclass
+class Run:
+    """What came out so far."""
+
+    reports: list[Report] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: list[Failure] = field(default_factory=list)
+    """Files of a directory that hold nothing to build."""
+    unchanged: dict[str, str] = field(default_factory=dict)
+    """Targets that `--changed-since` left out, and why."""
+
+    def exit_code(self, exit_zero: bool) -> int:
+        """The worst that happened: 4, 3 and 2 over 1, and 0 only if something was checked."""
+        if self.failures:
+            return max(failure.exit_code for failure in self.failures)
+        if not self.reports:
+            return 0 if self.unchanged else NOTHING_CHECKED
+        return int(not all(report.ok for report in self.reports) and not exit_zero)
+
+
+NOTHING_CHECKED = 2
+
+
+Write = Callable[[str], None]
+
+
+def settings(request: CheckRequest) -> tuple[list[Source], Config]:
+    """Every source, and the settings they make, checked as far as this process can: it imports no code of others."""
+    sources = [*in_files(request.settings_file, request.isolated), *request.sources]
+    if not any(source.table for source in sources):
+        return sources, resolve(sources)
+    foreign = rules.installed() or any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in sources)
+    return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **rules.builtin()})
+
+
+def message(failure: Failure) -> str:
+    named = failure.message.startswith(Target.parse(failure.target).where)
+    return failure.message if named else f"{failure.target}: {failure.message}"
+
+
+def show_report(report: Report, request: CheckRequest, show: Write, *, first: bool) -> None:
+    from gradcheck_health.formats import terminal
+
+    if request.quiet and report.ok:
+        return
+    rows = MANY_ROWS if request.verbose else 0 if report.ok else FEW_ROWS
+    text = terminal.render(report, width=request.width, verbose=request.verbose, rows=rows, blocks=request.blocks)
+    show(("" if first else "\n") + text)
+
+
+FEW_ROWS, MANY_ROWS = 12, 40
+"""Lines of the picture of a sick model, and of any model with --verbose."""

@@ -1,0 +1,133 @@
+"""`gradhealth check`: targets in, reports out, an exit code for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradcheck_health import formats
+from gradcheck_health.cli.commands import _github
+from gradcheck_health.cli.commands._session import INTERRUPTED, CheckRequest, Run, Write, message, settings, show_report
+from gradcheck_health.cli.workers import pool
+from gradcheck_health.formats._text import safe_lines
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.files import write
+from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.settings.config import Config
+from gradcheck_health.settings.models import declared
+from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.expand import expand
+
+
+def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda _: None) -> int:
+    """Check every target and write every output.
+
+    Args:
+        show: takes what belongs on standard output.
+        tell: takes what belongs on standard error.
+        status: takes what is being done, "" when nothing is.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: before anything is run, where an option, a setting or a target cannot be right.
+    """
+    writers = [(path, formats.find(path)) for path in request.outputs]
+    form = formats.find(request.output_format or "terminal")
+    streaming = request.output_format in (None, "terminal")
+    done = Run()
+    try:
+        sources, config = settings(request)
+        wanted = expand(request.targets or declared(sources))
+        if request.changed_since is not None:
+            wanted, done.unchanged = _changed(wanted, request.changed_since, sources, config)
+    except UsageError as error:
+        if not streaming:  # who reads a document gets one, whatever happens
+            failures = [Failure(" ".join(request.targets), str(error), error.exit_code)]
+            show(formats.render_run(form, [], failures, error.exit_code))
+        raise
+    for target, why in done.unchanged.items():
+        tell(f"skipped: {safe_lines(f'{target}: {why}')}\n")
+    interrupted = False
+    try:
+        targets = [target for target, _ in wanted]
+        status(_doing(targets, 0))
+        for i, result in pool.check_all(targets, sources, config.timeout, tell, request.jobs):
+            _take(done, result, wanted[i][1], request, tell)
+            if streaming and isinstance(result, Report):
+                show_report(result, request, show, first=len(done.reports) == 1)
+            status(_doing(targets, i))
+    except KeyboardInterrupt:
+        interrupted = True
+        tell("interrupted: what was checked before stands\n")
+    status("")
+    code = INTERRUPTED if interrupted else done.exit_code(request.exit_zero)
+    if streaming:
+        _summary(done, show, tell)
+    else:
+        show(formats.render_run(form, done.reports, done.failures, code))
+    _tell_forge(request, done, code, show, tell)
+    written = [write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
+    return code if all(written) or interrupted else max(code, 2)
+
+
+def _doing(targets: Sequence[str], i: int) -> str:
+    where = "" if len(targets) == 1 else f" {i + 1} of {len(targets)}:"
+    return f"checking{where} {targets[i]}" if targets else ""
+
+
+def _tell_forge(request: CheckRequest, done: Run, code: int, show: Write, tell: Write) -> None:
+    if not _github.is_github():
+        return
+    if request.output_format is None:
+        show(formats.render_run(formats.find("github"), done.reports, done.failures, code))
+    if request.output_format in (None, "github"):
+        _github.summarize(done.reports, done.failures, code, tell)
+
+
+def _changed(
+    wanted: Sequence[tuple[str, bool]], revision: str, sources: Sequence[Source], config: Config
+) -> tuple[list[tuple[str, bool]], dict[str, str]]:
+    """The targets that have to be checked, and those that do not, with the reason."""
+    from gradcheck_health.baseline import files
+    from gradcheck_health.targets.changed import Changes
+
+    changes = Changes.since(revision, Path.cwd())
+    given = [Path(source.origin) for source in sources if Path(source.origin).is_file()]
+    kept: list[tuple[str, bool]] = []
+    unchanged: dict[str, str] = {}
+    for target, from_folder in wanted:
+        held = [] if config.baseline is None else files.of_source(config.baseline, target)
+        changed, why = changes.why(target, [*given, *held])
+        if changed:
+            kept.append((target, from_folder))
+        else:
+            unchanged[target] = why
+    return kept, unchanged
+
+
+def _take(done: Run, result: Report | Failure, from_folder: bool, request: CheckRequest, tell: Write) -> None:
+    if isinstance(result, Report):
+        done.reports.append(result)
+    elif from_folder and result.exit_code == UsageError.exit_code:
+        done.skipped.append(result)
+        if request.verbose:
+            tell(f"skipped: {safe_lines(result.message)}\n")
+    else:
+        done.failures.append(result)
+        kinds = {2: "usage error", 3: "failed", 4: "stopped"}
+        tell(f"{kinds.get(result.exit_code, 'failed')}: {safe_lines(message(result))}\n")
+
+
+def _summary(done: Run, show: Write, tell: Write) -> None:
+    if done.skipped:
+        tell(f"skipped {len(done.skipped)} files of a directory that hold no model to build (-v names them)\n")
+    if done.unchanged and not done.reports and not done.failures:
+        tell(f"nothing to check: {len(done.unchanged)} of {len(done.unchanged)} targets are unchanged\n")
+    elif not done.reports and not done.failures:
+        tell("nothing was checked: no model was found; name one, as in `gradhealth check model.py:Net`\n")
+    if len(done.reports) + len(done.failures) > 1:
+        sick = sum(not report.ok for report in done.reports)
+        failed = f", {len(done.failures)} not checked" if done.failures else ""
+        show(f"\n{len(done.reports)} checked: {len(done.reports) - sick} healthy, {sick} unhealthy{failed}\n")

@@ -1,0 +1,69 @@
+"""`gradhealth report`: the run in a JSON file or an HTML page, written anew in any format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradcheck_health.formats._text import safe_lines
+from gradcheck_health.records.codec import decode
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.report import Failure, Report
+
+MAX_BYTES = 2**30
+MANY_ROWS = 40
+
+
+def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
+    """The reports and failures of several files together, and the worst exit code.
+
+    Raises:
+        UsageError: a file is not there, or holds no report.
+    """
+    reports: list[Report] = []
+    failures: list[Failure] = []
+    code = 0
+    for path in paths:
+        document = _document(path)
+        try:
+            if "reports" in document:
+                reports += [Report.from_dict(one) for one in document["reports"]]
+                failures += [decode(Failure, one, "failures") for one in document.get("failures", ())]
+                code = max(code, int(document.get("exit_code", 0)))
+            else:
+                reports.append(Report.from_dict(document))
+                code = max(code, int(not reports[-1].ok))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise UsageError(f"{path}: {error}") from error
+    return reports, failures, code
+
+
+def as_text(reports: Sequence[Report], failures: Sequence[Failure], width: int, blocks: bool) -> str:
+    """For a terminal: all that `check -v` would have shown."""
+    from gradcheck_health.formats import terminal
+
+    texts = [terminal.render(one, width=width, verbose=True, rows=MANY_ROWS, blocks=blocks) for one in reports]
+    return "\n".join([*texts, *(f"not checked: {safe_lines(f'{one.target}: {one.message}')}\n" for one in failures)])
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: no report is")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"{path} cannot be read: {reason}") from error
+    try:
+        if text.lstrip()[:1] == "<":
+            from gradcheck_health.formats._page.payload import unpack
+
+            text = unpack(text)
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: {error}; allowed: what `gradhealth check -o FILE.json` or `-o FILE.html` wrote") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} holds a {type(document).__name__}, not a report")
+    return document

@@ -1,0 +1,170 @@
+"""The process that imports a person's file and checks the models in it; `nursery` forks it, `isolation` reads what it reports.
+
+One JSON record a line goes to a private pipe: `begin`, `targets` (what the file offers), then for each `start` and the job's
+own kind or `failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gradcheck_health.model import memory
+from gradcheck_health.records import errors
+from gradcheck_health.records.errors import GradhealthError, ModelError, describe_error
+from gradcheck_health.settings.config import Config, resolve
+from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.load import Loaded
+
+Send = Callable[..., None]
+MARGIN = 1.0
+"""Seconds before its time is over at which a silent worker writes its stack."""
+# kept here, because the person's code may replace what it finds in a module
+_ENCODER = json.JSONEncoder(allow_nan=False)
+_leave, _process, _write = os._exit, os.getpid, os.write
+
+
+def main(request: Mapping[str, Any], records: int, stack: int) -> None:
+    """Do the work, and leave without waiting for the threads of others.
+
+    Args:
+        records, stack: descriptors to write to.
+    """
+    for descriptor in (records, stack):
+        os.set_inheritable(descriptor, False)
+    with contextlib.suppress(OSError):  # where memory runs out, Linux shall take this process and no other
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    faulthandler.enable(file=stack)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    send = _sender(records, stack, request["timeout"])
+    try:
+        send("begin", thread=threading.get_ident())
+        work(request, send)
+        _flush()
+        send("done")
+    except BaseException as error:  # noqa: BLE001 - the last line of defence: SystemExit of a person's code is no success
+        send("failure", target=request["target"], **failure(error))
+        send("done")
+    finally:
+        _leave(0)
+
+
+def _sender(records: int, stack: int, timeout: float) -> Send:
+    """What writes a record; a worker that is silent for nearly the time that it has writes where it stands."""
+    process = _process()
+    seconds = max(timeout - MARGIN, timeout * 0.8)
+
+    def send(kind: str, **values: Any) -> None:
+        if _process() != process:  # a fork that a person's code made and did not end
+            _leave(0)
+        left = f"\n{_ENCODER.encode({'kind': kind, **values})}\n".encode("ascii")  # what somebody else wrote there ends here
+        while left:
+            left = left[_write(records, left) :]
+        if seconds < threading.TIMEOUT_MAX:
+            faulthandler.dump_traceback_later(seconds, file=stack)
+
+    return send
+
+
+def _report(one: Loaded, config: Config) -> Any:
+    """Held against its baseline, where the settings name one."""
+    from gradcheck_health.baseline import files
+    from gradcheck_health.check.api import check_gradients
+
+    held = None if config.baseline is None else files.required(files.path_for(config.baseline, one.target), one.target)
+    report = check_gradients(one.model, config=config, target=one.target, baseline=held)
+    return dataclasses.replace(report, made_up_arguments=one.made_up).to_dict()
+
+
+def _measured(one: Loaded, config: Config) -> Any:
+    """What an older baseline accepts is accepted, so that it can be seen what of it is gone."""
+    from gradcheck_health.baseline import files
+    from gradcheck_health.check.api import check_gradients
+
+    path = None if config.baseline is None else files.path_for(config.baseline, one.target)
+    accepted = files.read(path).accepted if path is not None and path.exists() else {}
+    config = dataclasses.replace(config, ignore={**accepted, **config.ignore})
+    return check_gradients(one.model, config=config, target=one.target, facts=["reseeded", "detailed"]).to_dict()
+
+
+def _inferred(one: Loaded, config: Config) -> Any:
+    from gradcheck_health.check.infer import infer_inputs
+    from gradcheck_health.records.codec import encode
+
+    describe_error = infer_inputs(one.model, config=config, target=one.target)
+    return encode(dataclasses.replace(describe_error, made_up_arguments=one.made_up))
+
+
+JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured": _measured, "inferred": _inferred}
+"""What is done with each model, by the kind of the record that tells it."""
+
+
+def work(request: Mapping[str, Any], send: Send) -> None:
+    """Do the job for every model of the target that is not done yet."""
+    from gradcheck_health.check.prepare import runs
+    from gradcheck_health.targets.importing import make_importable
+    from gradcheck_health.targets.load import load
+
+    make_importable(Path.cwd())  # where a person's own rules stand
+    config = config_of(request["sources"], request["target"])
+    if (size := memory.limit(config.memory)) is not None:
+        memory.restrict(size)
+    loaded = load(request["target"], config.args, runs)
+    send("targets", targets=[one.target for one in loaded])
+    for one in loaded:
+        if one.target in request["done"]:
+            continue
+        send("start", target=one.target)
+        try:
+            own = config_of(request["sources"], one.target) if config.overrides else config
+            send(request["job"], target=one.target, value=JOBS[request["job"]](one, own))
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
+            send("failure", target=one.target, **failure(error, one.made_up))
+            error.__traceback__ = None  # its frames hold what the model allocated
+
+
+def config_of(sources: list[dict[str, Any]], target: str) -> Config:
+    """The settings for a target, checked against every rule, also those that only this process may import."""
+    given = [Source(s["origin"], s["table"], {tuple(path): line for path, line in s["lines"]}) for s in sources]
+    return resolve(given, names=[target])
+
+
+def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """The message and exit code of an error; arguments of the constructor that were made up may be what is wrong."""
+    about = ", ".join(f"{name}={value}" for name, value in made_up.items())
+    hint = (
+        f"\n  it was built with made-up arguments, {about}: give real ones with --arg {next(iter(made_up))}=..."
+        if made_up
+        else ""
+    )
+    if errors.ran_out_of_memory(error) and (size := memory.restricted()) is not None:
+        hint = f"{hint}\n  it may use {memory.format_size(size)}: allow more with --memory SIZE, or try a smaller --batch-size"
+    if isinstance(error, GradhealthError):
+        return {"message": f"{error.on_command_line()}{hint}", "exit_code": error.exit_code}
+    return {"message": f"{describe_error(error)}{hint}", "exit_code": ModelError.exit_code}
+
+
+def _end_with(parent: int) -> None:
+    """A parent that was killed could not kill this process, which may be in an endless loop."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001 - the person's code may have closed or replaced it
+            continue

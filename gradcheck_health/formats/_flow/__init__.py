@@ -1,0 +1,1 @@
+"""The flow of a trace, drawn as text, as SVG and as a figure."""

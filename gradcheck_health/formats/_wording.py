@@ -1,0 +1,58 @@
+"""Phrases that several formats share: places, one-line findings, and the commands that repeat a check or accept a finding."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import groupby
+
+from gradcheck_health.formats._text import escape, shorten
+from gradcheck_health.records.finding import Finding, Place
+from gradcheck_health.records.report import Report
+
+MAX_NAMES = 4
+
+
+def places(found: Sequence[Place], limit: int = 60) -> str:
+    """`aux.weight, aux.bias (Linear, never called), model.py:23; and 3 more`: at most four names, like ones together."""
+    groups = []
+    for (kind, source), same in groupby(found[:MAX_NAMES], key=lambda place: (place.kind, place.source)):
+        group = list(same)
+        names = ", ".join(shorten(escape(place.name), limit) or "the model itself" for place in group)
+        inside = ", ".join(escape(part) for part in dict.fromkeys([kind, *(place.note for place in group)]) if part)
+        groups.append(names + (f" ({inside})" if inside else "") + (f", {escape(source)}" if source else ""))
+    more = len(found) - MAX_NAMES
+    return "; ".join(groups) + (f"; and {more} more" if more > 0 else "")
+
+
+def one_line(finding: Finding) -> str:
+    """`rule: message at place`, for a warning or an annotation."""
+    where = f" at {places(finding.places)}" if finding.places else ""
+    return f"{escape(finding.rule)}: {escape(finding.message)}{where}"
+
+
+def repeat_command(report: Report) -> str:
+    if report.target is None:
+        return f"check_gradients(model, seed={report.seed})"
+    weights = {name: value for name, value in report.environment.items() if name.startswith("checkpoint")}
+    more = "".join(f" --{name} {shlex.quote(escape(value))}" for name, value in weights.items())
+    return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}{more}"
+
+
+def accept_key(finding: Finding) -> str:
+    """The narrowest ignore key that still covers the whole finding."""
+    # the characters that a pattern gives a meaning to stand for themselves in brackets
+    names = [re.sub(r"[*?[]", r"[\g<0>]", name) for name in finding.names]
+    pattern = names[0] if len(set(names)) == 1 else _common(names) if all(names) and names else ""
+    return f"{finding.rule}:{pattern}" if pattern else finding.rule
+
+
+def _common(names: Sequence[str]) -> str:
+    """`aux.*` for aux.weight and aux.bias; "" where nothing is common."""
+    kept = []
+    for parts in zip(*(name.split(".") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        kept.append(parts[0])
+    return ".".join(kept) + ".*" if kept else ""

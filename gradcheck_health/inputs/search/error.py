@@ -1,0 +1,38 @@
+"""The text of `InputInferenceError`: how far the search got, where it failed, what is likely, what to give."""
+
+from __future__ import annotations
+
+from gradcheck_health.inputs.language.notation import write
+from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.search.search import Found
+from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.records.errors import InputInferenceError, in_python, one_line
+
+
+def inference_error(info: ModelInfo, found: Found) -> InputInferenceError:
+    """One error for a search that ended without success."""
+    names = ", ".join(argument.name for argument in info.signature.arguments) or "*args"
+    best = found.best
+    reason = one_line(best.error) if best.error is not None else "no trial ran"
+    lines = [
+        f"could not make up inputs for {type(info.owner).__name__}.forward({names})",
+        f"  best of {found.trials} tries reached {best.coverage} call sites: {best.plan.describe()}",
+        f"  failed at {best.place or 'the call'}: {reason}",
+    ]
+    likely = tuple(dict.fromkeys(edit.note for edit in best.edits if edit.note))
+    if found.hopeless:
+        lines.append("  the same on many inputs: does it raise whatever it is fed?")
+    if likely:
+        lines.append(f"  likely: {'; '.join(likely[:2])}")
+    specs = written(best.plan) or {"x": "f32[B,3,32,32]"}
+    lines.append(f"  give them: {in_python(specs)}")
+    lines.append("      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)")
+    error = InputInferenceError("\n".join(lines))
+    error.specs, error.likely = specs, likely
+    error.__cause__ = best.error
+    return error
+
+
+def written(plan: Plan) -> dict[str, str]:
+    """Argument -> text, for those that have words."""
+    return {name: text for name, node in plan.arguments if (text := write(plan, node)) is not None}

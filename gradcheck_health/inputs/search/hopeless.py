@@ -1,0 +1,51 @@
+"""Does a model raise whatever it is fed? Then there is nothing to search for, and nobody's inputs are to blame."""
+
+from __future__ import annotations
+
+from gradcheck_health.inputs.search.trial import Outcome
+from gradcheck_health.records import errors
+from gradcheck_health.records.errors import message_of
+
+_OF_ITS_OWN = (MemoryError, NotImplementedError, ImportError, NameError, OSError, RecursionError)
+"""Kinds of errors that are rarely about the inputs, where no operation says what it wanted."""
+FEW, MANY = 5, 20
+"""Different inputs on which a model raised the same, as far on as it came: for those kinds, and for every other."""
+
+
+class RepeatedFailure:
+    """Counts the trials of a search that got furthest, while they fail in one way that tells nothing of what was wanted."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._coverage = -1
+        self._failure: tuple[str, ...] | None = None
+        self._enough = MANY
+
+    def take(self, outcome: Outcome) -> None:
+        """Another trial."""
+        if outcome.coverage < self._coverage:
+            return
+        failure = _failure(outcome)
+        if outcome.coverage > self._coverage or failure != self._failure:
+            self._count, self._coverage, self._failure = 0, outcome.coverage, failure
+        if outcome.error is not None and failure is not None:
+            self._count += 1
+            self._enough = FEW if of_its_own(outcome.error) else MANY
+
+    @property
+    def hopeless(self) -> bool:
+        """Further trials would show the same."""
+        return self._count >= self._enough
+
+
+def _failure(outcome: Outcome) -> tuple[str, ...] | None:
+    """What failed and where; None for a trial that ran, or that told what was wanted."""
+    error = outcome.error
+    if error is not None and errors.ran_out_of_memory(error):
+        return ("no memory",)
+    return None if error is None or outcome.edits else (type(error).__name__, message_of(error), outcome.place)
+
+
+def of_its_own(error: BaseException) -> bool:
+    """An error that other inputs would hardly spare the model: no memory, a missing module, an unwritten function."""
+    return isinstance(error, _OF_ITS_OWN) or errors.ran_out_of_memory(error)

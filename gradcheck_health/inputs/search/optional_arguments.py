@@ -1,0 +1,95 @@
+"""After the first success: supply optional tensor arguments as long as more parameters are reached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradcheck_health.inputs.observation.reach import trainable
+from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.search.search import Search
+from gradcheck_health.inputs.search.trial import Outcome
+from gradcheck_health.inputs.static.argument_roles import guess
+from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.inputs.static.signature import Argument
+
+EXTRA = 12
+"""Trials that one optional argument may cost."""
+SUPPLY = 40
+"""Trials that all of them may cost, where something has no gradient without them."""
+
+
+@dataclass(slots=True)
+class Reach:
+    """The plan that reaches most, and what was left out of it."""
+
+    outcome: Outcome
+    trials: int
+    supplied: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def maximise(info: ModelInfo, outcome: Outcome, seed: int, trials: int) -> Reach:
+    """Optional tensor arguments one by one, kept if they bring parameters that nothing reached before."""
+    wanted = trainable(info.model)
+    given = {name for name, _ in outcome.plan.arguments}
+    optional = [a for a in info.signature.arguments if a.name not in given and _tensor(a)]
+    supplied: list[str] = []
+    if not wanted - outcome.reached:
+        return Reach(outcome, trials, (), tuple(a.name for a in optional))
+    for position, argument in enumerate(optional):
+        if trials <= 0 or not wanted - outcome.reached:
+            break
+        search = Search(info, seed, min(EXTRA, trials), _affordable(outcome))
+        found = search.find(outcome.plan.put((argument.name,), guess(argument, info, position)))
+        trials -= found.trials
+        if (
+            found.best.ok
+            and not found.best.mixed
+            and len(found.best.reached) > len(outcome.reached)
+            and _kept(outcome.plan, found.best.plan)
+        ):
+            outcome = found.best
+            supplied.append(argument.name)
+    left = tuple(a.name for a in optional if a.name not in supplied)
+    return Reach(outcome, trials, tuple(supplied), left)
+
+
+def supply(info: ModelInfo, plan: Plan, names: tuple[str, ...], seed: int) -> tuple[Plan, tuple[str, ...]]:
+    """The plan with these optional arguments, as many as the model runs with, and the names of the others."""
+    trials, left = SUPPLY, []
+    for position, argument in enumerate(info.signature.arguments):
+        if argument.name not in names:
+            continue
+        search = Search(info, seed, min(EXTRA, trials))
+        found = search.find(plan.put((argument.name,), guess(argument, info, position)))
+        trials -= found.trials
+        if found.best.ok and not found.best.mixed and _kept(plan, found.best.plan):
+            plan = found.best.plan
+        else:
+            left.append(argument.name)
+    return plan, tuple(left)
+
+
+_COST = 4e9
+"""Multiply-adds times two that a trial may cost for an optional argument, if they grow with the square of the entries."""
+
+
+def _affordable(before: Outcome) -> Callable[[Plan], bool]:
+    """Plans in which the tensors that run already grow no more than attention over them could be paid for."""
+    growth = max(4.0, math.sqrt(_COST / max(before.flops, 1.0)))
+    most = {path: growth * math.prod(before.plan.shape(leaf)) for path, leaf in before.plan.leaves()}
+    return lambda plan: all(math.prod(plan.shape(leaf)) <= most.get(path, math.inf) for path, leaf in plan.leaves())
+
+
+def _kept(before: Plan, after: Plan) -> bool:
+    """Arguments that caused no failure are still there."""
+    return {name for name, _ in before.arguments} <= {name for name, _ in after.arguments}
+
+
+def _tensor(argument: Argument) -> bool:
+    if argument.default is not None and not argument.required:
+        return False
+    hint = argument.annotation
+    return not hint or "tensor" in hint or "any" in hint or hint in ("none",)

@@ -1,0 +1,137 @@
+"""One trial: draw the plan's values, run forward under the tracer in a sandbox, say how far it got and what would mend it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.inputs.language.values import materialise
+from gradcheck_health.inputs.observation.reach import reached
+from gradcheck_health.inputs.observation.tracer import TooLargeError, Tracer
+from gradcheck_health.inputs.plan import Edit, Path, Plan
+from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.inputs.wants.edits import Measure, propose
+from gradcheck_health.model.sandbox.context import sandbox
+
+ENTRIES = 5e8
+"""What all results of one trial may hold together, 2 GB in float32; more where the first guess needed a quarter of it."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one trial showed. No tensors: the graph is gone when the trial ends."""
+
+    plan: Plan
+    ok: bool
+    coverage: int
+    """Distinct call sites that ran."""
+    error: BaseException | None = None
+    place: str = ""
+    """Where it failed: `encoder.reshape, model.py:412`."""
+    edits: list[Edit] = field(default_factory=list)
+    measures: dict[Any, Measure] = field(default_factory=dict)
+    """Sizes that were got and wanted at the failing operation, for the solver."""
+    flops: float = 0.0
+    elements: int = 0
+    ranges: dict[Path, int] = field(default_factory=dict)
+    reached: frozenset[str] = frozenset()
+    """Names of the parameters that the outputs depend on."""
+    differentiable: bool = False
+    mixed: bool = False
+    """It ran, but a view changed the size of the batch, something walked along it, or values were of no use to an operation."""
+    grouped: tuple[Path, ...] = ()
+    """Integer arguments that say which rows belong together."""
+
+
+class TrialRunner:
+    """Runs trials for one model and counts them."""
+
+    def __init__(self, info: ModelInfo, seed: int) -> None:
+        self.info, self.seed = info, seed
+        self.trials = 0
+        self.work = 0.0
+        self.first = 0
+        """Entries of all results of the first trial."""
+
+    def run(self, plan: Plan) -> Outcome:
+        """Forward once. Exceptions of the model are part of the outcome; KeyboardInterrupt and the like pass through."""
+        info = self.info
+        self.trials += 1
+        with sandbox(info.model), _quiet():
+            torch.manual_seed(self.seed)
+            values = materialise(plan, self.seed, info.device, info.dtype)
+            args, kwargs = info.signature.call(values)
+            leaves = dict(_tensors(values))
+            self.work += 300.0 * sum(tensor.numel() for tensor in leaves.values())
+            tracer = Tracer(leaves, plan.size("B"), math.inf if self.trials == 1 else max(ENTRIES, 4 * self.first))
+            try:
+                with torch.enable_grad(), tracer:
+                    output = info.model(*args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - whatever the model raises is what the trial shows
+                outcome = self._failed(plan, tracer, error)
+            else:
+                outcome = self._succeeded(plan, tracer, output)
+        self.work += tracer.flops + tracer.calls * 1e5 + tracer.elements * 50.0
+        self.first = self.first or tracer.elements
+        return outcome
+
+    def _failed(self, plan: Plan, tracer: Tracer, error: Exception) -> Outcome:
+        if isinstance(error, TooLargeError):
+            return Outcome(plan, False, 0, error)
+        edits, measures, place = propose(plan, tracer, error, self.info)
+        # the traceback keeps every tensor of the failed forward alive
+        _drop_frames(error)
+        return Outcome(plan, False, len(tracer.covered), error, place, edits, measures, tracer.flops, tracer.elements)
+
+    def _succeeded(self, plan: Plan, tracer: Tracer, output: Any) -> Outcome:
+        names, differentiable = reached(self.info.model, output)
+        outcome = Outcome(plan, True, len(tracer.covered), flops=tracer.flops, elements=tracer.elements)
+        outcome.reached, outcome.differentiable, outcome.ranges = names, differentiable, dict(tracer.ranges)
+        outcome.grouped = tuple(tracer.grouped)
+        if tracer.merges or tracer.across or tracer.outside or tracer.misaligned:
+            outcome.mixed = True
+            outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.info)
+        return outcome
+
+
+def _drop_frames(error: BaseException) -> None:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        current.__traceback__ = None
+        current = current.__cause__ or current.__context__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Trials are scratch work: what the model prints and warns in them is not for the reader."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _tensors(values: dict[str, Any]) -> Iterator[tuple[Path, torch.Tensor]]:
+    def walk(path: Path, value: Any) -> Iterator[tuple[Path, torch.Tensor]]:
+        if isinstance(value, torch.Tensor):
+            yield path, value
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                yield from walk((*path, key), item)
+        elif isinstance(value, list | tuple):
+            for i, item in enumerate(value):
+                yield from walk((*path, i), item)
+        elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | type):
+            for key, item in vars(value).items():
+                yield from walk((*path, key), item)
+
+    for name, value in values.items():
+        yield from walk((name,), value)

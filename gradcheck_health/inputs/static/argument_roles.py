@@ -1,0 +1,227 @@
+"""The first guess for an argument: what its name and annotation mean, and which layer takes it first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import nn
+
+from gradcheck_health.inputs.plan import Const, Group, Leaf, Node, Plan
+from gradcheck_health.inputs.recipes import recipe_for
+from gradcheck_health.inputs.static.first_use import inside
+from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.inputs.static.signature import Argument
+from gradcheck_health.inputs.static.size_attributes import sizes
+from gradcheck_health.inputs.static.written_shapes import annotated, documented
+
+Role = Callable[[ModelInfo], Node | None]
+
+
+def _fixed(node: Node) -> Role:
+    return lambda info: node
+
+
+def _ids(info: ModelInfo) -> Node | None:
+    return info.first("Embedding") or Leaf(("B", "T"), "int", high=2)
+
+
+def _image(info: ModelInfo) -> Node | None:
+    return info.first("Conv2d", "Conv3d") or info.first("Conv") or Leaf(("B", 3, "H", "W"))
+
+
+def _audio(info: ModelInfo) -> Node | None:
+    return info.first("Conv1d") or Leaf(("B", "A"))
+
+
+def _video(info: ModelInfo) -> Node | None:
+    return info.first("Conv3d") or Leaf(("B", 3, 5, "H", "W"))
+
+
+def _state(info: ModelInfo) -> Node | None:
+    """The initial state of the first recurrent layer."""
+    if not info.recurrent:
+        return None
+    module = info.recurrent[0]
+    if isinstance(module, nn.RNNCellBase):
+        leaf = Leaf(("B", module.hidden_size), why="hidden_size")
+        return Group(((0, leaf), (1, leaf)), "tuple") if isinstance(module, nn.LSTMCell) else leaf
+    assert isinstance(module, nn.RNNBase)
+    layers = module.num_layers * (2 if module.bidirectional else 1)
+    hidden = Leaf((layers, "B", module.proj_size or module.hidden_size), why="hidden_size")
+    if not isinstance(module, nn.LSTM):
+        return hidden
+    return Group(((0, hidden), (1, Leaf((layers, "B", module.hidden_size), why="hidden_size"))), "tuple")
+
+
+_STEPS = "role: timesteps"
+_ROLES: tuple[tuple[str, Role], ...] = (
+    (r"(hyper)?edge_?(index|list)|edges?", _fixed(Leaf((2, "E"), "int", high="N", why="role: edges"))),
+    (r"edge_?(weights?)", _fixed(Leaf(("E",), fill="uniform", why="role: edge weights"))),
+    (
+        r"(norm_?)?adj(acency)?(_?(mat(rix)?|hat|norm))?|a_hat|laplacian",
+        _fixed(Leaf(("N", "N"), fill="adjacency", why="role: adjacency")),
+    ),
+    (r"edge_?(attrs?|feats?|features?)", lambda f: f.named("edge") or Leaf(("E", 4), why="role: edge features")),
+    (r".*key_padding_mask|pad(ding)?_mask|.*_pad_mask", _fixed(Leaf(("B", "T"), "bool", "padding", why="role: padding mask"))),
+    (
+        r"(src|tgt|causal|look_?ahead|trg|memory)_mask|attn_mask|attn_bias",
+        _fixed(Leaf(("T", "T"), "bool", "causal", why="role: mask")),
+    ),
+    (r"attention_mask", _fixed(Leaf(("B", "T"), "int", "mask", high=2, why="role: attention mask"))),
+    (r".*mask.*", _fixed(Leaf(("B", "T"), "bool", "mask", why="role: mask"))),
+    (r"(.*_)?position(s|_ids)?|pos_ids", _fixed(Leaf(("B", "T"), "int", "positions", high="T", why="role: positions"))),
+    (r"token_type_ids|segment_ids|segments?", _fixed(Leaf(("B", "T"), "int", "normal", high=2, why="role: segments"))),
+    (r"(.*_)?(input_)?(ids|tokens?|token_ids|word_ids)|words?|text|sentences?|captions?|idx", _ids),
+    (r"(.*_)?(len(gth)?s?|seq_lens?|sizes)", _fixed(Leaf(("B",), "int", "lengths", high="T", why="role: lengths"))),
+    (r"offsets?", _fixed(Leaf(("B",), "int", "offsets", high="T", why="role: offsets"))),
+    (r"cu_seqlens?|ptr|indptr", _fixed(Leaf(("B",), "int", "boundaries", high="T", why="role: boundaries"))),
+    (r"time_?steps?|t_?steps?|diffusion_steps?", _fixed(Leaf(("B",), "int", high=100, why=_STEPS))),
+    (r"t|time|times|sigmas?|noise_levels?|log_snr|lam", _fixed(Leaf(("B",), fill="uniform", why="role: time"))),
+    (r"labels?|targets?|y|y_true|gt|class_?(ids|labels)?|classes", _fixed(Leaf(("B",), "int", high=2, why="role: labels"))),
+    (r"h|hx|hc|h_?0|c_?0|(prev_)?hidden(_states?)?|(rnn_)?states?|carry|prev_states?", _state),
+    (r".*(images?|imgs?|pixel_values|frames?_rgb|rgb|picture)", _image),
+    (r".*(audio|wave?|waveforms?|wavs?|speech|signal)", _audio),
+    (r".*(video|clip|frames)", _video),
+    (
+        r".*(points?|xyz|point_?clouds?|pcd?)",
+        lambda f: f.first("Conv1d", "Linear") and None or Leaf(("B", "P", 3), why="role: points"),
+    ),
+)
+_SCALARS = {"int": 1, "float": 1.0, "bool": False, "str": ""}
+
+
+def guess(argument: Argument, info: ModelInfo, position: int) -> Node:
+    """The likeliest value of one argument."""
+    by_type = _annotated(argument, info)
+    if by_type is not None:
+        return by_type
+    found = _unwritten(argument, info, position)
+    if not isinstance(found, Leaf):
+        return found
+    return annotated(argument, found) or documented(info.owner, argument, found) or found
+
+
+def _unwritten(argument: Argument, info: ModelInfo, position: int) -> Node:
+    """What the source, the name and the layers say; nobody wrote the shape down."""
+    if info.counts_steps(argument.name):
+        return Leaf(("B",), "int", "lengths", high="T", why="compared with positions")
+    used = info.use(argument.name)
+    if used is None and not type(info.owner).__module__.startswith("torch.nn.modules.container"):
+        used = _standing_alone(info, argument, position)
+    by_name = _field(argument, info, position) or _by_name(argument.name, info)
+    if used is not None:
+        if used.kind == "int" and not info.sequence and _one_a_sample(argument, by_name, info):
+            return replace(used, dims=("B",))
+        if isinstance(by_name, Leaf) and by_name.kind == "int" and by_name.why == _STEPS and used.kind == "float":
+            return by_name  # what the layer takes is an embedding that was computed of it
+        # a mask that meets an embedding or a convolution first is no mask
+        return _with_time(used, argument, info)
+    return by_name if by_name is not None else main(argument, info, position)
+
+
+def _one_a_sample(argument: Argument, by_name: Node | None, info: ModelInfo) -> bool:
+    """Class labels, timesteps, users and items: one id a sample, where nothing works along a sequence."""
+    if isinstance(by_name, Leaf) and by_name.dims == ("B",):
+        return True
+    tables = {
+        leaf.why
+        for other in info.signature.arguments
+        if other.required and (leaf := info.use(other.name)) and leaf.kind == "int"
+    }
+    return len(tables) > 1 and not re.search(
+        r"token|text|word|seq|src|tgt|input|question|sentence|title|query|doc", argument.name
+    )
+
+
+_TIME = re.compile(r"t|time|s|tau|_t|ts")
+
+
+def _field(argument: Argument, info: ModelInfo, position: int) -> Node | None:
+    """The right-hand side of a differential equation, `forward(t, y)`: a point in time, and a state."""
+    required = [other.name for other in info.signature.arguments if other.required]
+    if len(required) != 2 or not _TIME.fullmatch(required[0].lower()):
+        return None
+    return Leaf((), fill="uniform", why="role: time") if argument.name == required[0] else main(argument, info, position)
+
+
+def _by_name(name: str, info: ModelInfo) -> Node | None:
+    for pattern, role in _ROLES:
+        if re.fullmatch(pattern, name.lower()):
+            return role(info)
+    return None
+
+
+def _standing_alone(info: ModelInfo, argument: Argument, position: int) -> Leaf | None:
+    """The model itself is a layer of torch."""
+    return inside(info.owner, position, "", 0) if type(info.owner).__module__.split(".")[0] == "torch" else None
+
+
+def main(argument: Argument, info: ModelInfo, position: int) -> Node:
+    """An ordinary tensor: for the layer that shares a word with it, else for the first one."""
+    leaf = info.named(argument.name)
+    if leaf is None and info.entries:
+        taken = {use.why for other in info.signature.arguments if (use := info.use(other.name)) is not None}
+        free = [entry for _, _, entry in info.entries if entry.why not in taken]
+        if re.search(r"noise|latent|^z|feat|dense|cont|num", argument.name):
+            free = [entry for entry in free if entry.kind == "float"]
+        leaf = (free or [info.entries[0][2]])[0]
+    if leaf is None:
+        axes = next((n for n in (1, 2, 3) for m in info.owner.modules() if f"{n}d" in type(m).__name__), 0)
+        if axes:
+            return Leaf(("B", 3, *{1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}[axes]), why="default")
+        matrix = next((p for p in info.owner.parameters() if p.dim() >= 2 and not nn.parameter.is_lazy(p)), None)
+        leaf = Leaf(("B", 10 if matrix is None else matrix.shape[-1]), why="default" if matrix is None else "first matrix")
+    return _with_time(leaf, argument, info)
+
+
+def _with_time(leaf: Leaf, argument: Argument, info: ModelInfo) -> Leaf:
+    """Features of nodes in a graph network, of steps in a sequence model."""
+    names = {other.name for other in info.signature.arguments}
+    if len(leaf.dims) != 2 or leaf.kind != "float" or leaf.dims[0] != "B":
+        return leaf
+    if names & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
+        return replace(leaf, dims=("N", leaf.dims[1]))
+    # lengths and padding masks are told of sequences only
+    others = names - {argument.name}
+    ragged = any(re.search(r"len(gth)?s?$|seq_lens?|padding_mask", name) or info.counts_steps(name) for name in others)
+    if (info.sequence or ragged) and not isinstance(info.owner, nn.Linear):
+        return replace(leaf, dims=("B", "T", leaf.dims[1]))
+    return leaf
+
+
+def _annotated(argument: Argument, info: ModelInfo) -> Node | None:
+    """Scalars and containers by annotation."""
+    hint = re.sub(r"optional\[(.*)\]", r"\1", argument.annotation).replace("| none", "").replace("none |", "").strip()
+    if hint in _SCALARS:
+        return Const(_SCALARS[hint])
+    if re.match(r"(dict|mapping)\b", hint):
+        return Group((), "dict")
+    if re.match(r"(list|sequence|iterable)\[", hint) and "tensor" in hint:
+        one = main(argument, info, 0)
+        return Group(tuple((i, one) for i in range(2)), "list")
+    if re.match(r"tuple\[", hint) and "tensor" in hint:
+        state = _state(info) if re.search(r"h|state|carry|hid", argument.name) else None
+        one = main(argument, info, 0)
+        return (
+            state if isinstance(state, Group) else Group(tuple((i, one) for i in range(max(1, hint.count("tensor")))), "tuple")
+        )
+    return None
+
+
+def first_plan(info: ModelInfo) -> Plan:
+    """Every required argument with its first guess."""
+    recipe = recipe_for(info.owner)
+    if recipe is not None:
+        return recipe
+    signature = info.signature
+    wanted = [argument for argument in signature.arguments if argument.required]
+    if not wanted and signature.arguments:
+        # every argument has a default: the first one is what the model is about
+        wanted = [signature.arguments[0]] if signature.arguments[0].default is None else []
+    arguments = [(argument.name, guess(argument, info, position)) for position, argument in enumerate(wanted)]
+    if not signature.arguments and signature.variadic:
+        arguments = [("*0", main(Argument("*0"), info, 0))]
+    plan = Plan(tuple(arguments))
+    return plan.resize(**sizes(info.owner, dict(plan.sizes)))

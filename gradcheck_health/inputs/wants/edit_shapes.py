@@ -1,0 +1,220 @@
+"""Edits of shapes that a wish suggests, the likeliest first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gradcheck_health.inputs.observation.tracer import ArgumentPaths
+from gradcheck_health.inputs.plan import Dim, Edit, Leaf, Path, Plan
+from gradcheck_health.inputs.wants.want import Want
+
+_GROWTH: dict[int, tuple[Dim, ...]] = {
+    1: ("B",),
+    2: ("B", "T"),
+    3: ("B", "T", 8),
+    4: ("B", 3, "H", "W"),
+    5: ("B", 3, "D", "H", "W"),
+}
+_IMAGES = 2
+"""Images that go with one text."""
+_CHANNELS = 4
+"""Most images have no more."""
+
+
+def editable(plan: Plan, origin: ArgumentPaths) -> list[tuple[Path, Leaf]]:
+    """Arguments behind a tensor whose shape and kind nobody gave."""
+    return [(path, leaf) for path, leaf in _leaves(plan, origin) if not leaf.fixed]
+
+
+def redrawable(plan: Plan, origin: ArgumentPaths) -> list[tuple[Path, Leaf]]:
+    """Arguments behind a tensor whose values nobody gave, whoever gave their shape."""
+    return [(path, leaf) for path, leaf in _leaves(plan, origin) if not leaf.drawn]
+
+
+def _leaves(plan: Plan, origin: ArgumentPaths) -> list[tuple[Path, Leaf]]:
+    found = ((path, plan.get(path)) for path in sorted(origin.paths, key=repr))
+    return [(path, leaf) for path, leaf in found if isinstance(leaf, Leaf)]
+
+
+def sized(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
+    tensor = want.tensor
+    assert tensor is not None
+    if not -tensor.dim() <= want.dim < tensor.dim():
+        return []
+    dim = want.dim % tensor.dim()
+    got = tensor.shape[dim]
+    value = want.value if want.what != "multiple" else -(-got // want.value) * want.value
+    if value <= 0 or value > 1 << 20:
+        return []
+    edits: list[Edit] = []
+    exact = origin.layout[dim] if origin.layout is not None else None
+    if exact is not None:
+        edits += _set(plan, exact[0], exact[1], value, want.cost, want.why)
+        deeper = _deepened(plan, exact[0], exact[1], value, want) if tensor.dim() == 1 else []
+        edits += deeper
+        leaf = plan.get(exact[0])
+        if want.what == "size" and isinstance(leaf, Leaf) and leaf.kind != "int" and not leaf.fixed and not deeper:
+            edits += _swapped(plan, exact[0], leaf, exact[1], value, want)
+    else:
+        for path, leaf in editable(plan, origin):
+            for i, size in enumerate(plan.shape(leaf)):
+                if size == got:
+                    edits += _set(plan, path, i, value, want.cost + 0.5, want.why)
+        if want.what == "size":
+            edits += _affine(plan, want, origin, got, value)
+    return edits
+
+
+def _affine(plan: Plan, want: Want, origin: ArgumentPaths, got: int, value: int) -> list[Edit]:
+    """The size was put together from others by concatenation (a sum) or repetition (a multiple): change the parts."""
+    edits: list[Edit] = []
+    # space to depth multiplies the channels of an image; its sides are for the solver
+    channel = want.tensor is not None and want.tensor.dim() > 2 and want.dim % want.tensor.dim() == 1
+    ends = [
+        (path, leaf, 1 if len(leaf.dims) > 3 else len(leaf.dims) - 1, plan.shape(leaf)[1 if len(leaf.dims) > 3 else -1])
+        for path, leaf in editable(plan, origin)
+        if len(leaf.dims) > 1 and (len(leaf.dims) < 4 or len(origin.paths) > 1 or channel)
+    ]
+    for number, (path, _, i, size) in enumerate(reversed(ends)):
+        for extra, target in enumerate((size + value - got, size * value // got if got and size * value % got == 0 else 0)):
+            if target > 0 and target != value:
+                edits += _set(plan, path, i, target, want.cost + 0.6 + 0.1 * number + 0.15 * extra, want.why)[:2]
+    for path, leaf in editable(plan, origin):
+        size = plan.shape(leaf)[1] if len(leaf.dims) == 4 else 0
+        if size and got and size * value % got == 0 and (target := size * value // got) != size and target <= _CHANNELS:
+            # a patch of the image, flattened: as many numbers as its sides and channels make
+            edits += _set(plan, path, 1, target, want.cost + 0.2, want.why)[:1]
+    share = [end for end in ends if end[3] == ends[0][3]] if ends else []
+    for group in (share, ends):
+        if len(group) < 2:
+            continue
+        even = plan
+        for path, _, i, _ in group:
+            current = even.get(path)
+            target = value // len(group) if group is ends else group[0][3] + (value - got) // len(group)
+            if isinstance(current, Leaf) and target > 0:
+                even = even.put(
+                    path,
+                    replace(current, dims=(*current.dims[:i], target, *current.dims[i + 1 :]), why=want.why or current.why),
+                )
+        edits.append(Edit(even, want.cost + 0.8, want.why))
+    return edits
+
+
+def _deepened(plan: Plan, path: Path, index: int, value: int, want: Want) -> list[Edit]:
+    """Features were wanted of a vector of samples, x[:, t]: they are an axis that is missing at the end."""
+    leaf = plan.get(path)
+    if want.what != "size" or not isinstance(leaf, Leaf) or leaf.kind != "float" or leaf.fixed:
+        return []
+    if index >= len(leaf.dims) or leaf.dims[index] != "B":
+        return []
+    return [Edit(plan.put(path, replace(leaf, dims=(*leaf.dims, value), why=want.why or leaf.why)), want.cost + 0.3, want.why)]
+
+
+def _swapped(plan: Plan, path: Path, leaf: Leaf, index: int, value: int, want: Want) -> list[Edit]:
+    """The wanted size is there, in another dimension: the axes were meant the other way round."""
+    shape = plan.shape(leaf)
+    edits = []
+    for other, size in enumerate(shape):
+        if other != index and size == value and leaf.dims[other] != "B":
+            dims = list(leaf.dims)
+            dims[index], dims[other] = dims[other], dims[index]
+            edits.append(
+                Edit(plan.put(path, replace(leaf, dims=tuple(dims), why=want.why or leaf.why)), want.cost - 0.1, want.why)
+            )
+    return edits
+
+
+def _set(plan: Plan, path: Path, index: int, value: int, cost: float, why: str) -> list[Edit]:
+    leaf = plan.get(path)
+    if not isinstance(leaf, Leaf) or leaf.fixed or index >= len(leaf.dims):
+        return []
+    dim = leaf.dims[index]
+    dims = (*leaf.dims[:index], value, *leaf.dims[index + 1 :])
+    alone = Edit(plan.put(path, replace(leaf, dims=dims, why=why or leaf.why)), cost + (2 if dim == "B" else 0), why)
+    if isinstance(dim, int):
+        # arguments that share a feature size were guessed from the same layer: change them together as a second try
+        same = [(p, other) for p, other in plan.leaves() if p != path and dim in other.dims and not other.fixed and dim > 1]
+        together = alone.plan
+        for p, other in same:
+            together = together.put(p, replace(other, dims=tuple(value if d == dim else d for d in other.dims)))
+        return [alone, Edit(together, cost + 0.4, why)] if same else [alone]
+    shared = sum(dim in other.dims for _, other in plan.leaves()) > 1
+    joint = Edit(plan.resize(**{dim: value}), cost + (2.5 if dim == "B" else 0.0), why)
+    if dim in ("H", "W"):
+        both = Edit(plan.resize(H=value, W=value), cost - 0.05, why)
+        return [both, replace(joint, cost=cost + 0.3), alone]
+    if not shared:
+        return [joint, replace(alone, cost=cost + 0.6)]
+    return [joint, replace(alone, cost=cost + 0.2)]
+
+
+def ranked(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
+    tensor = want.tensor
+    assert tensor is not None
+    edits: list[Edit] = []
+    values = want.value if isinstance(want.value, tuple) else (want.value,)
+    for path, leaf in editable(plan, origin):
+        for number, rank in enumerate(values):
+            step = rank - tensor.dim()
+            target = leaf.rank() + step
+            if step == 0 or target < 0 or target > 7:
+                continue
+            # the images of a text are not as many as its words
+            text = leaf.rank() >= 4 and any("T" in other.dims and other.kind == "int" for _, other in plan.leaves())
+            template = named(plan, _template(want, origin, target))
+            for extra, dims in enumerate(_dims_of_rank(leaf, target, template, _IMAGES if text else "T")):
+                new = replace(leaf, dims=dims, why=want.why or leaf.why)
+                edits.append(Edit(plan.put(path, new), want.cost + 0.3 * number + 0.4 * extra, want.why))
+    return edits
+
+
+def named(plan: Plan, template: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """The template with the names of sizes that occur in the plan; a number alone may be one of channels by chance."""
+    used = [dim for _, leaf in plan.leaves() for dim in leaf.dims if isinstance(dim, str)]
+    names = {plan.size(dim): dim for dim in reversed(used) if dim != "B"}
+    whole = all(isinstance(dim, int) for dim in template)  # the shape of another tensor
+    first: tuple[Dim, ...] = ("B",) if whole and template and template[0] == plan.size("B") else template[:1]
+    return (*first, *(names.get(dim, dim) if isinstance(dim, int) else dim for dim in template[1:]))
+
+
+def _template(want: Want, origin: ArgumentPaths, target: int) -> tuple[Dim, ...]:
+    """The wanted dimensions without those that the model itself inserts on the way."""
+    if len(want.template) == target:
+        return want.template
+    inserted = [i for i, entry in enumerate(origin.layout or ()) if entry is None]
+    kept = tuple(dim for i, dim in enumerate(want.template) if i not in inserted)
+    return kept if len(kept) == target else ()
+
+
+def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...], steps: Dim) -> list[tuple[Dim, ...]]:
+    """Likely dimensions of a tensor of another rank; `steps` of whatever has one axis more."""
+    dims = leaf.dims
+    options: list[tuple[Dim, ...]] = []
+    if template:
+        options.append(template)
+    if rank > len(dims):
+        more = rank - len(dims)
+        middle: tuple[Dim, ...] = {1: (steps,), 2: ("H", "W"), 3: ("D", "H", "W")}.get(more, ("T",) * more)
+        if not dims:
+            options.append(_GROWTH.get(rank, ("B",) * rank))
+        elif "T" in dims and more == 1:
+            options += [(*dims, 8) if leaf.kind == "float" else (*dims, 5), (dims[0], 5, *dims[1:])]
+        elif leaf.kind == "float" and len(dims) >= 2:
+            options += [(dims[0], *middle, *dims[1:]), (*dims, *middle)]
+            if rank == 4:
+                options.append(("B", 3, "H", "W"))
+        else:
+            options += [(*dims, *middle), (*dims, *(8 for _ in range(more)))]
+    elif rank < len(dims):
+        less = len(dims) - rank
+        droppable = [i for i, d in enumerate(dims) if d in ("T", "H", "W", "D", "L", "P")] or list(range(1, len(dims)))
+        kept = [d for i, d in enumerate(dims) if i not in droppable[:less]]
+        if len(kept) == rank:
+            options.append(tuple(kept))
+        options += [dims[:rank], (*dims[:1], *dims[len(dims) - rank + 1 :])] if rank else [()]
+    unique: list[tuple[Dim, ...]] = []
+    for option in options:
+        if len(option) == rank and option not in unique:
+            unique.append(option)
+    return unique

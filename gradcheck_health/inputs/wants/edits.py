@@ -1,0 +1,109 @@
+"""From what a failed trial wanted to edits of the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradcheck_health.inputs.observation.tracer import ArgumentPaths, Merge, Tracer
+from gradcheck_health.inputs.plan import Edit, Leaf, Path, Plan
+from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.inputs.wants.containers import keyed
+from gradcheck_health.inputs.wants.edit_kinds import alike, narrowed, rekinded
+from gradcheck_health.inputs.wants.edit_shapes import editable, ranked, redrawable, sized
+from gradcheck_health.inputs.wants.from_failure import explain
+from gradcheck_health.inputs.wants.value_domain import value_wants
+from gradcheck_health.inputs.wants.want import Want
+
+_SCALABLE = ("B", "T", "H", "W", "D", "L", "A", "N", "E", "P")
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A size at the failing operation that ought to be another."""
+
+    got: int
+    want: int
+    paths: tuple[Path, ...]
+    why: str = ""
+
+
+def propose(plan: Plan, tracer: Tracer, error: Exception | None, info: ModelInfo) -> tuple[list[Edit], dict[Any, Measure], str]:
+    """Edits that may get further, the measures at the failing place, and that place in words."""
+    mixing = [_merge_want(merge) for merge in tracer.merges[:1]]
+    mixing += [Want("rank", tensor, value=tensor.dim() + 1, why=f"{name} along the batch") for tensor, name in tracer.across]
+    wants, place = ([], mixing[0].why if mixing else "values") if error is None else explain(plan, tracer, error, info)
+    wants = wants + mixing + list(value_wants(tracer, plan))
+    edits: list[Edit] = []
+    measures: dict[Any, Measure] = {}
+    for number, want in enumerate(wants):
+        if want.edit is not None:
+            edits.extend(Edit(new, want.cost, want.why) for new in want.edit(plan))
+            continue
+        assert want.tensor is not None
+        origin = tracer.origin(want.tensor)
+        if origin is None:
+            continue
+        edits.extend(_direct(plan, want, origin, info))
+        measure = _measure(want, origin)
+        if measure is not None:
+            # the same line fails in several blocks: the place names the block
+            key = (place, number)
+            measures[key] = measure
+            spatial = any({"H", "W", "L"} & set(leaf.dims) for _, leaf in editable(plan, origin))
+            edits.append(Edit(plan, want.cost + (0.3 if spatial else 1.5), want.why, key))
+    return edits, measures, place
+
+
+def _merge_want(merge: Merge) -> Want:
+    where = f"{merge.site[1].rsplit('/', 1)[-1]}:{merge.site[2]}"
+    return Want("total", merge.tensor, value=merge.wanted, why=f"view of {merge.wanted} at {where}")
+
+
+def _measure(want: Want, origin: ArgumentPaths) -> Measure | None:
+    paths = tuple(sorted(origin.paths, key=repr))
+    assert want.tensor is not None
+    if want.what in ("size", "least", "multiple"):
+        if want.tensor.dim() <= want.dim or want.dim < -want.tensor.dim():
+            return None
+        got = want.tensor.shape[want.dim]
+        value = -(-got // max(want.value, 1)) * want.value if want.what == "multiple" else want.value
+        return Measure(got, value, paths, want.why)
+    if want.what == "total":
+        return Measure(
+            want.tensor.numel() // max(want.tensor.shape[0] if want.tensor.dim() else 1, 1), want.value, paths, want.why
+        )
+    return None
+
+
+def _direct(plan: Plan, want: Want, origin: ArgumentPaths, info: ModelInfo) -> list[Edit]:
+    """Edits that need no solving."""
+    match want.what:
+        case "size" | "least" | "multiple":
+            return sized(plan, want, origin)
+        case "rank":
+            return ranked(plan, want, origin)
+        case "kind":
+            return rekinded(plan, want, origin)
+        case "range":
+            return narrowed(plan, want, origin)
+        case "like":
+            return alike(plan, want, origin)
+        case "key":
+            return [Edit(plan.put(path, keyed(info, want.value)), want.cost, want.why) for path, _ in editable(plan, origin)]
+        case "fill":
+            return [
+                Edit(plan.put(path, replace(leaf, fill=want.value)), want.cost, want.why)
+                for path, leaf in redrawable(plan, origin)
+            ]
+    return []
+
+
+def scalable(plan: Plan, paths: tuple[Path, ...]) -> list[str]:
+    """Names of the sizes that these arguments have, the likeliest culprit first."""
+    found: list[str] = []
+    for path in paths:
+        leaf = plan.get(path)
+        if isinstance(leaf, Leaf) and not leaf.fixed:
+            found += [dim for dim in leaf.dims if isinstance(dim, str) and dim not in found]
+    return sorted(found, key=lambda dim: "HWLDATPNEB".index(dim) if dim in _SCALABLE else 99)

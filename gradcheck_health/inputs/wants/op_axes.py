@@ -1,0 +1,89 @@
+"""What operations want that name their axes, and those on signals and maps: permute, mean, stft, interpolate, pad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gradcheck_health.inputs.observation.tracer import FailedOperation
+from gradcheck_health.inputs.wants.op_layers import argument
+from gradcheck_health.inputs.wants.want import Want
+
+
+def ranked(failure: FailedOperation) -> list[Want]:
+    """Operations that name their axes: permute, transpose, size, flatten, mean ..."""
+    x = failure.args[0] if failure.args else failure.kwargs.get("input")
+    if not isinstance(x, torch.Tensor):
+        return []
+    numbers = [
+        n for n in _flat((failure.args[1:], list(failure.kwargs.values()))) if isinstance(n, int) and not isinstance(n, bool)
+    ]
+    if failure.name == "permute":
+        return [Want("rank", x, value=len(numbers), why="permute", cost=0.7)]
+    if not numbers:
+        return []
+    if failure.name in ("topk", "kthvalue"):
+        count, dim = argument(failure, 1, "k"), argument(failure, 2, "dim", -1)
+        within = isinstance(dim, int) and isinstance(count, int) and -x.dim() <= dim < x.dim()
+        if within:
+            return [Want("least", x, dim, count, why=failure.name, cost=0.8)] if x.shape[dim] < count else []
+        numbers = [dim]
+    if failure.name in ("split", "chunk", "narrow", "unfold", "select", "tensor_split"):
+        dim = failure.kwargs.get(
+            "dim", numbers[0] if failure.name in ("narrow", "unfold", "select") else numbers[-1] if len(numbers) > 1 else 0
+        )
+        wants = [Want("rank", x, value=_rank_for(dim), why=failure.name)] if not -x.dim() <= dim < x.dim() else []
+        if not wants and failure.name in ("narrow", "unfold", "select", "split"):
+            sizes = (
+                sum(numbers[:-1])
+                if failure.name == "split" and len(numbers) > 2
+                else sum(numbers[1:3])
+                if failure.name == "narrow"
+                else numbers[1] + (failure.name == "select")
+            )
+            wants.append(Want("size" if failure.name == "split" else "least", x, dim, sizes, why=failure.name))
+        return wants
+    bad = [n for n in numbers if not -x.dim() <= n < x.dim()]
+    return [Want("rank", x, value=max(_rank_for(n) for n in bad), why=failure.name.strip("_"), cost=0.8)] if bad else []
+
+
+def _rank_for(dim: int) -> int:
+    return dim + 1 if dim >= 0 else -dim
+
+
+def _flat(value: Any) -> list[Any]:
+    return [leaf for item in value for leaf in _flat(item)] if isinstance(value, tuple | list) else [value]
+
+
+def spectrum(failure: FailedOperation) -> list[Want]:
+    """stft, fft, unfold of signals: long enough, floating."""
+    x = failure.args[0]
+    length = argument(failure, 1, "n_fft")
+    wants = [] if x.is_floating_point() else [Want("kind", x, value="float", why=failure.name)]
+    if failure.name == "stft" and x.dim() > 2:
+        wants.append(Want("rank", x, value=2, template=("B", "A"), why="stft"))
+    if isinstance(length, int) and x.dim() and x.shape[-1] < length:
+        wants.append(Want("least", x, x.dim() - 1, length, why="stft window"))
+    return wants
+
+
+def resampling(failure: FailedOperation) -> list[Want]:
+    x, mode = failure.args[0], failure.kwargs.get("mode", "nearest")
+    rank = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5, "area": 4, "nearest": 4}.get(mode, 4)
+    wants = [] if x.is_floating_point() else [Want("kind", x, value="float", why="interpolate")]
+    return wants + ([Want("rank", x, value=rank, why=f"interpolate {mode}")] if x.dim() != rank else [])
+
+
+def padding(failure: FailedOperation) -> list[Want]:
+    x, pads = failure.args[0], argument(failure, 1, "pad", ())
+    mode = failure.kwargs.get("mode", failure.args[2] if len(failure.args) > 2 else "constant")
+    wants: list[Want] = []
+    axes = len(pads) // 2
+    if mode != "constant" and x.dim() not in (axes + 1, axes + 2):
+        wants.append(Want("rank", x, value=(axes + 2, axes + 1), why=f"pad {mode}"))
+    for i in range(min(axes, x.dim())):
+        needed = max(pads[2 * i], pads[2 * i + 1]) + 1
+        if mode != "constant" and x.shape[-1 - i] < needed:
+            wants.append(Want("least", x, x.dim() - 1 - i, needed, why=f"pad {mode}"))
+    return wants

@@ -1,0 +1,117 @@
+"""One forward and one backward pass, bare or under observation."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.nest import fresh
+from gradcheck_health.model.source.frames import receiver, user_frames
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.records.errors import GradhealthError, ModelError
+from gradcheck_health.records.inputs import Inputs
+
+
+def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
+    """The model's output on a fresh copy of the batch, every random draw from `seed`.
+
+    Raises:
+        ModelError: forward raised; says what, in which layer and on which line.
+    """
+    seed_everything(seed)
+    torch.clear_autocast_cache()  # casts of weights that a fact has changed since
+    with eager():
+        args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
+        try:
+            return model(*args, **kwargs)
+        except GradhealthError:
+            raise
+        except Exception as error:
+            raise ModelError(_forward_failed(model, inputs, error)) from error
+
+
+@contextlib.contextmanager
+def eager() -> Iterator[None]:
+    """Gradients on, whatever surrounds the check; compiled code runs eagerly, because no hook fires inside it."""
+    with contextlib.ExitStack() as stack:
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        yield
+
+
+def seed_everything(seed: int) -> None:
+    """Every generator that a forward pass or a constructor draws from."""
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:  # half a millisecond less: torch formats a stack for every kind of device that is not there
+        torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(seed % 2**32)
+
+
+def drew(seed: int) -> bool:
+    """Something was drawn from a generator of the process since `seed_everything(seed)`."""
+    numpy = sys.modules.get("numpy.random")
+    if random.getstate() != random.Random(seed).getstate():
+        return True
+    if numpy is not None and (numpy.get_state()[1] != numpy.RandomState(seed % 2**32).get_state()[1]).any():
+        return True
+    generators = [torch.default_generator]
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        generators += torch.cuda.default_generators
+    return any(
+        not torch.equal(one.get_state(), torch.Generator(one.device).manual_seed(seed).get_state()) for one in generators
+    )
+
+
+@cache
+def _has_accelerator() -> bool:
+    return torch.accelerator.is_available()
+
+
+def safe_text(error: BaseException) -> str:
+    """`str(error)`, also where that raises in its turn."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - it is the user's
+        text = "(its text could not be made)"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines)[:500]
+
+
+def _forward_failed(model: nn.Module, inputs: Inputs, error: Exception) -> str:
+    name = type(unwrap(model)).__name__
+    lines = [f"{name}.forward raised {type(error).__name__}: {safe_text(error)}"]
+    layer = _failing_layer(model, error)
+    frame = next(user_frames(error), None)
+    where = [layer] if layer else []
+    where += [f"{frame.filename}:{frame.lineno}"] if frame else []
+    if where:
+        lines.append(f"  at      {', '.join(where)}")
+    lines.append(f"  inputs  {inputs.describe()} ({inputs.origin})")
+    if inputs.made_up:
+        lines.append("  help    these inputs were made up: pass inputs= if the model needs others")
+    return "\n".join(lines)
+
+
+def _failing_layer(model: nn.Module, error: Exception) -> str:
+    """Path of the innermost module whose call is on the error's stack."""
+    names, found = layer_names(unwrap(model)), ""
+    step = error.__traceback__
+    while step is not None:
+        owner = receiver(step.tb_frame)
+        if isinstance(owner, nn.Module) and names.get(id(owner)):
+            found = f"{names[id(owner)]} ({type(owner).__name__})"
+        step = step.tb_next
+    return found

@@ -1,0 +1,69 @@
+"""Names of modules and parameters, exactly as in `state_dict`, wrapper prefixes stripped, and what kind of thing they are."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from gradcheck_health.model.sandbox.garbage import collector_paused
+from gradcheck_health.model.wrappers import logical
+
+
+class NamedParameter(NamedTuple):
+    """A parameter under its first name."""
+
+    tensor: nn.Parameter
+    name: str
+    layer: str
+    kind: str
+    role: str
+    aliases: tuple[str, ...]
+
+
+def layer_names(model: nn.Module) -> dict[int, str]:
+    """id(module) -> its first name."""
+    return {id(module): logical(name) for name, module in model.named_modules()}
+
+
+def registered(model: nn.Module) -> set[int]:
+    """id of every tensor that the model calls its parameter, also where it overrides `parameters()`."""
+    found = {id(p) for module in model.modules() for p in module._parameters.values() if p is not None}
+    if getattr(model.parameters, "__func__", None) is not nn.Module.parameters:
+        with contextlib.suppress(Exception):  # the override is the user's
+            found |= {id(p) for p in model.parameters()}
+    return found
+
+
+@collector_paused()
+def named_parameters(model: nn.Module) -> list[NamedParameter]:
+    """Every parameter once, tied ones under their first name with the others as aliases."""
+    found: dict[int, list[tuple[str, nn.Module, nn.Parameter]]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        prefix = logical(path)
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                full = f"{prefix}.{key}" if prefix else key
+                found.setdefault(id(parameter), []).append((full, module, parameter))
+    named = []
+    for places in found.values():
+        name, module, parameter = places[0]
+        aliases = tuple(dict.fromkeys(alias for alias, _, _ in places[1:] if alias != name))
+        layer = name.rpartition(".")[0]
+        named.append(NamedParameter(parameter, name, layer, type(module).__name__, _role(name, module, parameter), aliases))
+    return named
+
+
+def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
+    key = name.rpartition(".")[2]
+    shape = () if is_lazy(parameter) else parameter.shape
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        return "embedding" if module.padding_idx is None else "padded embedding"
+    if len(shape) == 0:
+        return "scalar"
+    if len(shape) == 1:
+        return "bias" if "bias" in key or key == "beta" else "scale" if "norm" in type(module).__name__.lower() else "vector"
+    return "bias" if key.startswith("bias") else "weight"

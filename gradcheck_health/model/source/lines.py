@@ -1,0 +1,42 @@
+"""Which line of the user's code is running."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+
+from gradcheck_health.model.source.frames import CALLER, is_user_file
+
+_SAMPLERS = frozenset({"sample", "sample_n"})
+
+
+def user_line() -> str | None:
+    """`file:line` of the innermost frame inside forward that is not torch's; the path is relative where it lies below here."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != CALLER:
+        if is_user_file(frame.f_code.co_filename):
+            return place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def torch_helper() -> str:
+    """What of torch's own, between the operation and the user's line, turned gradients off: "Normal.sample", or ""."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != CALLER and not is_user_file(frame.f_code.co_filename):
+        folder, _, file = frame.f_code.co_filename.replace(os.sep, "/").rpartition("/")
+        if folder.endswith("torch/distributions") and frame.f_code.co_name in _SAMPLERS:
+            return f"{type(frame.f_locals.get('self')).__name__}.{frame.f_code.co_name}"
+        if folder.endswith("torch/utils") and file == "checkpoint.py":
+            return "reentrant checkpoint"
+        frame = frame.f_back
+    return ""
+
+
+def place(filename: str, line: int) -> str:
+    try:
+        here = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    except OSError:  # there is no working directory any more
+        here = ".."
+    return f"{filename if here.startswith('..') else here}:{line}"

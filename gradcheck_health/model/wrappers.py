@@ -1,0 +1,25 @@
+"""Names and modules without the wrappers of torch.compile, FSDP and activation checkpointing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
+
+
+def logical(name: str) -> str:
+    """`_orig_mod.encoder.0._checkpoint_wrapped_module.weight` -> `encoder.0.weight`."""
+    parts = name.split(".")
+    return name if WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in WRAPPERS)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside `torch.compile`, DDP, DataParallel, FSDP wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__name__ in ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel"):
+            inner = getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner

@@ -1,0 +1,97 @@
+"""Is a model meant to be causal? What its attention shows, and what a Hugging Face configuration says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import nn
+
+_LEAST = 4
+"""Steps below which a triangle proves nothing."""
+_SHUT = -1e4
+"""Scores from here downwards are masked."""
+
+
+class Attention:
+    """Which calls of attention are causal, by the layer that makes them; layers of a stack with equal names are one kind."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[str, bool | torch.Tensor]] = []
+
+    def observe(self, func: Any, args: Any, kwargs: Any, layer: str) -> None:
+        """One call of a torch function in forward."""
+        causal = _causal(func, args, kwargs)
+        if causal is not None:
+            self._calls.append((re.sub(r"\d+", "#", layer), causal))
+
+    def causal_by_attention(self) -> str:
+        """Why the model seems causal: all of its attention is, or some layer of a stack is while its neighbours are not."""
+        kinds: dict[str, set[bool]] = {}
+        for kind, causal in self._calls:  # on an accelerator nothing waited for an answer until here
+            kinds.setdefault(kind, set()).add(bool(causal))
+        if any(len(seen) == 2 for seen in kinds.values()):
+            return "some layers of a stack attend to earlier steps only"
+        if kinds and all(seen == {True} for seen in kinds.values()):
+            return "its attention looks at earlier steps only"
+        return ""
+
+
+def causal_by_config(model: nn.Module) -> str:
+    """Why the configuration says so; "" if it does not."""
+    config = getattr(model, "config", None)
+    if config is None or getattr(config, "is_encoder_decoder", False):
+        return ""
+    if type(model).__name__.endswith("ForCausalLM"):
+        return f"it is a {type(model).__name__}"
+    return "its configuration has is_decoder=True" if getattr(config, "is_decoder", False) is True else ""
+
+
+def _causal(func: Any, args: Any, kwargs: Any) -> bool | torch.Tensor | None:
+    """None for what is no attention of a sequence to itself."""
+    if func is torch.nn.functional.scaled_dot_product_attention:
+        query, key = (args[i] if len(args) > i else kwargs.get(name) for i, name in enumerate(("query", "key")))
+        if query is None or key is None or query.shape[-2] != key.shape[-2] or query.shape[-2] < _LEAST:
+            return None
+        mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
+        flag = args[5] if len(args) > 5 else kwargs.get("is_causal", False)
+        return bool(flag) or _triangular(mask)
+    if func is torch.nn.functional.multi_head_attention_forward:
+        query, key = args[:2]
+        if query.shape[0] != key.shape[0] or query.shape[0] < _LEAST:
+            return None
+        mask = kwargs.get("attn_mask")
+        return bool(kwargs.get("is_causal", False)) or _triangular(mask, inverted=True)
+    if func in (torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax):
+        scores = args[0] if args else kwargs.get("input")
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        if (
+            scores.dim() < 3
+            or scores.shape[-1] != scores.shape[-2]
+            or scores.shape[-1] < _LEAST
+            or dim not in (-1, scores.dim() - 1)
+        ):
+            return None
+        return _triangular(scores)
+    return None
+
+
+def _triangular(mask: Any, inverted: bool = False) -> bool | torch.Tensor:
+    """The last columns of the first rows are shut, in the first matrix of a mask or of scores.
+
+    A triangle that is off by a step or two counts as one: that is what the rule is to find.
+
+    Args:
+        inverted: a mask of booleans says True where it shuts.
+    """
+    if not isinstance(mask, torch.Tensor) or mask.dim() < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < _LEAST:
+        return False
+    if mask.is_meta or mask.layout != torch.strided or torch._C._functorch.is_functorch_wrapped_tensor(mask):
+        return False
+    with torch._C.DisableTorchFunction():
+        matrix = mask.detach()[(0,) * (mask.dim() - 2)]
+        shut = (matrix if inverted else ~matrix) if matrix.dtype == torch.bool else matrix <= _SHUT
+        far = torch.ones_like(shut).triu(max(1, len(shut) // 2))
+        past = torch.ones_like(shut).tril(-1)
+        return (shut | ~far).all() & ~(shut & past).any()

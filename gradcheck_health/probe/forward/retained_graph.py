@@ -1,0 +1,37 @@
+"""Which attributes hold a part of the graph when forward is over: what the next forward reads of them goes through this one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradcheck_health.model.wrappers import logical
+
+_PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
+"""Most attributes are of these, and hold no graph that is looked for."""
+
+
+def carried(model: nn.Module) -> dict[str, int]:
+    """Paths of attributes with a tensor, or a few of them, that know how they were computed, and the id() of each.
+
+    Not the weights that the hooks of weight_norm and spectral_norm make anew before each forward.
+    """
+    return {
+        f"{logical(path)}.{key}".lstrip("."): id(value)
+        for path, module in model.named_modules()
+        for key, value in vars(module).items()
+        if type(value) not in _PLAIN and _has_graph(value) and not _normed(module, key)
+    }
+
+
+def _normed(module: nn.Module, key: str) -> bool:
+    return f"{key}_g" in module._parameters or f"{key}_orig" in module._parameters
+
+
+def _has_graph(value: Any) -> bool:
+    if isinstance(value, tuple | list) and 0 < len(value) <= 4:
+        return any(_has_graph(item) for item in value if isinstance(item, torch.Tensor))
+    return isinstance(value, torch.Tensor) and value.grad_fn is not None

@@ -1,0 +1,52 @@
+"""The rows of a softmax that are almost one-hot, counted over a sample of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+_ROWS = 256
+
+
+def spread(count: int, most: int, device: torch.device) -> torch.Tensor:
+    """At most `most` of `count` places, evenly but in no step: every seventh row may be the first one of a mask."""
+    if count <= most:
+        return torch.arange(count, device=device)
+    golden = torch.arange(most, device=device, dtype=torch.float64) * 0.6180339887498949
+    return ((golden - golden.floor()) * count).long()
+
+
+@dataclass(slots=True)
+class Rows:
+    """What was seen of one softmax, whose rows stand for units, or of a normalisation over single values."""
+
+    layer: str
+    producer: str
+    function: str
+    order: int
+    samples: int = 0
+    count: int = 0
+    saturated: int = 0
+    """Rows with 1 - sum p^2 below 1 % of its largest value, masked entries left aside."""
+    off: int = 0
+    """Rows of a single entry: constant."""
+
+    def alone(self, rows: int) -> None:
+        self.count, self.off = self.count + rows, self.off + rows
+
+    def add(self, p: torch.Tensor, dim: int) -> None:
+        """Take in one call's output, `p` detached."""
+        self.samples += p.shape[0]
+        if p.shape[dim] == 1:
+            self.alone(p.numel())
+            return
+        rows = p.movedim(dim, -1).reshape(-1, p.shape[dim])
+        rows = rows[spread(rows.shape[0], _ROWS, p.device)].float()
+        entries = (rows > 0).sum(-1)
+        saturated = 1 - rows.square().sum(-1) < 0.01 * (1 - 1 / entries.clamp(min=2).float())
+        # a row of which all but one entry are 0 is masked (the first of a causal mask), unless every row is like that
+        single = entries <= 1
+        hidden = single & bool((~single).any())
+        self.count += int((~hidden).sum())
+        self.saturated += int((saturated & ~hidden).sum())

@@ -1,0 +1,113 @@
+"""The cut points of the autograd graph and the gradients that cross them: the flow of a trace."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from gradcheck_health.probe.forward.instrument import Instrument
+from gradcheck_health.probe.graph import graph as graphs
+from gradcheck_health.probe.graph.backward_hooks import BackwardHooks
+from gradcheck_health.probe.graph.double_softmax import double_softmaxes
+from gradcheck_health.probe.objective import Objective
+from gradcheck_health.probe.statistics.tensor_stats import Gather
+from gradcheck_health.records.evidence import DoubleSoftmax
+from gradcheck_health.records.measurements import CutPoint, TensorStats
+
+_ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
+
+
+class Flow:
+    """The cut points of the graph and the gradients that cross them."""
+
+    def __init__(self, goal: Objective, instrument: Instrument, gather: Gather) -> None:
+        self.by = "cut points"
+        self.gaps: list[str] = []
+        self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
+        self.uses: dict[int, int] = {}
+        self.backward_hooks: BackwardHooks | None = None
+        self.custom: tuple[str, ...] = ()
+        self._instrument, self._gather = instrument, gather
+        self._points: list[tuple[CutPoint, list[int], int | None]] = []
+        roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
+        self.graph = graph = graphs.walk(roots) if roots else None
+        if graph is None:
+            if roots:
+                self.by = "module outputs"
+                self.gaps.append(
+                    f"the autograd graph: more than {graphs.NODE_CAP} nodes, so the flow is read off module outputs"
+                )
+            return
+        self._audit(graph)
+        sources = {} if instrument.dataflow is None else instrument.dataflow.sources
+        self.double_softmaxes = double_softmaxes(graph, instrument.operations, sources)
+        self.uses = graphs.uses(graph)
+        if instrument.dataflow is not None:
+            self.backward_hooks = BackwardHooks(graph, instrument, instrument.dataflow)
+        layer = ""
+        chain = graphs.cut_points(graph, below_loss=goal.kind != "random projection")
+        joined = graphs.merges(graph, chain)
+        for position in reversed(chain):
+            node = graph.nodes[position]
+            layer = instrument.operations[node][0] if node in instrument.operations else instrument.homes.get(node, layer)
+            source = None if instrument.dataflow is None else instrument.dataflow.sources.get(node)
+            name = node.name().removesuffix("Backward0")
+            self._points.append((CutPoint(layer, name, 0.0, source=source, merges=position in joined), *self._observe(node)))
+        self._points.reverse()
+
+    def _observe(self, node: Any) -> tuple[list[int], int | None]:
+        """Where the gradient that arrives at a node will be found, and the output's index where it was measured."""
+        known = self._instrument.tensor_of.get((node, 0))
+        if known is not None and (node, 1) not in self._instrument.tensor_of:
+            return self._instrument.gradients[known[0]], known[1]
+        arrived: list[int] = []
+
+        def measure(gradients: tuple[torch.Tensor | None, ...]) -> None:
+            for gradient in gradients:
+                if gradient is not None and (index := self._gather.add(gradient)) is not None:
+                    arrived.append(index)
+
+        node.register_prehook(measure)
+        return arrived, None if known is None else known[1]
+
+    def _audit(self, graph: graphs.Graph) -> None:
+        """Activations that the graph has and the function mode did not see are a gap, never passed in silence."""
+        unseen = [node for node in graph.nodes[1:] if node not in self._instrument.operations]
+        count = sum(node.name() in _ACTIVATION_NODES for node in unseen)
+        if count:
+            self.gaps.append(f"the units of {count} activation{'s' if count > 1 else ''} inside fused or scripted operations")
+        custom = [type(node) for node in graph.nodes[1:] if hasattr(type(node), "_forward_cls")]
+        self.gaps += sorted({f"the inside of the custom autograd.Function {_bare(node)}" for node in custom})
+        self.custom = tuple(sorted({_bare(node) for node in custom if of_a_person(node._forward_cls)}))
+
+    def points(self, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+        if self.by == "module outputs":
+            return _module_flow(self._instrument, stats)
+        found = []
+        for point, arrived, output in self._points:
+            if arrived:
+                gradient = TensorStats.merge([stats[i] for i in arrived])
+                norm = gradient.norm if gradient.finite else float("nan")
+                found.append(dataclasses.replace(point, gradient=norm, output=None if output is None else stats[output].rms))
+        return tuple(found)
+
+
+def _module_flow(instrument: Instrument, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+    found = []
+    for name, seen in sorted(instrument.layers.items(), key=lambda item: item[1].order):
+        arrived = [i for tensor in seen.tensors for i in instrument.gradients[tensor]]
+        if arrived and not any(other.startswith(f"{name}.") for other in instrument.layers) and name:
+            norm = TensorStats.merge([stats[i] for i in arrived]).norm
+            found.append(CutPoint(name, seen.kind, norm, TensorStats.merge([stats[i] for i in seen.outputs]).rms))
+    return tuple(found)
+
+
+def of_a_person(function: type) -> bool:
+    """Not one of torch's own; those that `torch.library` generates are."""
+    return not function.__module__.startswith("torch.") or function.__module__ == "torch._library.autograd"
+
+
+def _bare(node: type) -> str:
+    return node.__name__.removesuffix("Backward").removeprefix("GeneratedBackwardFor_").removesuffix("_default")

@@ -1,0 +1,132 @@
+"""Units that hold the same weights and get the same gradient: no optimizer can ever tell them apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from gradcheck_health.model.names import NamedParameter
+from gradcheck_health.probe.graph.graph import Graph, takers
+from gradcheck_health.records.evidence import Twins
+
+_ROW_LAYERS = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear", "MultiheadAttention")
+_CORNER = 3
+"""Entries along each axis that the first glance takes: of random weights no two units agree in them."""
+_BINS = 8
+"""Bins a unit, for the first glance."""
+_ODD = 0x2545F4914F6CDD1D
+_CLASSES = 32
+_ADDS = frozenset({"Add", "Sub", "Rsub"})
+_COLUMNS = 256
+"""Entries of a unit's gradient that are compared, at most."""
+_TOLERANCE = 1e-3
+"""Relative difference up to which two gradients are the same: kernels add up the rows of a matrix in different orders."""
+
+
+def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, ...]:
+    """The weights at least two of whose units are alike. A unit is a row of a Linear, a channel of a convolution.
+
+    A table that is added has no units: biases of positions that no input tells apart get equal gradients by right.
+    """
+    suspects = [
+        (entry, entry.tensor.grad, axis)
+        for entry in named
+        if entry.role == "weight" and not is_lazy(entry.tensor) and entry.tensor.grad is not None and _dense(entry.tensor)
+        for axis in _unit_axes(entry)
+    ]
+    with torch.no_grad():
+        crowded = _suspects([(entry.tensor.detach(), axis) for entry, _, axis in suspects])
+        found = [
+            (entry, _compare(entry, gradient, axis))
+            for (entry, gradient, axis), suspicious in zip(suspects, crowded, strict=True)
+            if suspicious and gradient is not None and _dense(gradient)
+        ]
+    return tuple(one for entry, one in found if (one.alike or one.silent) and not _is_added(entry, graph))
+
+
+def _is_added(entry: NamedParameter, graph: Graph | None) -> bool:
+    if graph is None:
+        return False
+    taken = [graph.nodes[i] for i in takers(graph).get(id(entry.tensor), ())]
+    return bool(taken) and all(node is not None and node.name().partition("Backward")[0] in _ADDS for node in taken)
+
+
+def _dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta and tensor.numel() > 0
+
+
+def _unit_axes(entry: NamedParameter) -> Iterator[int]:
+    """The axes along which the units of a weight lie; of a parameter whose use is not known the first and the last."""
+    shape = entry.tensor.shape
+    if "Transpose" in entry.kind:
+        axes: tuple[int, ...] = (1,)
+    elif any(name in entry.kind for name in _ROW_LAYERS):
+        axes = (0,)
+    else:
+        real = [axis for axis, size in enumerate(shape) if size > 1]
+        axes = (real[0], real[-1]) if len(real) > 1 else ()
+    yield from (axis for axis in axes if shape[axis] > 1)
+
+
+def _suspects(weights: Sequence[tuple[torch.Tensor, int]]) -> list[bool]:
+    """Per weight: half of its units or more seem to agree with another one of it in a few entries."""
+    alike: dict[tuple[torch.device, int], list[tuple[int, torch.Tensor]]] = defaultdict(list)
+    for i, (weight, axis) in enumerate(weights):
+        corner = _corner(weight, axis)
+        alike[corner.device, corner.shape[0]].append((i, corner))
+    seems = [False] * len(weights)
+    for members in alike.values():
+        for (i, _), suspicious in zip(members, _crowded([corner for _, corner in members]), strict=True):
+            seems[i] = suspicious
+    return seems
+
+
+def _corner(weight: torch.Tensor, axis: int) -> torch.Tensor:
+    """[a few entries, units]."""
+    corner = weight.movedim(axis, 0) if axis else weight
+    for later in range(1, corner.dim()):
+        corner = corner.narrow(later, 0, min(_CORNER, corner.shape[later]))
+    return corner.flatten(1).T
+
+
+def _crowded(corners: Sequence[torch.Tensor]) -> list[bool]:
+    """Whether half of the columns of a corner share a bin with another one: equal ones do, an eighth of others by chance."""
+    columns = torch.cat(list(corners), 1).double()
+    factors = torch.linspace(1.0, 2.0, len(columns), dtype=torch.float64, device=columns.device).sqrt()
+    mixed = (columns * factors.unsqueeze(1)).sum(0) + 0.0  # no negative zeros: their bits differ
+    units = torch.tensor([corner.shape[1] for corner in corners], device=columns.device)
+    owner = torch.repeat_interleave(units)
+    bits = mixed.view(torch.int64)
+    room = _BINS * units
+    bins = ((bits ^ bits >> 29) * _ODD >> 20).remainder(room[owner]) + (room.cumsum(0) - room)[owner]
+    shared = torch.bincount(bins)[bins] > 1
+    crowded: list[bool] = (2 * torch.bincount(owner[shared], minlength=len(corners)) >= units).tolist()
+    return crowded
+
+
+def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
+    rows, slopes = (t.detach().movedim(axis, 0).flatten(1) for t in (entry.tensor, gradient))
+    _, groups = torch.unique(rows, dim=0, return_inverse=True)
+    if slopes.shape[1] > _COLUMNS:  # those that hold most of it
+        slopes = slopes[:, slopes.abs().sum(0).topk(_COLUMNS).indices]
+    slopes = slopes.double()
+    alike = sum(_classes(slopes[groups == group]) for group in range(min(int(groups.max()) + 1, _CLASSES)))
+    low, high = (float(bound) for bound in rows.abs().aminmax())
+    return Twins(entry.name, rows.shape[0], alike, silent=not bool(slopes.any()), size=high if low == high else None)
+
+
+def _classes(slopes: torch.Tensor) -> int:
+    """How many of these gradients are the same as another one, and not zero."""
+    alike = 0
+    for _ in range(_CLASSES):
+        if len(slopes) < 2:
+            break
+        near = torch.linalg.vector_norm(slopes - slopes[0], dim=1) <= _TOLERANCE * torch.linalg.vector_norm(slopes[0])
+        near[0] = True
+        if bool(slopes[0].any()) and int(near.sum()) > 1:
+            alike += int(near.sum())
+        slopes = slopes[~near]
+    return alike

@@ -1,0 +1,1 @@
+"""Numbers of a tensor, in one pass over it."""

@@ -1,0 +1,1 @@
+"""The values that stages hand to one another: frozen, plain, to JSON and back."""

@@ -1,0 +1,167 @@
+"""What can go wrong before a verdict, told to the person who can mend it.
+
+Every message says what failed, where, what was found, what would be right, and what to do. A sick gradient is no error of this
+kind: that is a `Finding`, raised as `UnhealthyGradientsError` by assertions only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import traceback
+
+MAX_TEXT, MAX_LINE = 2000, 160
+"""Characters of an exception's text, and of a line of source, that a message shows."""
+
+
+class GradhealthError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    __module__ = "gradcheck_health"  # where people import it from, and what a traceback shows
+
+    exit_code = 3
+    """What the command line returns for it."""
+    specs: Mapping[str, str] = {}
+    """Inputs to give, argument -> text, where the message proposes some."""
+
+    def on_command_line(self) -> str:
+        """The message with its remedy as options of the command line instead of Python."""
+        text = str(self)
+        if self.specs:
+            text = text.replace(in_python(self.specs), as_options(self.specs))
+        return re.sub(r"^inputs(?:\['(\w+)'\])?:", lambda found: f"--input {found[1]}:" if found[1] else "--input:", text)
+
+
+class UsageError(GradhealthError):
+    """A wrong option, config value or target: nothing was run."""
+
+    __module__ = "gradcheck_health"
+
+    exit_code = 2
+
+
+class InputsError(UsageError):
+    """The inputs that were given cannot be used."""
+
+    __module__ = "gradcheck_health"
+
+
+class ModelError(GradhealthError):
+    """A file or a model failed: the import, the constructor, or forward."""
+
+    __module__ = "gradcheck_health"
+
+
+class InputInferenceError(ModelError):
+    """No inputs could be made up for the model; the message says how to give them."""
+
+    __module__ = "gradcheck_health"
+
+    likely: Sequence[str] = ()
+    """What the failing operation wanted of its operands, in words."""
+
+
+class GradientHealthWarning(UserWarning):
+    """A finding of severity "warning" in a test that passed."""
+
+    __module__ = "gradcheck_health"
+
+
+def in_python(specs: Mapping[str, str]) -> str:
+    """`assert_gradients_healthy(model, inputs={"x": "f32[B,3,32,32]"})`."""
+    table = ", ".join(f'"{name}": {text!r}' if '"' in text else f'"{name}": "{text}"' for name, text in specs.items())
+    return f"assert_gradients_healthy(model, inputs={{{table}}})"
+
+
+def as_options(specs: Mapping[str, str]) -> str:
+    """`--input 'x=f32[B,3,32,32]'`."""
+    return " ".join(f"--input {shlex.quote(f'{name}={text}')}" for name, text in specs.items())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing where no known name is near."""
+    # difflib costs 5 ms to import, and only a person who mistyped pays for it
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def describe_error(error: BaseException) -> str:
+    """`Type: message` of any exception, and where the person's own code raised it, a frame a line."""
+    try:
+        text = str(error)
+    except BaseException as broken:  # noqa: BLE001 - user code may raise anything, SystemExit included
+        text = f"(its message could not be read: {type(broken).__name__})"
+    head = f"{type(error).__name__}: {_clipped(text, MAX_TEXT)}" if text else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{head}\n  {error.filename}:{error.lineno}: {_clipped((error.text or '').strip(), MAX_LINE)}"
+    import traceback
+
+    return "\n".join([head, *map(shown_frame, own_frames(traceback.extract_tb(error.__traceback__)))])
+
+
+def _clipped(text: str, room: int) -> str:
+    """An exception may carry a megabyte, and a reader has a screen."""
+    return text if len(text) <= room else f"{text[:room]} ... ({len(text) - room} more characters)"
+
+
+def shown_frame(frame: traceback.FrameSummary) -> str:
+    """A frame as a line of a message."""
+    line = f": {_clipped(frame.line, MAX_LINE)}" if frame.line else ""
+    return f"  {frame.filename}:{frame.lineno} in {frame.name}{line}"
+
+
+def own_frames(frames: Sequence[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """The last frames outside of this package, Python and torch; the very last one if there are none; innermost last."""
+    import sysconfig
+    from pathlib import Path
+
+    paths = sysconfig.get_paths()
+    never = (str(Path(__file__).parents[1]), str(Path(paths["purelib"]) / "torch"), "<")
+    standard = (paths["stdlib"], sys.base_prefix + "/lib/python")
+
+    def own(filename: str) -> bool:
+        # packages of others are installed below the standard library
+        return not filename.startswith(never) and ("site-packages" in filename or not filename.startswith(standard))
+
+    kept = [frame for frame in frames if own(frame.filename)]
+    last = [frame for frame in frames[-1:] if not frame.filename.startswith("<")]
+    return (kept or last)[-4:]
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """An error says that there was no memory to be had, itself or one that it was raised from."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        with contextlib.suppress(BaseException):  # its text may raise, or exit
+            if isinstance(one, MemoryError) or _NO_MEMORY.search(str(one)):
+                return True
+        one = one.__cause__ or one.__context__
+    return False
+
+
+_NO_MEMORY = re.compile(r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory", re.I)
+
+
+def message_of(error: BaseException) -> str:
+    """The text of any exception, also of one whose `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException as broken:  # noqa: BLE001 - user code may raise anything, SystemExit included
+        return f"(its message could not be read: {type(broken).__name__})"
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """`Type: message` of any exception on one line, cut after `limit` characters."""
+    text = " ".join(message_of(error).split())
+    whole = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return whole if len(whole) <= limit else whole[: limit - 3] + "..."

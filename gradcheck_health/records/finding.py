@@ -1,0 +1,73 @@
+"""A finding: one cause of ill health, with its severity and places; and what a rule needs before it can decide."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Severity(str, enum.Enum):
+    """As in SARIF. An error fails an assertion; a warning is likely harmful; a note is worth knowing."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def rank(self) -> int:
+        """0 is the worst."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a rule yields when it cannot decide: measure one more fact, then ask again."""
+
+    fact: str
+    more: bool = False
+    """Also where the fact is there already: extend it (`reseeded`, by one seed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A layer, parameter or operation, and where its source stands."""
+
+    name: str
+    kind: str = ""
+    source: str | None = None
+    """`file:line`."""
+    note: str = ""
+    """What is special about it: "never called", "Adam state"."""
+
+    def __str__(self) -> str:
+        inside = ", ".join(part for part in (self.kind, self.note) if part)
+        text = f"{self.name or 'the model itself'} ({inside})" if inside else self.name or "the model itself"
+        return f"{text}, {self.source}" if self.source else text
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One cause of ill health: what, where, got, allowed, why, and what to do."""
+
+    rule: str
+    severity: Severity
+    message: str
+    """One line, with the number that was got and the bound."""
+    places: tuple[Place, ...] = ()
+    """The frontier, worst first: where it starts, not everything that it touches."""
+    details: tuple[tuple[str, str], ...] = ()
+    """Labelled lines in the order to print: starts / at, because, confirmed, measured, help."""
+    got: float | None = None
+    bound: float | None = None
+    suppressed: str | None = None
+    """The reason why a person accepted it; None if nobody did."""
+    effect_of: tuple[str, ...] = ()
+    """Rules whose error explains this one: it is left out where one of them reports an error."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an ignore pattern is matched against."""
+        return tuple(place.name for place in self.places)

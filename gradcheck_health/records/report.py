@@ -1,0 +1,132 @@
+"""What the rules concluded: findings, and the report that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradcheck_health.records.change import Change
+from gradcheck_health.records.codec import decode, encode
+from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.trace import Trace
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict on one model."""
+
+    model: str
+    target: str | None
+    """What a person typed to name it, "model.py:Net"; None when the object was handed over."""
+    findings: tuple[Finding, ...]
+    """Worst first; those that a person accepted are among them, with their reason in `suppressed`."""
+    trace: Trace
+    rules: tuple[str, ...]
+    """Names of the rules that ran."""
+    seed: int = 0
+    rounds: int = 1
+    """How many times the model was looked at: 1 on the healthy path, more where a verdict was confirmed."""
+    fail_on: Severity = Severity.ERROR
+    unmatched: tuple[str, ...] = ()
+    """Ignore entries that matched no finding of a rule that ran."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Rule -> the bound that it sets to the flow (gradient at the first layer over that at the head), for pictures."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Versions, device and dtype: what a person needs to repeat it."""
+    made_up_arguments: Mapping[str, str] = field(default_factory=dict)
+    """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
+    change: Change | None = None
+    """What is different from the baseline, where the model was held against one."""
+
+    @property
+    def active(self) -> tuple[Finding, ...]:
+        """The findings that nobody accepted."""
+        return tuple(finding for finding in self.findings if finding.suppressed is None)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings at or above `fail_on`."""
+        return tuple(finding for finding in self.active if finding.severity.rank <= self.fail_on.rank)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+    def __str__(self) -> str:
+        """A line a finding; `formats.terminal.render` gives the whole text."""
+        head = f"{self.model}: {'healthy' if self.ok else 'unhealthy'}, {len(self.active)} findings"
+        return "\n".join([head, *(f"{finding.severity}: {finding.rule}: {finding.message}" for finding in self.active)])
+
+    def plot(self, path: str | Path | None = None, *, width: float = 8.0, height: float = 4.5) -> Any:
+        """The flow against depth as a `matplotlib.figure.Figure`, written to `path` (.png, .svg) if there is one.
+
+        Raises:
+            UsageError: matplotlib is not installed (the extra `plot`), the suffix is unknown, or no flow was measured.
+        """
+        from gradcheck_health.formats._flow.figure import plot
+
+        return plot(self, path, width=width, height=height)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from gradcheck_health.formats.html import fragment
+
+        return fragment(self)
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.active)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Strict JSON values; the schema is shipped as `gradcheck_health/formats/report.schema.json`."""
+        return {"schema": SCHEMA, "ok": self.ok, **encode(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: another schema version, or a missing or unknown field.
+        """
+        found = data.get("schema")
+        if found != SCHEMA:
+            raise ValueError(
+                f"a report of schema {found!r}, this version reads schema {SCHEMA}: write it again with this version"
+            )
+        decoded: Report = decode(cls, {key: value for key, value in data.items() if key not in ("schema", "ok")}, "report")
+        return decoded
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), allow_nan=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        return cls.from_dict(json.loads(text))
+
+
+class UnhealthyGradientsError(AssertionError):
+    """Raised by `assert_gradients_healthy`; carries the whole report."""
+
+    __module__ = "gradcheck_health"  # where people import it from, and what a traceback shows
+
+    def __init__(self, text: str, report: Report) -> None:
+        super().__init__(text)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[UnhealthyGradientsError], tuple[str, Report]]:
+        # an exception is pickled with the arguments of its base; test runners send it between processes
+        return type(self), (str(self), self.report)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A target for which there is no report, and why."""
+
+    target: str
+    message: str
+    exit_code: int
+    """3: the file or the model failed; 4: its process died or ran too long; 2: it names nothing that can be checked."""

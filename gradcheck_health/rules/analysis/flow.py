@@ -1,0 +1,174 @@
+"""How the gradient flows from the output back to the first layer: ratios, stretches, shape and what is to blame."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from gradcheck_health.records.measurements import CutPoint
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import statistics
+
+LOWEST_RATIO = 10**-4.1
+"""Below this ratio a net does not learn under SGD: of a flow above it nobody asks what it is."""
+LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
+BRANCH = 0.1
+"""A stretch that another stream of data joins counts, unless it passes less than this to the branch that is followed."""
+BATCH_NORM_GAIN = math.sqrt(math.pi / (math.pi - 1))
+"""Norm gain of batch norm + ReLU a layer, backward (Yang et al. 2019, A Mean Field Theory of Batch Normalization): 1.21."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From one cut point back to the next: the gradient passes through the operation of `point`."""
+
+    point: CutPoint
+    keeps: float
+    """Norm behind over norm before; below 1 the gradient shrinks."""
+
+    @property
+    def branches_off(self) -> bool:
+        """The stream goes on elsewhere, and what one branch of it passes is no statement about health."""
+        return self.point.merges and 0.0 < self.keeps < BRANCH
+
+
+def ratio(trace: Trace) -> float | None:
+    """Gradient norm at the first cut point over the norm at the last, stretches that branch off left out.
+
+    None where the flow cannot be judged.
+    """
+    points = trace.flow
+    if trace.flow_note or len(points) < 2:
+        return None
+    first, last = points[0].gradient, points[-1].gradient
+    if not math.isfinite(first) or not math.isfinite(last) or last == 0.0:
+        return None
+    return first / last / math.prod(stretch.keeps for stretch in stretches(points) if stretch.branches_off)
+
+
+def fact_ratios(trace: Trace) -> list[float]:
+    """The ratio at the given weights, at the kicked point and after three steps, as far as they are known."""
+    traces = [trace, *trace.facts.get("kicked", ()), *trace.facts.get("after_steps", ())[3:4]]
+    return [value for one in traces if (value := ratio(one)) is not None]
+
+
+def seed_ratios(trace: Trace) -> list[float]:
+    """The ratio under this seed and the further ones."""
+    return [value for one in (trace, *trace.facts.get("reseeded", ())) if (value := ratio(one)) is not None]
+
+
+def undecided(trace: Trace, limit: float) -> bool:
+    """The sequential test over seeds wants another one.
+
+    It ends as soon as the one-sided 99 % bound of the mean log ratio lies on either side of the limit, when as many rounds as
+    are allowed are over, or where another seed changes nothing.
+    """
+    further = trace.facts.get("reseeded", ())
+    if not further:
+        return trace.rounds > 1
+    if len(further) + 1 >= trace.rounds or not further[-1].varied:
+        return False
+    values = [log10(value) for value in seed_ratios(trace)]
+    return statistics.lower_mean(values) <= log10(limit) <= statistics.upper_mean(values)
+
+
+def confirmed(trace: Trace, limit: float, growing: bool = False) -> bool:
+    """The whole one-sided 99 % bound over the seeds lies beyond the limit."""
+    values = [log10(value) for value in seed_ratios(trace)]
+    return statistics.lower_mean(values) > log10(limit) if growing else statistics.upper_mean(values) < log10(limit)
+
+
+def log10(value: float) -> float:
+    """Of a ratio; an exact zero counts as 1e-300."""
+    return math.log10(max(value, 1e-300))
+
+
+def is_rounding(trace: Trace) -> bool:
+    """The gradient at the first layer is zero by algebra: float64 shrinks it ten thousandfold (the `float64` fact)."""
+    kept = ratio(trace)
+    wide = [value for one in trace.facts.get("float64", ()) if (value := ratio(one)) is not None]
+    if kept is None or not wide:
+        return False
+    return any(a.single for a in trace.activations) if kept == max(wide) == 0.0 else max(wide) < 1e-4 * kept
+
+
+def fades(trace: Trace) -> bool:
+    """The gradient shrinks or grows 1e4 x and more over many layers: that is the cause of odd outputs and weights then."""
+    kept = ratio(trace)
+    return kept is not None and not 1e-4 < kept < 1e4 and shape(trace.flow) != "step"
+
+
+def stretches(points: Sequence[CutPoint]) -> list[Stretch]:
+    """On the way back: from the output to the first layer."""
+    pairs = zip(points, points[1:], strict=False)
+    found = [Stretch(above, below.gradient / above.gradient if above.gradient else 1.0) for below, above in pairs]
+    return found[::-1]
+
+
+def shape(points: Sequence[CutPoint]) -> str:
+    """step, exponential or irregular.
+
+    Exponential: the mean rates of the output half and the input half have the same sign and min / max above 0.5: only that
+    may be extrapolated to other depths. Step: one stretch holds most of the loss or growth.
+    """
+    rates = [log10(stretch.keeps) for stretch in stretches(points)]
+    total = sum(rates)
+    if len(rates) < 2 or total == 0.0:
+        return "step"
+    if max(rate / total for rate in rates) > 0.5:
+        return "step"
+    half = len(rates) // 2
+    out_rate, in_rate = sum(rates[:half]) / half, sum(rates[half:]) / (len(rates) - half)
+    if out_rate * in_rate <= 0:
+        return "irregular"
+    low, high = sorted((abs(out_rate), abs(in_rate)))
+    return "exponential" if low / high > 0.5 else "irregular"
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The kind of operation that most of a loss (or growth) happens in."""
+
+    op: str
+    culprits: tuple[Stretch, ...]
+    """Its stretches with a part in it, on the way back."""
+    share: float
+    """Of the whole, on a log scale."""
+
+    @property
+    def keeps(self) -> float:
+        """Geometric mean over the culprits."""
+        return math.pow(10.0, sum(log10(s.keeps) for s in self.culprits) / len(self.culprits))
+
+
+def blame(points: Sequence[CutPoint], growing: bool = False, weighted: Collection[str] | None = None) -> Blame | None:
+    """What attenuates, or amplifies, the gradient most; None for fewer than two points.
+
+    Args:
+        weighted: layers that hold weights, where known: matrix products elsewhere are a "product" and no "linear" layer.
+    """
+    sign = 1.0 if growing else -1.0
+    groups: dict[str, list[Stretch]] = defaultdict(list)
+    for stretch in stretches(points):
+        if not stretch.branches_off:
+            op = kind(stretch.point.op)
+            elsewhere = op == "linear" and weighted is not None and stretch.point.layer not in weighted
+            groups["product" if elsewhere else op].append(stretch)
+    amounts = {op: sum(max(0.0, sign * log10(s.keeps)) for s in members) for op, members in groups.items()}
+    whole = sum(amounts.values())
+    if whole <= 0.0:
+        return None
+    op = max(amounts, key=lambda name: amounts[name])
+    culprits = tuple(s for s in groups[op] if sign * log10(s.keeps) > 0.02)
+    return Blame(op, culprits or tuple(groups[op]), amounts[op] / whole)
+
+
+def kind(op: str) -> str:
+    """Operations that are one thing to a person: matrix products and convolutions are linear layers."""
+    return "linear" if op in LINEAR else op
+
+
+def batch_norms(points: Sequence[CutPoint]) -> int:
+    return sum("BatchNorm" in point.op for point in points)

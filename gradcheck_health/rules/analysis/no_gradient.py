@@ -1,0 +1,179 @@
+"""Why a parameter has no gradient, or one of zeros: decided from the facts, in the order of decisiveness."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from gradcheck_health.records.evidence import Cut, Zeroed
+from gradcheck_health.records.finding import Need
+from gradcheck_health.records.measurements import ParameterTrace
+from gradcheck_health.records.trace import Trace
+
+WHOLE = 0.95
+"""From this share of dead units on a layer passes nothing worth the name."""
+
+
+class Why(enum.Enum):
+    """The answer, and how a person would say it."""
+
+    UNUSED = "never called"
+    BYPASSED = "not called in this run, though the code refers to it"
+    CUT = "cut off from the output"
+    NOT_RETURNED = "computed, but its result does not reach the output"
+    GATED = "zero until the first steps (a zero initialisation in front of it)"
+    ROUTED = "reached by some batches only"
+    NOT_IN_LOSS = "reached by outputs that are not in the loss"
+    HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
+    SINGLE = "a softmax or a normalisation over a single entry is constant"
+    DEAD = "every unit on its way is dead"
+    LEFT_OUT = "an optional argument of forward was left out"
+    SATURATED = "a squashing function on its way is saturated to the last digit"
+    UNDERFLOW = "zero in float32, not in float64"
+    FACTOR = "multiplied by zero"
+    INPUT = "multiplied by an input that is zero for every sample"
+    WEIGHTS = "the weights behind it are all zero"
+    CANCELS = "its gradients cancel: two ways back carry the same with opposite sign"
+    STOPPED = "an operation on the way back passes nothing"
+    UNKNOWN = "zero for an unknown reason"
+
+
+_UNEXPLAINED: tuple[Why, ...] = (Why.INPUT, Why.FACTOR, Why.STOPPED, Why.UNKNOWN)
+"""What an argument that was left out may explain: the zeros stand in for it."""
+_UNSURE = ("flat", "stopped", "")
+"""How a gradient may become zero because float32 holds no smaller number; the others are zeros in every precision."""
+_HOW = {
+    "factor": Why.FACTOR,
+    "single": Why.SINGLE,
+    "input": Why.INPUT,
+    "weights": Why.WEIGHTS,
+    "cancels": Why.CANCELS,
+    "stopped": Why.STOPPED,
+}
+
+
+def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
+    """Trainable parameters without a gradient, or (`zeros`) weights whose gradient is exactly zero.
+
+    An embedding that saw nothing but its padding_idx has a gradient of zeros by definition, and is none of them.
+    """
+    found = [p for p in trace.parameters.values() if p.trainable and (p.value.numel or p.order < 0)]
+    if zeros:
+        return [p for p in found if p.gradient is not None and p.gradient.is_zero and p.role in ("weight", "embedding")]
+    return [p for p in found if p.gradient is None]
+
+
+def needs(trace: Trace, *, zeros: bool) -> list[Need]:
+    """The facts that an explanation still lacks: most zeros wake up after a few steps, and need no other."""
+    if "after_steps" not in trace.facts:
+        return [Need("after_steps")]
+    steps = trace.facts["after_steps"]
+    asleep = [p for p in suspects(trace, zeros=zeros) if not any(_awake(one, p.name) for one in steps)]
+    if not asleep:
+        return []
+    if "detailed" not in trace.facts:
+        return [Need("detailed")]
+    # what float64 could hold and float32 cannot: everything but a true zero on the way
+    unsure = zeros and any(_how(trace, p) in _UNSURE and cut_of(trace, p) is None for p in asleep)
+    wanted = [*(["float64"] if unsure else []), *(["supplied"] if trace.inputs.left_out else [])]
+    return [Need(fact) for fact in wanted if fact not in trace.facts]
+
+
+def why(trace: Trace, parameter: ParameterTrace) -> Why:
+    """The reason for a suspect, once the facts of `needs` are there."""
+    name = parameter.name
+    awake = [k for k, one in enumerate(trace.facts.get("after_steps", ())) if _awake(one, name)]
+    if awake:
+        if trace.objective == "the model's own loss" and min(awake) > 3:
+            return Why.NOT_IN_LOSS
+        return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
+    if any(_awake(one, name) for one in trace.facts.get("supplied", ())):
+        return Why.LEFT_OUT
+    if cut_of(trace, parameter) is not None:
+        return Why.CUT
+    if parameter.gradient is not None:
+        found, unknown = _why_zero(trace, parameter), _UNEXPLAINED
+    else:
+        detailed = trace.facts.get("detailed", ())
+        found = _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
+        unknown = (Why.NOT_RETURNED,)
+    return Why.LEFT_OUT if found in unknown and left_out(trace) else found
+
+
+def left_out(trace: Trace) -> tuple[str, ...]:
+    """Optional arguments of which nobody knows what they would reach, because they could not be made up."""
+    return min((one.inputs.left_out for one in (trace, *trace.facts.get("supplied", ()))), key=len)
+
+
+def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
+    """The detail of a finding that names the arguments which would reach the parameters."""
+    names = trace.inputs.left_out
+    if reason not in (Why.LEFT_OUT, Why.BYPASSED) or not names:
+        return ()
+    return (
+        ("left out", f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''} (optional)"),
+        ("help", f"supply what reaches them: inputs={{{names[0]!r}: ...}}"),
+    )
+
+
+def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
+    never = trace.idle_layer(parameter.layer) is not None or not parameter.followed
+    if never:
+        return Why.BYPASSED if parameter.referenced else Why.UNUSED
+    return Why.NOT_RETURNED
+
+
+def _why_zero(trace: Trace, parameter: ParameterTrace) -> Why:
+    how = _how(trace, parameter)
+    if "weight_hh" in parameter.name and how in ("input", "stopped", ""):
+        return Why.HIDDEN_STATE
+    dead = any(a.off > WHOLE * a.units for a in trace.activations if a.units and not a.by_rows)
+    if how == "off" or (how == "input" and dead):
+        return Why.DEAD
+    if how in _HOW and how != "stopped":
+        return _HOW[how]
+    if any(a.single and _beside(parameter.layer, a.layer) for a in trace.activations):
+        return Why.SINGLE
+    if any(_awake(one, parameter.name) for one in trace.facts.get("float64", ())):
+        return Why.SATURATED if how == "flat" else Why.UNDERFLOW
+    return Why.SATURATED if how == "flat" else _HOW.get(how, Why.UNKNOWN)
+
+
+def cut_of(trace: Trace, parameter: ParameterTrace) -> Cut | None:
+    """The cut behind which the output still depends on the parameter.
+
+    A gradient of zeros came back some way: a detach() elsewhere does not explain it, an operation with a flat derivative does.
+    """
+    for one in trace.facts.get("detailed", ()):
+        for cut in one.cuts:
+            explains = cut.flat or parameter.gradient is None
+            if explains and cut.reaches_output and parameter.name in cut.parameters:
+                return cut
+    return None
+
+
+def zeroed_of(trace: Trace, name: str) -> Zeroed | None:
+    """Where the gradient of a parameter becomes zero on its way back."""
+    found = (zeroed for one in trace.facts.get("detailed", ()) for zeroed in one.zeroed if name in zeroed.parameters)
+    return next(found, None)
+
+
+def may_underflow(trace: Trace) -> bool:
+    """Some gradient became zero, or all of them did unseen, where float64 may hold what float32 could not."""
+    found = [zeroed.how for one in trace.facts.get("detailed", ()) for zeroed in one.zeroed]
+    return not found or any(how in _UNSURE for how in found)
+
+
+def _how(trace: Trace, parameter: ParameterTrace) -> str:
+    zeroed = zeroed_of(trace, parameter.name)
+    return "" if zeroed is None else zeroed.how
+
+
+def _beside(layer: str, softmax: str) -> bool:
+    """In the module that applies the softmax, or whose softmax module it is."""
+    return any(not home or layer == home or layer.startswith(f"{home}.") for home in (softmax, softmax.rpartition(".")[0]))
+
+
+def _awake(trace: Trace, name: str) -> bool:
+    entry = trace.parameters.get(name)
+    return entry is not None and entry.gradient is not None and not entry.gradient.is_zero

@@ -1,0 +1,24 @@
+"""Units of activations: the layer that produces them and the module that applies the function."""
+
+from __future__ import annotations
+
+from gradcheck_health.records.finding import Place
+from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.trace import Trace
+
+SQUASHING = ("hardtanh", "hardsigmoid", "sigmoid", "tanh")
+"""Flat at both ends: saturated-activation speaks of them."""
+
+
+def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
+    """The layer whose units they are, and the module that applies the function if it does nothing else."""
+    names = [name for name in (a.producer, a.layer) if name] or [""]
+    if len(names) == 2 and (names[0] == names[1] or names[0].startswith(f"{names[1]}.")):
+        names = names[:1]
+    applied = next((b.source for b in trace.activations if (b.layer, b.function) == (a.layer, a.function)), None)
+    found = []
+    for i, name in enumerate(names):
+        layer = trace.layers.get(name)
+        source = applied if name == a.layer else layer.source if layer else None
+        found.append(Place(name, layer.kind if layer else "", source, "" if i else note))
+    return found

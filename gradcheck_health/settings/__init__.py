@@ -1,0 +1,1 @@
+"""The settings of a check: where they stand, what they may say, which one wins."""

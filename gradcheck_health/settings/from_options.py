@@ -1,0 +1,119 @@
+"""Options of the command line -> sources of settings, each named after the option that a person typed."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradcheck_health.baseline.bounds import parse_all
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.settings.source import Source
+
+PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "memory", "fail_on", "preset")
+NO_REASON = "ignored on the command line"
+WORDS = {"true": True, "false": False, "null": None}
+
+
+def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
+    """A source for each option that was given.
+
+    Args:
+        options: values by name; None or absent where an option was not given.
+        prefix: what stands before an option's name, for messages.
+
+    Raises:
+        UsageError: an option `name=value` without a name or value, or a key of --set that names no setting.
+    """
+    found = [_set(text, prefix) for text in options.get("settings") or ()]
+    found += [
+        Source(f"{prefix}{name.replace('_', '-')}", {name: options[name]}) for name in PLAIN if options.get(name) is not None
+    ]
+    if select := options.get("select"):
+        names = [name.strip() for text in select for name in text.split(",")]
+        found.append(Source(f"{prefix}select", {"select": [name for name in names if name]}))
+    if ignore := options.get("ignore"):
+        found.append(Source(f"{prefix}ignore", {"ignore": dict(map(_ignored, ignore))}))
+    if options.get("baseline") is not None:
+        # --no-baseline is the empty name
+        origin = f"{prefix}baseline" if options["baseline"] else f"{prefix}no-baseline"
+        found.append(Source(origin, {"baseline": options["baseline"] or None}))
+    if (weights := _weights(options, prefix)) is not None:
+        found.append(Source(f"{prefix}checkpoint", {"checkpoint": weights}))
+    if fail_if := options.get("fail_if"):
+        parse_all(fail_if)
+        found.append(Source(f"{prefix}fail-if", {"rules": {"regressed-gradient": {"fail_if": list(fail_if)}}}))
+    if args := options.get("args"):
+        pairs = [_pair(f"{prefix}arg", text) for text in args]
+        found.append(Source(f"{prefix}arg", {"args": {name: literal(value) for name, value in pairs}}))
+    if inputs := options.get("inputs"):
+        found.append(Source(f"{prefix}input", {"inputs": _inputs(inputs)}))
+    return found
+
+
+def _weights(options: Mapping[str, Any], prefix: str) -> Any:
+    """The file of weights, or a table that says where in it they are."""
+    more = {name: value for name in ("key", "prefix") if (value := options.get(f"checkpoint_{name}")) is not None}
+    file = options.get("checkpoint")
+    if more and file is None:
+        raise UsageError(f"{prefix}checkpoint-{next(iter(more))}: got no file; allowed: beside {prefix}checkpoint FILE")
+    return {"file": file, **more} if more else file
+
+
+def literal(text: str) -> Any:
+    """A Python literal, or true, false, null; everything else is text, so that words need no quotes."""
+    if text in WORDS:
+        return WORDS[text]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a backslash in text is no mistake
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _set(text: str, prefix: str) -> Source:
+    origin = f"{prefix}set"
+    key, value = _pair(origin, text)
+    first, _, rest = key.partition(".")
+    if first not in ("rules", "ignore", "expect", "args"):
+        if rest:
+            raise UsageError(
+                f"{origin} {text}: {first!r} is no table; tables are rules.RULE.OPTION, ignore.RULE:PATTERN, "
+                "expect.RULE:PATTERN, args.NAME"
+            )
+        return Source(origin, {first: literal(value)})
+    if first == "rules":
+        rule, dot, option = rest.rpartition(".")
+        if not dot:
+            raise UsageError(
+                f"{origin} {text}: got no option; allowed: rules.RULE.OPTION=VALUE, such as rules.dead-unit.max_fraction=0.3"
+            )
+        return Source(origin, {"rules": {rule: {option: literal(value)}}})
+    if not rest:
+        raise UsageError(f"{origin} {text}: got no name; allowed: {first}.NAME=VALUE")
+    return Source(origin, {first: {rest: value if first in ("ignore", "expect") else literal(value)}})
+
+
+def _ignored(text: str) -> tuple[str, str]:
+    entry, equals, reason = text.partition("=")
+    return entry.strip(), reason if equals else NO_REASON
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"{option} {text}: got no name and value; allowed: {option} name=value")
+    return name.strip(), value
+
+
+def _inputs(given: Sequence[str]) -> Any:
+    """One specification, a list of them, or a table by argument name."""
+    split = [text.partition("=") for text in given]
+    named = [(name, value) for name, equals, value in split if equals and name.isidentifier()]
+    if not named:
+        return given[0] if len(given) == 1 else list(given)
+    if len(named) < len(given):
+        raise UsageError("--input: some name their argument and some do not; name all of them, as in --input x=f32[B,3,32,32]")
+    return dict(named)

@@ -1,0 +1,181 @@
+"""From what a person types to models: "model.py", "model.py:Net", "model.py:build", "package.module:build".
+
+A target becomes factories where it can, so that a verdict may be confirmed over several initialisations.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from gradcheck_health.records.errors import UsageError, did_you_mean
+from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value
+from gradcheck_health.targets.discovery import functions, is_model, models, outermost, public
+from gradcheck_health.targets.importing import import_target
+from gradcheck_health.targets.target import Target
+
+FACTORIES = ("build", "make_model", "model")
+"""Functions of these names stand for a whole file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One thing to check."""
+
+    target: str
+    """The exact target that names it, "model.py:Net"."""
+    model: Any
+    """A factory (class or function, arguments bound), or a model."""
+    made_up: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the constructor that nobody gave, and the values that were made up, in words."""
+
+
+Runs = Callable[[Any], bool]
+"""Whether a model runs forward on some input."""
+
+
+def load(text: str, args: Mapping[str, Any] | None = None, runs: Runs | None = None) -> list[Loaded]:
+    """Import a target and find the models in it.
+
+    Args:
+        text: what a person typed; not a directory.
+        args: arguments for constructors and factories, by name; those that are required and missing are made up.
+        runs: decides between values that build a model; None takes the first that do.
+
+    Raises:
+        UsageError: no such file or name, no model in it, or arguments that do not fit.
+        ModelError: the import failed.
+    """
+    target, args = Target.parse(text), args or {}
+    module = import_target(target.where, is_file=target.is_file)
+    if target.name:
+        found = _lookup(module, target)
+        return [_bound(str(target), found, args, runs)]
+    return _discover(module, target, args, runs)
+
+
+def _lookup(module: ModuleType, target: Target) -> Any:
+    """The class, function or model that the target names."""
+    found: Any = module
+    for part in (target.name or "").split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            known = public(module)
+            listed = list(models(module)) or [name for name, value in known.items() if isinstance(value, type)] or list(known)
+            hint = did_you_mean(part, known) or (f"; it has {', '.join(listed[:8])}" if listed else "")
+            raise UsageError(f"{target.where} has no {target.name!r}{hint}") from None
+    if not (callable(found) or is_model(found)):
+        kind = type(found).__name__
+        raise UsageError(f"{target}: got a {kind}; allowed: an nn.Module class, a function that returns a model, or a model")
+    return found
+
+
+def _discover(module: ModuleType, target: Target, args: Mapping[str, Any], runs: Runs | None) -> list[Loaded]:
+    """What a bare file stands for: a factory, else every model class that can be built, else the models it made."""
+    for name in FACTORIES:
+        if inspect.isfunction(found := _offered(module, name)):
+            where = f"{target.where}:{name}"
+            return [_bound(where, found, args, runs)]
+    classes = models(module)
+    fitting = [(name, found) for name, found in classes.items() if not _missing(found, args) and not _unknown(found, args)]
+    if fitting:
+        return [_bound(f"{target.where}:{name}", found, args, runs) for name, found in fitting]
+    made = [(name, found) for name, found in vars(module).items() if is_model(found) and not name.startswith("_")]
+    if made:
+        return [Loaded(f"{target.where}:{name}", found) for name, found in made]
+    completed = [_completed(f"{target.where}:{name}", found, args, runs) for name, found in outermost(classes).items()]
+    if whole := [one for one in completed if isinstance(one, Loaded)]:
+        return whole
+    raise UsageError(_nothing_fits(module, target, classes, args))
+
+
+def _offered(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name, None)
+    except Exception:  # noqa: BLE001 - a module may have a __getattr__ of its own
+        return None
+
+
+def _nothing_fits(module: ModuleType, target: Target, classes: Mapping[str, Any], args: Mapping[str, Any]) -> str:
+    where = target.where
+    if not classes:
+        offered = [
+            name for name, found in functions(module).items() if not _missing(found, args) and not name.startswith("test")
+        ]
+        hint = (
+            f"\n  is one of its functions a factory? {', '.join(f'{where}:{name}' for name in offered[:8])}" if offered else ""
+        )
+        return f"{where}: no model in it: it defines no nn.Module class and no function {', '.join(FACTORIES)}{hint}"
+    lines = [f"{where}: none of its models can be built without more arguments; name one and give them:"]
+    for name, found in list(classes.items())[:8]:
+        unknown = _unknown(found, args)
+        why = f"   (it takes no {', '.join(unknown)})" if unknown else ""
+        lines.append(f"  {_command(f'{where}:{name}', _missing(found, args), args)}{why}")
+    if len(classes) > 8:
+        lines.append(f"  and {len(classes) - 8} more")
+    return "\n".join(lines)
+
+
+def _completed(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -> Loaded | str:
+    """The factory with the arguments that were given and made-up ones for the rest; else why that cannot be."""
+    if _unknown(found, args):
+        return "the arguments do not fit"
+    with_them = complete(found, args, _missing(found, args), runs)
+    if with_them.arguments is None:
+        return with_them.reason
+    made_up = {name: format_value(value) for name, value in with_them.arguments.items()}
+    return Loaded(where, _with_arguments(found, {**args, **with_them.arguments}), made_up)
+
+
+def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -> Loaded:
+    """The factory with its arguments, checked against its signature."""
+    if is_model(found):
+        if args:
+            raise UsageError(f"{where} is a model that is already built: --arg has nothing to give to; name its class")
+        return Loaded(where, found)
+    known = list(arguments(found))
+    if unknown := _unknown(found, args):
+        hint = did_you_mean(unknown[0], known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
+        raise UsageError(f"{where} takes no argument {unknown[0]!r}{hint}")
+    if missing := _missing(found, args):
+        with_them = _completed(where, found, args, runs)
+        if isinstance(with_them, Loaded):
+            return with_them
+        more = f"\n  {_command(where, missing, args)}"
+        raise UsageError(
+            f"{where} needs {', '.join(missing)}, which nobody gave, and nothing that was made up builds it ({with_them});"
+            f" say what to build it with:{more}"
+        )
+    return Loaded(where, _with_arguments(found, args) if args else found)
+
+
+def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Callable[[], Any]:
+    @functools.wraps(found, updated=())
+    def build() -> Any:
+        # modules among the arguments are not shared between the models that are built
+        return found(**copy.deepcopy(dict(args)))
+
+    return build
+
+
+def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:
+    given = "".join(f" --arg {name}={value!r}" for name, value in args.items())
+    return f"gradhealth check {where}{given}{''.join(f' --arg {name}=...' for name in missing)}"
+
+
+def _missing(found: Any, args: Mapping[str, Any]) -> list[str]:
+    required = (p for p in arguments(found).values() if p.default is p.empty and p.kind not in VARIADIC)
+    return [parameter.name for parameter in required if parameter.name not in args]
+
+
+def _unknown(found: Any, args: Mapping[str, Any]) -> list[str]:
+    parameters = arguments(found)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    return [name for name in args if name not in parameters]

@@ -1,0 +1,263 @@
+"""The commands of the gate, as people type them: baselines, diffs, changed targets, and the fixture's own baselines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gradcheck_health
+from gradcheck_health import Report, baseline, check_gradients
+from gradcheck_health.baseline import files
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.targets.changed import Changes
+
+ROOT = Path(gradcheck_health.__file__).parents[1]
+MODEL = """
+from torch import nn
+from parts.act import act
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.act, self.two = nn.Linear(8, 16), act(), nn.Linear(16, 2)
+        self.aux = nn.Linear(1, 1)
+
+    def forward(self, x):
+        return self.two(self.act(self.one(x)))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "net.py").write_text(MODEL)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").write_text("")
+    (tmp_path / "parts" / "act.py").write_text("from torch.nn import ReLU as act\n")
+    return tmp_path
+
+
+def execute(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, "-m", "gradcheck_health", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+
+
+def test_baseline_from_first_to_last(folder: Path) -> None:
+    missing = execute("check", "net.py", "--baseline")
+    assert missing.returncode == 2
+    assert "gradhealth baseline write net.py:Net" in missing.stderr
+    written = execute("baseline", "write", "net.py", "--reason", "kept for later")
+    assert (written.returncode, written.stderr) == (0, "")
+    path = files.path_for(".gradhealth", "net.py:Net")
+    assert set(files.read(path).accepted.values()) == {"kept for later"}
+    again = execute("baseline", "write", "net.py")
+    assert again.returncode == 2
+    assert "--force does not" in again.stderr
+    refused = execute("baseline", "update", "net.py", CI="true")
+    assert refused.returncode == 2
+    assert "CI is set" in refused.stderr
+    shown = execute("baseline", "show", "net.py:Net")
+    assert "missing-gradient:aux.weight: kept for later" in shown.stdout
+    (folder / "gradhealth.yaml").write_text("baseline: .gradhealth\n")
+    (folder / "deep").mkdir()
+    assert execute("check", "net.py").returncode == 0
+    assert execute("check", "net.py", "--no-baseline").returncode == 1
+    path.write_text(path.read_text()[:100])
+    broken = execute("baseline", "check", "net.py")
+    assert broken.returncode == 2
+    assert f"baseline {path}: it is cut off or no JSON" in broken.stderr
+
+
+@pytest.mark.slow
+def test_diff_of_reports_baselines_and_targets(folder: Path) -> None:
+    execute("check", "net.py", "-o", "before.json")
+    execute("baseline", "write", "net.py", "--baseline", "before.baseline.json")
+    same = execute("diff", "before.json", "net.py", "--output-format", "json")
+    assert same.returncode == 0, same.stdout + same.stderr
+    (report,) = json.loads(same.stdout)["reports"]
+    assert report["ok"]
+    assert [f["suppressed"] for f in report["findings"] if f["rule"] == "missing-gradient"] == ["in before.json too"]
+    text = MODEL.replace("self.act(self.one(x))", "self.act(0.01 * self.one(x))").replace(
+        "        self.aux = nn.Linear(1, 1)\n", ""
+    )
+    (folder / "net.py").write_text(text)
+    worse = execute("diff", "before.baseline.json", "net.py", "-o", "diff.json", "-o", "diff.sarif")
+    assert worse.returncode == 1
+    assert "regressed-gradient" in worse.stdout
+    (report,) = json.loads((folder / "diff.json").read_text())["reports"]
+    assert Report.from_dict(report).change is not None
+    assert {entry["rule"] for entry in report["change"]["gone"]} == {"missing-gradient"}
+    assert {(entry["how"], entry["name"]) for entry in report["change"]["structure"]} >= {("removed", "aux.weight")}
+    assert execute("diff", "before.json", "nothing.json").returncode == 2
+
+
+def test_wrong_use_is_told() -> None:
+    for arguments, words in (
+        (("check", "a.py", "--fail-if", "flw:-1dec"), "did you mean 'flow'?"),
+        (("baseline", "wrote", "a.py"), "wrote"),
+        (("baseline", "show", "nowhere/"), "nowhere"),
+    ):
+        done = execute(*arguments)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# ---- --changed-since
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(folder: Path) -> Path:
+    (folder / "other.py").write_text("import torch\n")
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "first")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "changed"),
+    [
+        ("net.py", MODEL + "\n", True),
+        ("parts/act.py", "from torch.nn import GELU as act\n", True),
+        ("parts/__init__.py", "import math\n", True),
+        ("parts/act.py", None, True),
+        ("parts/act/__init__.py", "from torch.nn import GELU as act\n", True),
+        ("other.py", "import sys\n", False),
+        ("new.py", "", False),
+        ("parts/new.py", "", False),
+    ],
+)
+def test_change_within_the_imports_is_seen(repository: Path, file: str, text: str | None, changed: bool) -> None:
+    path = repository / file
+    if text is None:
+        path.unlink()
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found, why = Changes.since("HEAD", repository).why("net.py:Net")
+    assert found == changed
+    assert why == (f"{file} changed" if changed else "unchanged since HEAD (3 files, its imports included)")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("import importlib\nimportlib.import_module(NAME)", "net.py:2 imports by a name that only a run can tell"),
+        ("def broken(:", "net.py cannot be read as Python"),
+    ],
+)
+def test_what_cannot_be_known_is_checked(repository: Path, line: str, why: str) -> None:
+    (repository / "net.py").write_text(line)
+    git(repository, "commit", "-qam", "second")
+    assert Changes.since("HEAD", repository).why("net.py") == (True, why)
+
+
+def test_relative_and_named_imports_are_followed(repository: Path) -> None:
+    (repository / "parts" / "deep").mkdir()
+    (repository / "parts" / "deep" / "__init__.py").write_text("from ..act import act\n")
+    (repository / "net.py").write_text("import importlib\ndeep = importlib.import_module('parts.deep')\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "second")
+    assert not Changes.since("HEAD", repository).why("net.py")[0]
+    (repository / "parts" / "act.py").write_text("act = None\n")
+    assert Changes.since("HEAD", repository).why("net.py") == (True, "parts/act.py changed")
+    assert Changes.since("HEAD", repository).why("parts.deep:build") == (True, "parts/act.py changed")
+
+
+def test_settings_and_the_baseline_belong_to_a_target(repository: Path) -> None:
+    changes = Changes.since("HEAD", repository)
+    (repository / "gradhealth.yaml").write_text("seed: 1\n")
+    assert Changes.since("HEAD", repository).why("net.py", [Path("gradhealth.yaml")])[0]
+    assert not changes.why("net.py", [Path("gradhealth.yaml")])[0]
+
+
+def test_unknown_revision_and_no_repository_are_told(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(UsageError, match="git knows no such revision here"):
+        Changes.since("--help", repository)
+    with pytest.raises(UsageError, match="not a git repository"):
+        Changes.since("HEAD", tmp_path_factory.mktemp("bare"))
+
+
+# ---- pytest
+
+TEST = """
+import pytest
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.scale = scale
+        self.one, self.two, self.aux = nn.Linear(8, 16), nn.Linear(16, 2), nn.Linear(1, 1)
+
+    def forward(self, x):
+        return self.two(self.scale * torch.relu(self.one(x)))
+
+@pytest.mark.parametrize("n", range(3))
+def test_net(gradhealth, n):
+    gradhealth(Net)
+    gradhealth(lambda: Net(SCALE))
+"""
+
+
+@pytest.mark.slow
+def test_tests_keep_their_baselines(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    plugin = () if _announced() else ("-p", "gradcheck_health.pytest_plugin")
+    options = ("-p", "no:cacheprovider", *plugin)
+    path = pytester.makepyfile(test_net=TEST.replace("SCALE", "1.0"))
+    pytester.makeini("[pytest]\naddopts = --gradhealth-baseline=kept\n")
+    missing = pytester.runpytest_subprocess(*options, "-k", "0")
+    missing.assert_outcomes(failed=1)
+    missing.stdout.fnmatch_lines(["*no baseline kept/*--gradhealth-update-new-only*"])
+    written = pytester.runpytest_subprocess(*options, "--gradhealth-update", "-n", "2")
+    written.assert_outcomes(passed=3)
+    written.stdout.fnmatch_lines(["gradhealth: 6 baselines written in kept: review and commit"])
+    kept = {file.name: file.read_bytes() for file in (pytester.path / "kept").iterdir()}
+    assert len(kept) == 6
+    assert all(files.read(pytester.path / "kept" / name).accepted for name in kept)
+    path.write_text(TEST.replace("SCALE", "0.01"))
+    worse = pytester.runpytest_subprocess(*options, "--gradhealth-update-new-only", "-k", "0")
+    worse.assert_outcomes(failed=1)
+    worse.stdout.fnmatch_lines(["*regressed-gradient*", "accept: *pytest 'test_net.py::test_net[[]0]' --gradhealth-update"])
+    assert {file.name: file.read_bytes() for file in (pytester.path / "kept").iterdir()} == kept
+    monkeypatch.setenv("CI", "1")
+    refused = pytester.runpytest_subprocess(*options, "--gradhealth-update")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    refused.stderr.fnmatch_lines(["*--gradhealth-update: CI is set*"])
+
+
+def _announced() -> bool:
+    from importlib.metadata import entry_points
+
+    return bool(entry_points(group="pytest11", name="gradhealth"))
+
+
+def test_library_takes_a_file(folder: Path) -> None:
+    from torch import nn
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+
+    path = Path("b.json")
+    files.update(path, lambda _: baseline.of(check_gradients(build, facts=["reseeded"]), target="build"))
+    report = check_gradients(build, baseline="b.json")
+    assert report.change is not None
+    assert (report.change.against, report.change.compared, report.change.empty) == ("b.json", 3, True)
+    with pytest.raises(UsageError, match=r"no baseline nothing\.json"):
+        check_gradients(build, baseline="nothing.json")

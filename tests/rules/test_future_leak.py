@@ -1,0 +1,155 @@
+"""Who counts as causal, what counts as a leak (against closed forms), and where it is placed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gradcheck_health import Report, Severity, check_gradients
+from gradcheck_health.probe.forward.causal_attention import Attention, causal_by_config
+
+RULE = "future-leak"
+
+
+def report(model: nn.Module, inputs: Any, **settings: Any) -> Report:
+    return check_gradients(model, inputs, select=[RULE], seed=0, **settings)
+
+
+class Ahead(nn.Module):
+    """y_t = A x_t + c A x_(t + by), for by > 0 a look into the future."""
+
+    def __init__(self, c: float, by: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.by, self.layer = c, by, nn.Linear(200, 200, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.layer(x)
+        other = torch.zeros_like(h)
+        if self.by > 0:
+            other[:, : -self.by] = h[:, self.by :]
+        else:
+            other[:, -self.by :] = h[:, : self.by]
+        return h + self.c * other
+
+
+@pytest.mark.parametrize("by", [1, 3, 5])
+@pytest.mark.parametrize("c", [0.05, 0.5])
+def test_share_is_the_coefficient(c: float, by: int) -> None:
+    """The last step before the cut moves by c |A d|; one behind it by |A d + c A d'|, the largest a little more."""
+    torch.manual_seed(1)
+    (finding,) = report(Ahead(c, by), torch.randn(6, 12, 200), causal=True).findings
+    assert finding.severity is Severity.ERROR
+    assert finding.got == pytest.approx(c / (1 + c**2) ** 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("by", [-1, -4])
+def test_looking_back_is_no_leak(by: int) -> None:
+    assert report(Ahead(0.5, by), torch.randn(6, 12, 200), causal=True).findings == ()
+
+
+def test_nothing_is_asked_of_a_model_that_nobody_calls_causal() -> None:
+    found = report(Ahead(0.5, 1), torch.randn(6, 12, 200))
+    assert found.findings == ()
+    assert "future" not in found.trace.facts
+
+
+def test_weak_leak_is_a_note_unless_the_bound_is_set() -> None:
+    x = torch.randn(6, 12, 200).double()  # in float32 a small change is lost on the way
+    (note,) = report(Ahead(0.0008, 1).double(), x, causal=True).findings
+    (error,) = report(Ahead(0.0008, 1).double(), x, causal=True, rules={RULE: {"max_influence": 0.0004}}).findings
+    assert (note.severity, error.severity) == (Severity.NOTE, Severity.ERROR)
+
+
+class Pooled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.mean(1))
+
+
+def test_output_without_time_is_not_judged_and_says_so() -> None:
+    (finding,) = report(Pooled(), torch.randn(4, 9, 6), causal=True).findings
+    assert (finding.severity, finding.message) == (
+        Severity.NOTE,
+        "not judged: no axis of an output follows the time steps of an input",
+    )
+
+
+class Attending(nn.Module):
+    """One causal layer of attention, in the way that `how` says; `leak` adds the mean over time."""
+
+    def __init__(self, how: str, leak: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.how, self.leak = how, leak
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.shape[1]
+        shut = torch.ones(steps, steps, dtype=torch.bool).triu(1)
+        if self.how == "module":
+            h = self.attention(x, x, x, attn_mask=shut, need_weights=False)[0]
+        elif self.how == "flag":
+            h = F.scaled_dot_product_attention(x, x, x, is_causal=True)
+        elif self.how == "mask":
+            h = F.scaled_dot_product_attention(x, x, x, attn_mask=~shut)
+        else:
+            h = (x @ x.mT).masked_fill(shut, float("-inf")).softmax(-1) @ x
+        h = h + self.attention.out_proj(h)
+        return h + 0.5 * x.mean(1, keepdim=True) if self.leak else h
+
+
+@pytest.mark.parametrize("how", ["module", "flag", "mask", "by hand"])
+def test_causal_attention_is_seen_and_held_to_it(how: str) -> None:
+    x = torch.randn(6, 11, 16)
+    assert report(Attending(how, leak=False), x).findings == ()
+    (finding,) = report(Attending(how, leak=True), x).findings
+    assert finding.severity is Severity.ERROR
+    assert "its attention looks at earlier steps only" in dict(finding.details)["causal"]
+    assert report(Attending(how, leak=True), x, causal=False).findings == ()
+
+
+def shown(*calls: tuple[str, bool]) -> str:
+    seen = Attention()
+    q = torch.zeros(1, 5, 4)
+    for layer, causal in calls:
+        seen.observe(F.scaled_dot_product_attention, (q, q, q), {"is_causal": causal}, layer)
+    return seen.causal_by_attention()
+
+
+@pytest.mark.parametrize(
+    ("calls", "causal"),
+    [
+        ([("blocks.0", True), ("blocks.1", True)], True),
+        ([("blocks.0", True), ("blocks.1", False)], True),  # a mask was forgotten
+        ([("encoder.0", False), ("decoder.0", True)], False),
+        ([("blocks.0", False)], False),
+        ([], False),
+    ],
+)
+def test_layers_of_one_stack_are_compared_with_each_other(calls: list[tuple[str, bool]], causal: bool) -> None:
+    assert bool(shown(*calls)) is causal
+
+
+def test_configuration_speaks() -> None:
+    class Config:
+        is_decoder, is_encoder_decoder = True, False
+
+    class Both(Config):
+        is_encoder_decoder = True
+
+    class ToyForCausalLM(nn.Module):
+        config: Any = Both()
+
+    model = ToyForCausalLM()
+    assert causal_by_config(model) == ""
+    model.config = Config()
+    assert "ToyForCausalLM" in causal_by_config(model)
+    assert causal_by_config(nn.Linear(1, 1)) == ""
