@@ -13,10 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.errors import UsageError, did_you_mean
-from gradcheck_health.records.report import Failure
 
 if TYPE_CHECKING:
-    from gradcheck_health.records.report import Report
+    from gradcheck_health.records.report import Failure, Report
 
 
 def names() -> tuple[str, ...]:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gradcheck_health.formats import _wording
-
 if TYPE_CHECKING:
     from gradcheck_health.records.report import Report
 
@@ -37,11 +35,12 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None])
 
 
 def _warnings(report: Report) -> list[Warning]:
+    from gradcheck_health.formats._wording import one_line
     from gradcheck_health.records.errors import GradientHealthWarning
     from gradcheck_health.records.finding import Severity
 
     found = [finding for finding in report.active if finding.severity is Severity.WARNING]
-    return [GradientHealthWarning(f"{_wording.one_line(finding)} in {report.model}") for finding in found]
+    return [GradientHealthWarning(f"{one_line(finding)} in {report.model}") for finding in found]
 
 
 def _properties(report: Report) -> list[tuple[str, object]]:

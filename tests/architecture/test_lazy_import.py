@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,18 @@ import gradcheck_health
 HEAVY = ("torch", "numpy", "rich", "rich_click", "pydantic", "networkx", "yaml")
 
 
-def heavy_after(code: str, folder: Path) -> set[str]:
-    """The heavy libraries that a fresh interpreter holds after it ran the code."""
-    program = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+PLUGIN = """
+import importlib, gradcheck_health.pytest_plugin as plugin
+for part in plugin.PARTS: importlib.import_module(f"{plugin.__name__}.{part}")
+"""
+"""What pytest loads at every start of every user."""
+
+QUIETLY = "import os, contextlib\nwith contextlib.redirect_stdout(open(os.devnull, 'w')):\n"
+
+
+def modules_after(code: str, folder: Path) -> set[str]:
+    """What a fresh interpreter has imported after it ran the code."""
+    program = f"{code}\nimport sys\nprint(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(Path(gradcheck_health.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=folder, env=environment
@@ -24,21 +34,29 @@ def heavy_after(code: str, folder: Path) -> set[str]:
     return set(done.stdout.split())
 
 
+def heavy_after(code: str, folder: Path) -> set[str]:
+    """The heavy libraries that a fresh interpreter holds after it ran the code."""
+    return modules_after(code, folder) & set(HEAVY)
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import gradcheck_health; dir(gradcheck_health)",
-        "import gradcheck_health.pytest_plugin",
+        PLUGIN,
         "import gradcheck_health.rules as rules; assert rules.names()",
         "import gradcheck_health.records.report, gradcheck_health.records.trace",
         "import pytest; pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider'])",
     ],
 )
 def test_import_is_light(code: str, tmp_path: Path) -> None:
-    assert (
-        heavy_after(f"import os, contextlib\nwith contextlib.redirect_stdout(open(os.devnull, 'w')):\n {code}", tmp_path)
-        == set()
-    )
+    assert heavy_after(QUIETLY + textwrap.indent(code, " "), tmp_path) == set()
+
+
+def test_plugin_loads_its_own_room_only(tmp_path: Path) -> None:
+    """A record is a page of dataclasses, which cost a millisecond each: they wait for the first model that is checked."""
+    ours = {name.split(".")[1] for name in modules_after(PLUGIN, tmp_path) if name.startswith("gradcheck_health.")}
+    assert ours == {"pytest_plugin"}
 
 
 def test_check_can_fail(tmp_path: Path) -> None:
