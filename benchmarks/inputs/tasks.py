@@ -17,9 +17,9 @@ from benchmarks.inputs.child import line
 from benchmarks.inputs.without import without
 from gradcheck_health import check_gradients
 from gradcheck_health.inputs import synthesize
-from gradcheck_health.inputs.observation.reach import outputs, trainable
+from gradcheck_health.inputs.observation.reach import trainable
 from gradcheck_health.inputs.search import trial
-from gradcheck_health.model.nest import fresh
+from gradcheck_health.model.nest import fresh, tensors
 
 BUDGET = 10
 """CPU seconds for making up inputs."""
@@ -63,7 +63,7 @@ def examine(build: Build, batch: int | None = None, missing: str | None = None, 
     result["unreached"] = sorted(wanted - got)[:6]
     result["outcome"] = "ran" if result["cpu"] <= BUDGET else "too slow"
     if callable(known):
-        result["agrees"] = known(list(outputs((list(inputs.args), dict(inputs.kwargs)))))
+        result["agrees"] = known(list(tensors((list(inputs.args), dict(inputs.kwargs)))))
     elif known and wanted:  # a layer without parameters takes any rank
         made = _arguments(model, inputs.args, dict(inputs.kwargs))
         right = [_arguments(model, *one) for one in known]
@@ -106,7 +106,7 @@ def _reached(model: torch.nn.Module, args: Any, kwargs: Any) -> set[str]:
         torch.manual_seed(attempt)
         with contextlib.redirect_stdout(io.StringIO()):
             out = model(*fresh(args), **fresh(kwargs))
-        loss = sum((t.abs() if t.is_complex() else t).float().mean() for t in outputs(out) if t.requires_grad)
+        loss = sum((t.abs() if t.is_complex() else t).float().mean() for t in tensors(out) if t.requires_grad)
         if isinstance(loss, torch.Tensor):
             loss.backward()
         got |= {name for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
@@ -119,7 +119,7 @@ def _arguments(model: torch.nn.Module, args: Any, kwargs: Any) -> dict[str, list
     """Rank and kind of the tensors of every argument, by its name."""
     names = [*inspect.signature(model.forward).parameters, *(f"*{i}" for i in range(len(args)))]
     named = {**dict(zip(names, args, strict=False)), **kwargs}
-    found = {name: [[t.dim(), _kind(t)] for t in outputs(value)] for name, value in named.items()}
+    found = {name: [[t.dim(), _kind(t)] for t in tensors(value)] for name, value in named.items()}
     return {name: tensors for name, tensors in found.items() if tensors}
 
 

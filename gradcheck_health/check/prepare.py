@@ -18,6 +18,7 @@ from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model.call import seed_everything
 from gradcheck_health.model.checkpoint import Checkpoint
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import reachable_modules, sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
 from gradcheck_health.model.sandbox.process import process_guard
@@ -25,7 +26,6 @@ from gradcheck_health.model.source.built_at import construction
 from gradcheck_health.model.training_step import as_forward, bind_step
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.criterion import bind
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.declarations import Declared
 from gradcheck_health.records.errors import GradhealthError, ModelError, UsageError, describe_error, did_you_mean

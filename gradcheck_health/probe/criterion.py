@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health.probe.objective import leaves
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.subject import Loss
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
 

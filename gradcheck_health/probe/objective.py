@@ -7,20 +7,19 @@ whatever the weights are). The projection is never computed: r is handed to back
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from gradcheck_health.model.nest import OutputTensor, leaves
 from gradcheck_health.records.errors import ModelError, UsageError, describe_error
 
 AUXILIARY = re.compile("past_key_values|hidden_states|attentions|encoder_last_hidden_state|cache|mems")
 """Outputs of transformers that no loss is computed from: probed only to see what can be reached at all."""
-_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,41 +31,6 @@ class Objective:
     kind: str
     value: float | None = None
     """The loss, if there is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutputTensor:
-    """One tensor in an output."""
-
-    path: str
-    tensor: torch.Tensor
-
-    @property
-    def differentiable(self) -> bool:
-        return self.tensor.requires_grad and (self.tensor.is_floating_point() or self.tensor.is_complex())
-
-
-def leaves(output: Any, path: str = "", depth: int = 0) -> Iterator[OutputTensor]:
-    """The tensors in any nest of tuples, lists, mappings, dataclasses and plain objects, with the way to reach each."""
-    if isinstance(output, torch.Tensor):
-        yield OutputTensor(path, output)
-    elif depth >= _DEPTH or output is None or isinstance(output, str | bytes | int | float | torch.nn.Module):
-        return
-    elif isinstance(output, Mapping):
-        named = dataclasses.is_dataclass(output)  # transformers' ModelOutput is both: the attribute is the shorter way
-        for key, item in output.items():
-            yield from leaves(item, f"{path}.{key}" if named else f"{path}[{key!r}]", depth + 1)
-    elif dataclasses.is_dataclass(output):
-        for entry in dataclasses.fields(output):
-            yield from leaves(getattr(output, entry.name), f"{path}.{entry.name}", depth + 1)
-    elif isinstance(output, tuple | list):
-        fields = getattr(output, "_fields", None)
-        for i, item in enumerate(output):
-            yield from leaves(item, f"{path}.{fields[i]}" if fields else f"{path}[{i}]", depth + 1)
-    elif hasattr(output, "__dict__"):
-        for key, item in vars(output).items():
-            if not key.startswith("_"):
-                yield from leaves(item, f"{path}.{key}", depth + 1)
 
 
 def objective(

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import call, eager, safe_text
 from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
+from gradcheck_health.model.nest import OutputTensor, leaves
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.forward.causal_attention import causal_by_config
@@ -22,7 +23,7 @@ from gradcheck_health.probe.forward.traces import activation_traces, layer_trace
 from gradcheck_health.probe.graph.cut_points import Flow
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.recurrent_weights import recurring
-from gradcheck_health.probe.objective import AUXILIARY, Objective, OutputTensor, leaves, objective
+from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.sample_variation import input_variation, variation
 from gradcheck_health.probe.statistics.tensor_stats import Gather

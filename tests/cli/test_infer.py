@@ -18,8 +18,8 @@ from gradcheck_health.check.infer import infer_inputs
 from gradcheck_health.cli.commands.infer import render
 from gradcheck_health.inputs import synthesize
 from gradcheck_health.inputs.language.notation import parse_node, write
-from gradcheck_health.inputs.observation.reach import outputs
 from gradcheck_health.inputs.plan import Const, Plan
+from gradcheck_health.model.nest import tensors
 from gradcheck_health.records.errors import InputsError, UsageError
 from gradcheck_health.settings.config import Config, load
 from gradcheck_health.settings.config_files import from_file
@@ -60,7 +60,7 @@ def test_what_is_told_gives_the_very_same_inputs_again(name: str) -> None:
     made = synthesize(model, batch_size=4)
     specs = {entry.argument: entry.spec for entry in made.provenance}
     again = synthesize(model, specs, batch_size=4)
-    first, second = (list(outputs((list(inputs.args), dict(inputs.kwargs)))) for inputs in (made, again))
+    first, second = (list(tensors((list(inputs.args), dict(inputs.kwargs)))) for inputs in (made, again))
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert a.dtype == b.dtype and torch.equal(a, b)

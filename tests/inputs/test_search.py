@@ -9,13 +9,14 @@ from torch import nn
 
 from gradcheck_health.inputs import synthesize
 from gradcheck_health.inputs.language.values import materialise
-from gradcheck_health.inputs.observation.reach import outputs, reached, trainable
+from gradcheck_health.inputs.observation.reach import reached, trainable
 from gradcheck_health.inputs.plan import Leaf, Plan
 from gradcheck_health.inputs.search import trial
 from gradcheck_health.inputs.search.batch_size import STEPS
 from gradcheck_health.inputs.search.make_up import infer
 from gradcheck_health.inputs.static.argument_roles import first_plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.model.nest import tensors
 from gradcheck_health.records.errors import InputInferenceError
 from tests.inputs.user_models import EXPECTED, MODELS
 
@@ -39,14 +40,14 @@ def test_user_model_runs_forward_and_backward_on_what_its_author_would_feed(name
     torch.manual_seed(0)
     model = MODELS[name]()
     inputs = synthesize(model)
-    tensors = list(outputs((list(inputs.args), dict(inputs.kwargs))))
-    got = [(tensor.dim(), str(tensor.dtype).removeprefix("torch.")) for tensor in tensors]
+    given = list(tensors((list(inputs.args), dict(inputs.kwargs))))
+    got = [(tensor.dim(), str(tensor.dtype).removeprefix("torch.")) for tensor in given]
     expected = EXPECTED[name]
     assert len(got) >= len(expected)
     for (rank, dtype), (wanted, dtypes) in zip(got, expected, strict=False):
         assert rank == wanted and dtype in dtypes
     loss = sum(
-        (t.abs() if t.is_complex() else t).sum() for t in outputs(model(*inputs.args, **inputs.kwargs)) if t.requires_grad
+        (t.abs() if t.is_complex() else t).sum() for t in tensors(model(*inputs.args, **inputs.kwargs)) if t.requires_grad
     )
     loss.backward()
     assert all(p.grad is not None for p in model.parameters())

@@ -11,14 +11,14 @@ from torch import nn
 
 from gradcheck_health.inputs.given.nearest import mended
 from gradcheck_health.inputs.given.read import read
-from gradcheck_health.inputs.observation.reach import outputs, reached, trainable
+from gradcheck_health.inputs.observation.reach import reached, trainable
 from gradcheck_health.inputs.observation.tracer import Tracer
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.search.hopeless import of_its_own
 from gradcheck_health.inputs.search.make_up import finished, infer
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.from_failure import explain
-from gradcheck_health.model.nest import fresh
+from gradcheck_health.model.nest import fresh, tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.records import errors
 from gradcheck_health.records.errors import InputInferenceError, InputsError, ModelError, in_python, one_line
@@ -32,7 +32,7 @@ def synthesize_given(info: ModelInfo, given: Any, seed: int, batch_size: int | N
     if isinstance(inputs, Plan):
         return _completed(info, inputs, seed, batch_size)
     check(info, inputs)
-    first = next((v for v in outputs((inputs.args, dict(inputs.kwargs))) if v.dim()), None)
+    first = next((v for v in tensors((inputs.args, dict(inputs.kwargs))) if v.dim()), None)
     inputs = replace(inputs, batch=inputs.batch if inputs.batch is not None else None if first is None else first.shape[0])
     if factory is not None and inputs.resample is None:
         return replace(inputs, resample=_resampler(inputs, factory, info))
@@ -86,7 +86,7 @@ def check(info: ModelInfo, inputs: Inputs) -> None:
         if type(value).__name__ == "ndarray":
             kind = f"{value.dtype}{list(value.shape)}"
             raise InputsError(f"inputs: {name} is a NumPy array, {kind}: hand over torch.from_numpy({name})")
-        for tensor in outputs(value):
+        for tensor in tensors(value):
             if tensor.numel() == 0:
                 raise InputsError(f"inputs: {name} is empty, shape {list(tensor.shape)}: give at least one sample")
             if tensor.device != info.device and tensor.device.type != "meta" and info.tensors:
@@ -159,7 +159,7 @@ def _lines(info: ModelInfo, inputs: Inputs, tracer: Tracer, error: Exception) ->
         names = ", ".join(argument.name for argument in info.signature.arguments)
         keys = ", ".join(repr(key) for key in only)
         return [*lines, f"  wanted: a tensor, got a dict with {keys}: the arguments of forward are called {names}"]
-    odd = [t for t in outputs((inputs.args, dict(inputs.kwargs))) if t.is_floating_point() and t.dtype != info.dtype]
+    odd = [t for t in tensors((inputs.args, dict(inputs.kwargs))) if t.is_floating_point() and t.dtype != info.dtype]
     if odd and info.tensors and isinstance(error, RuntimeError) and "type" in text_of(error):
         got_type, own = (str(dtype).removeprefix("torch.") for dtype in (odd[0].dtype, info.dtype))
         return [*lines, f"  wanted: {own}, as the parameters, got {got_type}: convert with .to(torch.{own})"]

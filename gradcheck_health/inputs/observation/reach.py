@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
+
+from gradcheck_health.model.nest import tensors
 
 _CAP = 200_000
 
 
-def outputs(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
-    """Tensors in whatever forward returned: containers, dataclasses, mappings, objects with attributes (distributions too)."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif depth > 6:
-        return
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from outputs(item, depth + 1)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from outputs(item, depth + 1)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from outputs(getattr(value, field.name, None), depth + 1)
-    elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | type):
-        for item in vars(value).values():
-            yield from outputs(item, depth + 1)
-
-
 def reached(model: nn.Module, output: Any) -> tuple[frozenset[str], bool]:
     """Names of the trainable parameters behind the outputs, and whether any output can be differentiated."""
-    stack = [tensor.grad_fn for tensor in outputs(output) if tensor.grad_fn is not None]
-    found = {id(tensor) for tensor in outputs(output) if tensor.requires_grad and tensor.grad_fn is None}
+    stack = [tensor.grad_fn for tensor in tensors(output) if tensor.grad_fn is not None]
+    found = {id(tensor) for tensor in tensors(output) if tensor.requires_grad and tensor.grad_fn is None}
     differentiable = bool(stack or found)
     seen: set[Any] = set()
     while stack and len(seen) < _CAP:

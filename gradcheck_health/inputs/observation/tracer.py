@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from gradcheck_health.inputs.observation.batch_axis import grouping, works_along
 from gradcheck_health.inputs.observation.ctc import CtcLoss
 from gradcheck_health.inputs.observation.dimension_flow import layout_after
 from gradcheck_health.inputs.plan import Path
+from gradcheck_health.model.nest import operand_tensors
 
 Layout = tuple["tuple[Path, int] | None", ...]
 Site = tuple[str, str, int]
@@ -117,11 +118,11 @@ class Tracer(TorchFunctionMode):
     def _record(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         self.calls += 1
         frame = sys._getframe(2)
-        operands = list(tensors((args, kwargs)))
+        operands = list(operand_tensors((args, kwargs)))
         weights = tuple(id(t) for t in operands if isinstance(t, torch.nn.Parameter))
         self.covered.add((name, frame.f_code, frame.f_lineno, weights))
         found = [(t, origin) for t in operands if (origin := self.origins.get(t)) is not None]
-        outs = list(tensors(out))
+        outs = list(operand_tensors(out))
         self.elements += sum(t.numel() for t in outs)
         if self.elements > self.most:
             raise TooLargeError(f"{self.elements} entries in the results of {self.calls} operations")
@@ -201,18 +202,6 @@ def _site(name: str, frame: Any) -> Site:
     if frame is None or "/gradcheck_health/" in frame.f_code.co_filename:
         frame = inner  # a layer of torch that nobody's code calls
     return (name, frame.f_code.co_filename, frame.f_lineno) if frame is not None else (name, "", 0)
-
-
-def tensors(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
-    """Tensors in nested lists, tuples, dicts."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, tuple | list) and depth < 4:
-        for item in value:
-            yield from tensors(item, depth + 1)
-    elif isinstance(value, dict) and depth < 4:
-        for item in value.values():
-            yield from tensors(item, depth + 1)
 
 
 def work(name: str, operands: list[torch.Tensor], outs: list[torch.Tensor]) -> float:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from gradcheck_health.inputs.language.values import materialise
 from gradcheck_health.inputs.observation.reach import reached
@@ -19,6 +18,7 @@ from gradcheck_health.inputs.observation.tracer import TooLargeError, Tracer
 from gradcheck_health.inputs.plan import Edit, Path, Plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.edits import Measure, propose
+from gradcheck_health.model.nest import walk
 from gradcheck_health.model.sandbox.context import sandbox
 
 ENTRIES = 5e8
@@ -69,7 +69,7 @@ class TrialRunner:
             torch.manual_seed(self.seed)
             values = materialise(plan, self.seed, info.device, info.dtype)
             args, kwargs = info.signature.call(values)
-            leaves = dict(_tensors(values))
+            leaves = {tuple(step.key for step in steps): tensor for steps, tensor in walk(values, everything=True)}
             self.work += 300.0 * sum(tensor.numel() for tensor in leaves.values())
             tracer = Tracer(leaves, plan.size("B"), math.inf if self.trials == 1 else max(ENTRIES, 4 * self.first))
             try:
@@ -117,21 +117,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _tensors(values: dict[str, Any]) -> Iterator[tuple[Path, torch.Tensor]]:
-    def walk(path: Path, value: Any) -> Iterator[tuple[Path, torch.Tensor]]:
-        if isinstance(value, torch.Tensor):
-            yield path, value
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                yield from walk((*path, key), item)
-        elif isinstance(value, list | tuple):
-            for i, item in enumerate(value):
-                yield from walk((*path, i), item)
-        elif hasattr(value, "__dict__") and not isinstance(value, nn.Module | type):
-            for key, item in vars(value).items():
-                yield from walk((*path, key), item)
-
-    for name, value in values.items():
-        yield from walk((name,), value)

@@ -7,14 +7,15 @@ import math
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation, tensors
+from gradcheck_health.inputs.observation.tracer import FailedOperation
 from gradcheck_health.inputs.wants.op_layers import argument
 from gradcheck_health.inputs.wants.want import Want, equal, size
+from gradcheck_health.model.nest import operand_tensors
 
 
 def product(failure: FailedOperation) -> list[Want]:
     """matmul and its kin: the inner sizes agree, and so do the batches."""
-    operands = list(tensors((failure.args, failure.kwargs)))
+    operands = list(operand_tensors((failure.args, failure.kwargs)))
     if failure.name in ("addmm", "baddbmm", "addbmm") and len(operands) > 2:
         operands = operands[1:]
     if len(operands) < 2:
@@ -47,7 +48,7 @@ def aligned(a: torch.Tensor, b: torch.Tensor, why: str, skip: int = 0) -> list[W
 
 
 def broadcast(failure: FailedOperation) -> list[Want]:
-    operands = list(tensors((failure.args, failure.kwargs)))
+    operands = list(operand_tensors((failure.args, failure.kwargs)))
     wants: list[Want] = []
     for a, b in itertools.combinations(operands, 2):
         wants += aligned(a, b, f"sizes in {failure.name.strip('_')}")
@@ -122,7 +123,7 @@ def concatenation(failure: FailedOperation) -> list[Want]:
 
 def einsum(failure: FailedOperation) -> list[Want]:
     equation = failure.args[0]
-    operands = list(tensors(failure.args[1:]))
+    operands = list(operand_tensors(failure.args[1:]))
     if not isinstance(equation, str):
         return []
     seen: dict[str, tuple[torch.Tensor, int]] = {}

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation, tensors
+from gradcheck_health.inputs.observation.tracer import FailedOperation
 from gradcheck_health.inputs.wants import op_layers
 from gradcheck_health.inputs.wants.op_axes import padding, ranked, resampling, spectrum
 from gradcheck_health.inputs.wants.op_index import gather, indexing, loss, one_hot
 from gradcheck_health.inputs.wants.op_shapes import broadcast, concatenation, einsum, product, view
 from gradcheck_health.inputs.wants.want import Want
+from gradcheck_health.model.nest import operand_tensors
 from gradcheck_health.records.errors import message_of as text_of
 
 
@@ -41,7 +42,7 @@ _DTYPE = re.compile(
 def anything(failure: FailedOperation) -> list[Want]:
     """Where no rule knows the operation: kinds by the message, sizes by broadcasting."""
     message = text_of(failure.error)
-    operands = list(tensors((failure.args, failure.kwargs)))
+    operands = list(operand_tensors((failure.args, failure.kwargs)))
     wants: list[Want] = []
     integers = [t for t in operands if not t.is_floating_point() and not t.is_complex()]
     if _DTYPE.search(message):

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.call import call, eager
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.experiments.paired_runs import changed
-from gradcheck_health.probe.objective import leaves, objective
+from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.inputs import Inputs
 

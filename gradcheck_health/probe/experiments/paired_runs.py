@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,10 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.call import call
 from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.model.wrappers import unwrap
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.inputs import Inputs
@@ -34,19 +33,7 @@ ROUNDING = 64
 
 def changed(inputs: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
     """The same arguments with every tensor in them changed."""
-
-    def walk(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return change(value)
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*map(walk, value))
-        if isinstance(value, tuple | list):
-            return type(value)(map(walk, value))
-        if isinstance(value, SimpleNamespace):
-            return SimpleNamespace(**{key: walk(item) for key, item in vars(value).items()})
-        return {key: walk(item) for key, item in value.items()} if type(value) is dict else value
-
-    return replace(inputs, args=walk(inputs.args), kwargs=walk(dict(inputs.kwargs)))
+    return replace(inputs, args=map_tensors(inputs.args, change), kwargs=map_tensors(dict(inputs.kwargs), change))
 
 
 def outputs(subject: Subject, inputs: Inputs) -> dict[str, torch.Tensor]:

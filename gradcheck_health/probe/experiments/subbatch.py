@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import torch
 
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.experiments.paired_runs import changed
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.inputs import Inputs

@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from gradcheck_health.model.call import call
 from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.lines import place
 from gradcheck_health.model.wrappers import unwrap
@@ -22,7 +23,6 @@ from gradcheck_health.probe.experiments.paired_runs import changed
 from gradcheck_health.probe.experiments.subbatch import chosen
 from gradcheck_health.probe.graph import graph as graphs
 from gradcheck_health.probe.graph.cut_points import of_a_person
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.evidence import CustomBackward

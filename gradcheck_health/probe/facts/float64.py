@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 
+from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.observe import probe
@@ -29,8 +29,8 @@ def _wide(subject: Subject) -> tuple[Trace, ...]:
         torch.set_default_dtype(torch.float64)
         subject.model.double()
         inputs = Inputs(
-            tuple(_double(value) for value in subject.inputs.args),
-            {name: _double(value) for name, value in subject.inputs.kwargs.items()},
+            map_tensors(subject.inputs.args, _double),
+            map_tensors(dict(subject.inputs.kwargs), _double),
             subject.inputs.origin,
             subject.inputs.made_up,
             subject.inputs.batch,
@@ -38,14 +38,7 @@ def _wide(subject: Subject) -> tuple[Trace, ...]:
         return (probe(dataclasses.replace(subject, inputs=inputs)),)
 
 
-def _double(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        wide = torch.complex128 if value.is_complex() else torch.float64
-        return value.to(wide) if value.is_floating_point() or value.is_complex() else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_double(item) for item in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_double(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _double(item) for key, item in value.items()}
-    return value
+def _double(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.to(torch.float64) if tensor.is_floating_point() else tensor

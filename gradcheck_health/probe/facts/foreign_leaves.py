@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.call import call, eager
 from gradcheck_health.model.names import layer_names, named_parameters, registered
+from gradcheck_health.model.nest import leaves, operand_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.lines import user_line
@@ -19,7 +20,7 @@ from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.tensor_paths import TensorPath, homes, products
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.graph import graph as graphs
-from gradcheck_health.probe.objective import leaves, objective
+from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.evidence import ForeignLeaf
@@ -88,7 +89,7 @@ class _Pass(TorchFunctionMode):
         if func is torch.autograd.grad:
             self._data |= {id(leaf.tensor) for leaf in leaves(args[1] if len(args) > 1 else kwargs.get("inputs"))}
         self._backward |= func in (torch.autograd.backward, torch.Tensor.backward)
-        for tensor in _tensors((args, out)):
+        for tensor in operand_tensors((args, out)):
             if tensor.requires_grad and tensor.is_leaf and id(tensor) not in self._lines:
                 self._lines[id(tensor)] = (self._watch.layer, user_line())
                 self._alive.append(tensor)  # its id must not be taken by another
@@ -133,14 +134,6 @@ def _kept(leaf: torch.Tensor, seen: _Pass) -> ForeignLeaf:
 def _made(leaf: torch.Tensor, seen: _Pass) -> ForeignLeaf:
     layer, source = seen.line(leaf)
     return ForeignLeaf(layer, type(leaf).__name__, tuple(leaf.shape), "forward", source)
-
-
-def _tensors(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, tuple | list) and depth < 4:
-        for item in value:
-            yield from _tensors(item, depth + 1)
 
 
 def _move(model: nn.Module, names: set[str]) -> None:

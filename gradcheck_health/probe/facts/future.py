@@ -12,6 +12,7 @@ from functools import partial
 
 import torch
 
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.experiments.paired_runs import (
     changed,
     distance,
@@ -23,7 +24,6 @@ from gradcheck_health.probe.experiments.paired_runs import (
     share,
 )
 from gradcheck_health.probe.experiments.subbatch import axis_of, chosen
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.evidence import Influence

@@ -12,11 +12,12 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from gradcheck_health.model.call import call
 from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.paired_runs import changed
-from gradcheck_health.probe.objective import leaves, objective
+from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.experiments.paired_runs import (
     distance,
     evaluated,
@@ -18,7 +19,6 @@ from gradcheck_health.probe.experiments.paired_runs import (
     share,
 )
 from gradcheck_health.probe.experiments.subbatch import STEPS, axis_of, chosen, stepped, unclear
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.evidence import Influence

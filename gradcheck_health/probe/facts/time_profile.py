@@ -14,11 +14,12 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gradcheck_health.model.call import call, seed_everything
 from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.paired_runs import changed
 from gradcheck_health.probe.experiments.subbatch import axis_of, on_few
-from gradcheck_health.probe.objective import AUXILIARY, leaves
+from gradcheck_health.probe.objective import AUXILIARY
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.evidence import TimeProfile

@@ -11,13 +11,14 @@ from torch import nn
 
 from gradcheck_health.model.call import call
 from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.dense import is_dense
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.paired_runs import first_difference
 from gradcheck_health.probe.experiments.subbatch import chosen
-from gradcheck_health.probe.objective import leaves, objective
+from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError

@@ -7,7 +7,7 @@ Values are followed from the parameters in question through every operation, whe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from gradcheck_health.model.nest import leaves, operand_tensors
 from gradcheck_health.model.source.lines import torch_helper, user_line
 from gradcheck_health.probe.forward.activations import function_name
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
 from gradcheck_health.records.evidence import Cut, Nonfinite
 
@@ -88,8 +88,8 @@ class Dataflow:
             return
         elif name == "__set__" or name.endswith("_like") or name.startswith("new_"):
             return  # takes a shape and no values
-        inputs = [*_tensors(args), *_tensors(tuple(kwargs.values()))]
-        outputs = list(_tensors((out,)))
+        inputs = [*operand_tensors(args), *operand_tensors(tuple(kwargs.values()))]
+        outputs = list(operand_tensors((out,)))
         source = user_line()
         if torch.is_grad_enabled():
             self._off = None  # inference_mode ends without a word
@@ -217,15 +217,3 @@ def _address(tensor: torch.Tensor) -> int:
 
 def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if _address(tensor) else 0
-
-
-def _tensors(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, tuple | list) and depth < 4:
-        for item in value:
-            yield from _tensors(item, depth + 1)
-    elif isinstance(value, dict) and depth < 4:
-        yield from _tensors(tuple(value.values()), depth + 1)
-    elif isinstance(value, slice):
-        yield from _tensors((value.start, value.stop, value.step), depth + 1)

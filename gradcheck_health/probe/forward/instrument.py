@@ -18,10 +18,10 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import WATCHED, Functions
-from gradcheck_health.probe.objective import leaves
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 
 

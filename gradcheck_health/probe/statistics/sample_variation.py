@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gradcheck_health.probe.objective import leaves
+from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.records.inputs import Inputs
 
