@@ -156,7 +156,7 @@ def comparable(before: Baseline, environment: Mapping[str, str], trace: Trace) -
     Raises:
         UsageError: the two were measured so differently that a difference would say nothing about the model.
     """
-    remedy = f"write it anew with `{command('update', before.target)}`"
+    remedy = f"write it again with `{command('update', before.target)}`"
     for key, option in (("device", "--device"), ("dtype", "--dtype"), ("mode", "")):
         was, got = before.environment.get(key), environment.get(key)
         if was and got and was != got:

@@ -165,7 +165,7 @@ def _problems(baseline: Baseline) -> Iterator[str]:
 
 def _broken(path: str, what: str) -> UsageError:
     return UsageError(
-        f"baseline {path}: {what}; restore it (git checkout -- {path}), or delete it and write it anew with "
+        f"baseline {path}: {what}; restore it (git checkout -- {path}), or delete it and write it again with "
         "`gradhealth baseline write`"
     )
 

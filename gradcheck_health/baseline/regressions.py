@@ -60,8 +60,8 @@ def _moved(trace: Trace, group: Sequence[Shift], aligned: LayerMatching, now: Pr
         rule="regressed-gradient",
         severity=Severity.ERROR,
         message=(
-            f"the gradient {where} {verb} by {abs(amount):.2g} decades against the baseline, from {_times(worst.before)} to "
-            f"{_times(worst.now)} (at most {worst.allowed:.2g} decades allowed)"
+            f"the gradient {where} {verb} by {abs(amount):.2g} decades (powers of ten) since the baseline, "
+            f"from {_times(worst.before)} to {_times(worst.now)} (at most {worst.allowed:.2g} decades allowed)"
         ),
         places=tuple(_place(trace, name) for name in places),
         details=(
@@ -104,7 +104,7 @@ def _share(trace: Trace, shift: Shift, now: Profile) -> Finding:
         rule="regressed-gradient",
         severity=Severity.ERROR,
         message=(
-            f"the share of {what} {noun} went from {before:.1%} to {value:.1%} against the baseline "
+            f"the share of {what} {noun} went from {before:.1%} to {value:.1%} since the baseline "
             f"(at most {100 * shift.allowed:.2g} points allowed)"
         ),
         places=_share_places(trace, what),
@@ -136,8 +136,8 @@ def _confirmed(trace: Trace, now: Profile) -> str:
     reference = trace.reference
     assert reference is not None  # without one there is nothing to confirm
     over = "batches" if now.fixed else "seeds"
-    count = f"mean over {len(now.seeds)} {over}" if len(now.seeds) > 1 else "one look"
+    count = f"mean over {len(now.seeds)} {over}" if len(now.seeds) > 1 else "one pass"
     return f"{count}, {len(reference.seeds)} in the baseline"
 
 
-_HELP = "mend it; or, if it is meant, write the baseline anew (gradhealth baseline update) and commit it"
+_HELP = "fix it; or, if the change is intended, run gradhealth baseline update and commit the file"

@@ -67,7 +67,7 @@ def check_gradients(
         rules: rule -> its options, `{"dead-unit": {"max_fraction": 0.3}}`.
         extra_rules: rules of your own: functions of a `Trace`, or "package.module:function".
         seed: of every random draw.
-        rounds: looks at the model, at most, before a verdict.
+        rounds: how often the model is measured before a verdict, at most.
         fail_on: "error", "warning" or "note": from which severity on the report is not ok.
         batch_size: samples in a batch that is made up.
         batch_axis: the axis of the inputs along which the samples lie, None where there is none; "auto" finds it.

@@ -95,4 +95,4 @@ def _read(answer: bytes, code: int) -> Report:
     if kind == b"T":
         raise ModelError(f"in the forked process: {content.decode()}")
     how = f"of {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-    raise ModelError(f"the forked process ended {how} before there was a verdict: the model's code, or the memory")
+    raise ModelError(f"the forked process ended {how} before a verdict: the model's code ended it, or the memory ran out")

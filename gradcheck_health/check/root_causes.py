@@ -78,9 +78,7 @@ def _answers(rules: Rules, options: Options, trace: Trace) -> tuple[list[Finding
         try:
             answers = list(rule(trace, **options.get(name, {})))
         except Exception as error:
-            raise UsageError(
-                f"the rule {name} raised {describe_error(error)}: mend it, or leave it out with select="
-            ) from error
+            raise UsageError(f"the rule {name} raised {describe_error(error)}: fix it, or leave it out with select=") from error
         for answer in answers:
             if isinstance(answer, Need):
                 if answer.fact not in fact_names():

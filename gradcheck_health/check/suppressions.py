@@ -42,7 +42,7 @@ def _absent(entry: str, reason: str) -> Finding:
         places=(Place(pattern),),
         details=(
             ("expected", f"because of: {reason}"),
-            ("help", f"it may be mended: then remove {entry!r} from expect; otherwise see what keeps the rule from finding it"),
+            ("help", f"if it is fixed, remove {entry!r} from expect; otherwise find out why the rule no longer finds it"),
         ),
     )
 

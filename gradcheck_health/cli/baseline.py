@@ -9,7 +9,7 @@ import click
 
 from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.cli.check import check as check_command
-from gradcheck_health.cli.check import held_against
+from gradcheck_health.cli.check import split_baseline
 from gradcheck_health.cli.commands import _session
 
 EPILOG = """\b
@@ -20,8 +20,8 @@ Examples:
   gradhealth baseline prune model.py          drop accepted findings that are gone
   gradhealth baseline show                    what is accepted, and how the gradient flows
 
-A baseline holds accepted findings with their reasons, and the flow in decades with its spread over seeds. Nothing is written
-where the variable CI is set.
+A baseline holds the accepted findings with their reasons, and the gradient norm at each layer in decades (powers of ten) with
+its spread over seeds. Nothing is written where the variable CI is set.
 """
 _NOT_FOR_WRITING = ("outputs", "output_format", "exit_zero", "fail_on", "fail_if", "no_baseline", "changed_since", "quiet")
 REASON = click.Option(["--reason"], metavar="TEXT", help="Why findings that are new to the baseline are accepted.")
@@ -30,7 +30,7 @@ FORCE = click.Option(["--force"], is_flag=True, help="Replace a baseline and its
 
 @click.group(epilog=EPILOG)
 def baseline() -> None:
-    """Keep what a model is held against: accepted findings and the flow of its gradient."""
+    """Record what later checks compare a model with: accepted findings, gradient flow."""
 
 
 def _settings() -> list[click.Parameter]:
@@ -46,7 +46,7 @@ def _writer(action: str, text: str, *more: click.Parameter) -> None:
         from gradcheck_health.cli.commands import baseline as writing
         from gradcheck_health.settings.from_options import sources
 
-        targets, options["baseline"] = held_against(options["targets"], options["baseline"], none=False)
+        targets, options["baseline"] = split_baseline(options["targets"], options["baseline"], none=False)
         request = _session.CheckRequest(
             targets=targets,
             sources=sources(options),
@@ -66,7 +66,7 @@ def _writer(action: str, text: str, *more: click.Parameter) -> None:
 
 
 _writer("write", "Measure models and write a baseline for each that has none.", REASON, FORCE)
-_writer("update", "Measure models anew: what is new is accepted, what is gone is dropped, reasons are kept.", REASON)
+_writer("update", "Measure models again: accept what is new, drop what is gone, keep the reasons.", REASON)
 _writer("prune", "Drop accepted findings that are gone; the flow stays as it was written.")
 
 
@@ -88,9 +88,9 @@ baseline.add_command(
 
 @baseline.command(epilog="\b\nExample:\n  gradhealth baseline show model.py:Net")
 @click.argument("names", nargs=-1, metavar="[FILE|FOLDER|TARGET]...")
-@click.option("--baseline", "place", default=FOLDER, metavar="FOLDER", help=f"Where baselines stand (default: {FOLDER}).")
+@click.option("--baseline", "place", default=FOLDER, metavar="FOLDER", help=f"The folder of the baselines (default: {FOLDER}).")
 def show(names: tuple[str, ...], place: str) -> int:
-    """Print baselines for people."""
+    """Print the baselines of a folder."""
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands import baseline as showing
 

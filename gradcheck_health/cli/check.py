@@ -34,12 +34,12 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a report; its format is the suffix. Repeatable.",
+    help="Write a report; the suffix says in which format. Repeatable.",
 )
 @click.option(
     "--output-format",
     type=click.Choice(FORMATS),
-    help="What goes to standard output (default: terminal; in GitHub Actions annotations, too).",
+    help="What goes to standard output (default: terminal, plus annotations in GitHub Actions).",
 )
 @click.option("--select", multiple=True, metavar="RULE[,RULE]", help="Run only these rules. Repeatable.")
 @click.option(
@@ -65,17 +65,15 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 )
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 in spite of findings; other failures keep their codes.")
 @click.option("--seed", type=int, help="Seed of inputs, projections and initialisations (default: 0).")
-@click.option("--rounds", type=int, help="At most so many looks before a verdict (default: 5).")
+@click.option("--rounds", type=int, help="Measure a model at most this often before a verdict (default: 5).")
 @click.option("--device", metavar="DEVICE", help="Where to run, such as cpu or cuda:1 (default: where the model is).")
 @click.option("--dtype", metavar="DTYPE", help="Floating dtype, such as float64 (default: the model's).")
-@click.option("--checkpoint", metavar="FILE", help="Load these weights first: .safetensors, .pt, .bin, .ckpt or an index.")
-@click.option("--checkpoint-key", metavar="KEY", help="Under which the file holds them, such as state_dict.")
+@click.option("--checkpoint", metavar="FILE", help="Load these weights first: a .safetensors, .pt, .bin, .ckpt or index file.")
+@click.option("--checkpoint-key", metavar="KEY", help="The entry of the file that holds the weights, such as state_dict.")
+@click.option("--checkpoint-prefix", metavar="PREFIX", help="A prefix to strip from the names in the file, such as 'model.'.")
+@click.option("--batch-size", type=int, metavar="N", help="Number of samples in a made-up batch.")
 @click.option(
-    "--checkpoint-prefix", metavar="PREFIX", help="What their names begin with and the model's do not, such as model."
-)
-@click.option("--batch-size", type=int, metavar="N", help="Samples in a made-up batch.")
-@click.option(
-    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument, a Python literal or text. Repeatable."
+    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument: a Python literal or text. Repeatable."
 )
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]SPEC", help="An input, such as x=f32[B,3,32,32]. Repeatable.")
 @click.option(
@@ -85,7 +83,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     metavar="[FILE|FOLDER]",
     help=f"Fail on what is worse than in the baseline (default folder: {FOLDER}); see gradhealth baseline.",
 )
-@click.option("--no-baseline", is_flag=True, help="Leave out the baseline that the settings name.")
+@click.option("--no-baseline", is_flag=True, help="Ignore the baseline that the settings name.")
 @click.option(
     "--fail-if",
     multiple=True,
@@ -93,27 +91,30 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
     help="What counts as worse, such as flow:-1dec or dead_fraction:+5pp. Repeatable.",
 )
 @click.option(
-    "--changed-since", metavar="REV", help="Check only targets whose source, imports included, changed since that git revision."
+    "--changed-since", metavar="REV", help="Check only targets whose source, imports included, changed since this git revision."
 )
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model without a result after this long (default: 300).")
 @click.option(
     "--memory",
     metavar="SIZE",
-    help="Let a model allocate at most so much, such as 8G, or none (default: 0.9 of the machine's).",
+    help="The most memory a model may allocate, such as 8G, or none (default: 0.9 of the machine's).",
 )
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, metavar="N", help="Check N targets at once (default: 1).")
 @click.option("-q", "--quiet", is_flag=True, help="Show unhealthy models only.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the flow layer by layer, notes, accepted findings and skipped files.")
 @click.option(
-    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR and FORCE_COLOR are honoured."
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Colour; NO_COLOR and FORCE_COLOR are honoured.",
 )
 def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
-    """Check models: a file, a file with a name, a module with a name, or a directory."""
+    """Check models: model.py, model.py:Net, package.module:Net, or a directory."""
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands import check as checking
     from gradcheck_health.settings.from_options import sources
 
-    targets, options["baseline"] = held_against(targets, options["baseline"], options.pop("no_baseline"))
+    targets, options["baseline"] = split_baseline(targets, options["baseline"], options.pop("no_baseline"))
     request = _session.CheckRequest(
         targets=targets,
         sources=sources(options),
@@ -141,8 +142,8 @@ def check(targets: tuple[str, ...], color: str, **options: Any) -> int:
     return checking.run(request, show, tell, status)
 
 
-def held_against(targets: tuple[str, ...], baseline: str | None, none: bool) -> tuple[tuple[str, ...], str | None]:
-    """Targets and baseline as they were meant: `--baseline model.py` names a model, because no baseline is a Python file.
+def split_baseline(targets: tuple[str, ...], baseline: str | None, none: bool) -> tuple[tuple[str, ...], str | None]:
+    """Targets and baseline apart: `--baseline model.py` names a model, because no baseline is a Python file.
 
     Returns:
         The targets, and the baseline: None where the settings decide, "" for none at all.

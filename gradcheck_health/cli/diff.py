@@ -51,6 +51,6 @@ diff = click.Command(
         *(parameter for parameter in check_command.params if parameter.name not in _LEFT_OUT),
     ],
     callback=_run,
-    help="Say what became worse, better, new and gone between two runs: reports, baselines, or a target as it is now.",
+    help="Compare two runs (reports, baselines, or a target as it is now): what is worse, better, new or gone.",
     epilog=EPILOG,
 )

@@ -11,7 +11,7 @@ import click
 EPILOG = """\b
 Examples:
   gradhealth infer model.py:Net
-  gradhealth infer model.py:Net --save gradhealth.yaml       checks use what stands there
+  gradhealth infer model.py:Net --save gradhealth.yaml       later checks use them
   gradhealth infer model.py:Net --input 'mask=bool[B,7]'     the rest is inferred around it
 
 Exit codes: 0 every target has inputs; 2 usage or settings; 3 nothing could be made up, or a file or model failed; 4 a process
@@ -34,9 +34,9 @@ died or ran too long.
 @click.option("--seed", type=int, help="Seed of inputs and initialisations (default: 0).")
 @click.option("--device", metavar="DEVICE", help="Where to run, such as cpu or cuda:1 (default: where the model is).")
 @click.option("--dtype", metavar="DTYPE", help="Floating dtype, such as float64 (default: the model's).")
-@click.option("--batch-size", type=int, metavar="N", help="Samples in a made-up batch.")
+@click.option("--batch-size", type=int, metavar="N", help="Number of samples in a made-up batch.")
 @click.option(
-    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument, a Python literal or text. Repeatable."
+    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument: a Python literal or text. Repeatable."
 )
 @click.option(
     "--input",
@@ -45,8 +45,8 @@ died or ran too long.
     metavar="[NAME=]SPEC",
     help="An input that is known, such as x=f32[B,3,32,32]. Repeatable.",
 )
-@click.option("--memory", metavar="SIZE", help="Let a model allocate at most so much, such as 8G, or none.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model after so long without a result (default: 300).")
+@click.option("--memory", metavar="SIZE", help="The most memory a model may allocate, such as 8G, or none.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model without a result after this long (default: 300).")
 def infer(targets: tuple[str, ...], **options: Any) -> int:
     """Show the inputs that a check would make up, and where each size comes from. Nothing is judged."""
     from gradcheck_health.cli.commands import _console

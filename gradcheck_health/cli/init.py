@@ -16,7 +16,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("--pyproject", is_flag=True, help="Add a table to pyproject.toml instead of writing gradhealth.yaml.")
 def init(pyproject: bool) -> int:
-    """Write settings to start from, all commented out. What is there is never overwritten."""
+    """Write a settings file to start from, everything in it commented out. Existing files are never overwritten."""
     from gradcheck_health.cli.commands.init import write
 
     click.echo(f"{write(Path(), pyproject)}: written, with every setting commented out")

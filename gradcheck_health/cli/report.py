@@ -23,10 +23,10 @@ Examples:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a report; its format is the suffix. Repeatable.",
+    help="Write a report; the suffix says in which format. Repeatable.",
 )
 def report(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
-    """Show reports that were written before (JSON or HTML), or write them in another format. Nothing is run."""
+    """Show saved reports (JSON or HTML), or convert them to another format. Nothing is run."""
     from gradcheck_health import formats
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands.report import as_text, read

@@ -7,7 +7,7 @@ import click
 
 @click.command(epilog="\b\nExample:\n  gradhealth rules")
 def rules() -> int:
-    """List the rules, a line each."""
+    """List the rules, one per line."""
     from gradcheck_health.cli.commands.explain import listing
 
     click.echo(listing(), nl=False)

@@ -11,6 +11,7 @@ from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.formats._wording import MAX_NAMES, accept_key, places, repeat_command
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.measurements import CutPoint
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.trace import Trace
 
@@ -103,7 +104,7 @@ def _flow(report: Report, width: int) -> Iterator[str]:
         yield from _labelled("flow", f"not judged: {escape(trace.flow_note)}", width)
     elif len(trace.flow) > 1 and trace.flow[-1].gradient:
         first, last = trace.flow[0], trace.flow[-1]
-        ends = f"{_layer(last.layer)} to {_layer(first.layer)}" if first.layer != last.layer else _layer(first.layer)
+        ends = f"{_end(last)} to {_end(first)}" if first.layer != last.layer else _end(first)
         what = f"the gradient {_kept(trace)} from {ends} ({len(trace.flow)} {trace.flow_by})"
         kicked = next(
             (one for one in trace.facts.get("kicked", ()) if first.gradient == 0 and one.flow and one.flow[-1].gradient), None
@@ -119,11 +120,12 @@ def _flow(report: Report, width: int) -> Iterator[str]:
 
 def _kept(trace: Trace) -> str:
     kept = trace.flow[0].gradient / trace.flow[-1].gradient
-    return f"keeps {kept:.2g} x of its norm" if kept <= 1 else f"grows {kept:.2g} x"
+    return f"keeps {kept:.2g} of its norm" if kept <= 1 else f"grows {kept:.2g} x"
 
 
-def _layer(name: str) -> str:
-    return shorten(escape(name), 40) or "the model itself"
+def _end(point: CutPoint) -> str:
+    """The layer at one end of the flow; an operation of the model's own forward by its name."""
+    return shorten(escape(point.layer), 40) or f"forward ({shorten(escape(point.op), 40)})"
 
 
 def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool, repeat: str | None) -> Iterator[str]:

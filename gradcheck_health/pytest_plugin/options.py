@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "fail-on": {"choices": ["error", "warning", "note"], "help": "the least severity that fails (default: error)"},
     "seed": {"type": int, "metavar": "N", "help": "seed of inputs, projections and initialisations (default: 0)"},
-    "rounds": {"type": int, "metavar": "N", "help": "at most so many looks before a verdict (default: 5)"},
+    "rounds": {"type": int, "metavar": "N", "help": "measure a model at most this often before a verdict (default: 5)"},
     "device": {"metavar": "DEVICE", "help": "where to run, such as cpu or cuda:1"},
     "dtype": {"metavar": "DTYPE", "help": "floating dtype, such as float64"},
     "baseline": {

@@ -73,9 +73,9 @@ def _finding(trace: Trace, members: list[DoubleSoftmax], harmless: bool) -> Find
     return Finding(
         rule="double-softmax",
         severity=Severity.NOTE if harmless else Severity.ERROR,
-        message=f"the result of {pair.first} is taken for logits by {second} ({len(members)} found, {verdict})",
+        message=f"{second} takes the result of {pair.first} for logits ({len(members)} found, {verdict})",
         places=tuple(dict.fromkeys(places)),
-        details=(("because", f"{second} is applied{where} to what is normalised already"), ("help", _HELP[pair.first])),
+        details=(("because", f"{second} is applied{where} to values that are normalised already"), ("help", _HELP[pair.first])),
         got=float(len(members)),
         bound=0.0,
     )

@@ -15,7 +15,7 @@ _HELP = (
     ("inplace", "an in-place operation overwrote what backward needs: x = x + y instead of x += y, or clone() first"),
     (
         "second time",
-        "something computed in an earlier pass is used again: detach() what is cached between calls, or compute it anew",
+        "something computed in an earlier pass is used again: detach() what is cached between calls, or compute it again",
     ),
 )
 

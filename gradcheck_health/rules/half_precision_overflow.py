@@ -68,7 +68,7 @@ def _made(trace: Trace, origin: Nonfinite, severity: Severity) -> Finding:
     return Finding(
         rule="half-precision-overflow",
         severity=severity,
-        message=f"{what}{origin.op} makes Inf out of finite values: float16 ends at 65504 (0 allowed)",
+        message=f"{what}{origin.op} turns finite values into Inf: the largest number of float16 is 65504 (0 allowed)",
         places=(Place(origin.layer, layer.kind if layer else "", origin.source, origin.op),),
         details=(
             (

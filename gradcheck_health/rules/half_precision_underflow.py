@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def half_precision_underflow(
     trace: Trace, *, max_share: float = 0.05, loss_scale: float | None = None
 ) -> Iterator[Finding | Need]:
-    """Entries of the gradient are so small that float16 takes them for zero.
+    """Entries of the gradient are so small that they become zero in float16.
 
     What it does: measures gradients in float64 and counts the entries that float16 would flush, for a model in float16 or
     under float16 autocast, or one whose loss_scale is given because it is to be trained so.
@@ -53,7 +53,7 @@ def half_precision_underflow(
             yield Finding(
                 rule="half-precision-underflow",
                 severity=severity,
-                message=f"float16 takes {share:.0%} of the gradient's entries for zero (at most {max_share:.0%} allowed)",
+                message=f"{share:.0%} of the gradient's entries become zero in float16 (at most {max_share:.0%} allowed)",
                 places=(Place("", trace.model),),
                 details=(("measured", half_precision.table(headroom)), ("help", advice)),
                 got=share,
@@ -73,7 +73,7 @@ def _lost_altogether(trace: Trace, max_share: float) -> Iterator[Finding]:
         yield Finding(
             rule="half-precision-underflow",
             severity=Severity.NOTE,
-            message=f"float16 would take {share:.0%} of the gradient for zero, without a loss scale ({len(lost)} parameters)",
+            message=f"{share:.0%} of the gradient would become zero in float16, without a loss scale ({len(lost)} parameters)",
             places=tuple(Place(p.name, p.kind, p.source) for p in lost),
             details=(("help", "in half precision use bfloat16 or a gradient scaler"),),
             got=share,

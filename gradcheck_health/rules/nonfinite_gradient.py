@@ -89,7 +89,7 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
         f"NaN or Inf arrives in {len(places)} places, first where named (0 allowed)",
         places,
         trace,
-        "look at the operation before it",
+        "check the operation before it",
     )
 
 

@@ -55,7 +55,7 @@ def redundant_parameter(trace: Trace) -> Iterator[Finding | Need]:
         yield Finding(
             rule="redundant-parameter",
             severity=Severity.NOTE,
-            message=f"{len(sure)} of {biases} biases have no effect: what follows subtracts them again (0 needed)",
+            message=f"{len(sure)} of {biases} biases have no effect: the next operation subtracts them again (0 allowed)",
             places=tuple(Place(name, trace.parameters[name].kind, seen.parameters[name].source) for name in sure),
             details=(("help", "bias=False in these layers changes nothing but the number of parameters"),),
             got=float(len(sure)),

@@ -114,8 +114,8 @@ def _finding(
         message=f"{least.name} matters {ratio:.2g} x less to the loss than {most.name} (at most {limit:.2g} x allowed)",
         places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in small),
         details=(
-            ("because", f"|weight| x |gradient| is {low:.2g} there and {high:.2g} here, in layers of the same class and shape"),
-            ("help", "look for a tiny factor in front of the branch, or balance the losses"),
+            ("because", f"|weight| x |gradient| is {low:.2g} and {high:.2g}, in layers of the same class and shape"),
+            ("help", "find the tiny factor in front of the branch, or balance the losses"),
         ),
         got=ratio,
         bound=limit,

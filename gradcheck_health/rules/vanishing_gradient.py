@@ -103,7 +103,7 @@ def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimiz
     return Finding(
         rule="vanishing-gradient",
         severity=severity,
-        message=f"the gradient shrinks {got:.2g} x from {first} to {last} ({allowed}){speed}",
+        message=f"the gradient shrinks to {got:.2g} of its norm from {first} to {last} ({allowed}){speed}",
         places=flow_wording.flow_places(seen, points),
         details=flow_wording.flow_details(trace, seen, points, limit),
         got=got,

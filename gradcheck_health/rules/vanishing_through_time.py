@@ -75,14 +75,14 @@ def _finding(trace: Trace, profile: TimeProfile, kept: float, limit: float, step
     measured = "" if len(profile.norms) > steps else f", carried on from {len(profile.norms) - 1} steps"
     again = f"; the input of {profile.stretched} steps was repeated" if profile.stretched else ""
     details = [
-        ("because", f"{factor:.2g} of the norm is kept a step: the memory is {recurrence.memory(factor)} long"),
+        ("because", f"each step back keeps {factor:.2g} of the norm: the memory is {recurrence.memory(factor)} long"),
         ("measured", f"the loss on the last of {len(profile.norms)} steps{measured}{again}"),
         ("help", _HELP.get(profile.kind, _OTHER)),
     ]
     return Finding(
         rule="vanishing-through-time",
         severity=Severity.NOTE if doubts else Severity.ERROR,
-        message=f"{steps} steps back {kept:.2g} x of the gradient is left (at least {limit:.2g} allowed)",
+        message=f"{steps} steps back in time {kept:.2g} of the gradient is left (at least {limit:.2g} allowed)",
         places=recurrence.recurrent_places(trace, profile),
         details=(*details, ("doubt", "; ".join(doubts))) if doubts else tuple(details),
         got=kept,

@@ -31,7 +31,7 @@ def wrong_backward(trace: Trace, *, max_error: float = 0.01) -> Iterator[Finding
     unchanged (gradient reversal, scaling, clipping), or clamps it between two bounds that are both met and passes the
     gradient straight through. An implicit gradient that is cut short looks like a wrong one: accept it with a reason.
 
-    How to fix: derive the backward anew, mind saved tensors, broadcasting (sum over the axes that were expanded) and the
+    How to fix: derive the backward again, mind saved tensors, broadcasting (sum over the axes that were expanded) and the
     order of the gradients that are returned, and put torch.autograd.gradcheck into a test.
 
     How to silence: ignore={"wrong-backward:layer": "the reason"}.
@@ -73,7 +73,7 @@ def _finding(record: CustomBackward, allowed: float) -> Iterator[Finding]:
         details=(
             ("because", reason),
             ("confirmed", "central differences in float64, two step widths, smooth entries only"),
-            ("help", "derive the backward anew, and put torch.autograd.gradcheck into a test"),
+            ("help", "derive the backward again, and put torch.autograd.gradcheck into a test"),
         ),
         got=record.error,
         bound=allowed,

@@ -23,7 +23,7 @@ _HELP = {
     Why.DEAD: "see dead-unit: lower the bias, use LeakyReLU or GELU, or normalise before the activation",
     Why.SATURATED: "see saturated-activation: smaller weights or inputs in front of it, or a normalisation",
     Why.UNDERFLOW: "the gradient is too small for float32: see vanishing-gradient, or scale the loss",
-    Why.FACTOR: "look at the factor: a weight left at 0, a mask of zeros or the wrong way round, a dropout of everything",
+    Why.FACTOR: "check the factor: a weight left at 0, a mask of zeros or the wrong way round, a dropout of everything",
     Why.INPUT: "look at what goes in: a mask of zeros, a dropout of everything, an input that is never filled",
     Why.WEIGHTS: "initialise the weights behind it, or lift the mask from them",
     Why.CANCELS: "detach one of the two ways: z + (code - z).detach() passes the gradient, z + (code - z) none",

@@ -31,7 +31,7 @@ class Config:
 
     seed: int = 0
     rounds: int = 5
-    """At most so many looks at a model before a verdict."""
+    """How often a model is measured before a verdict, at most."""
     select: tuple[str, ...] | None = None
     """Names of the rules to run; None is all."""
     ignore: Mapping[str, str] = field(default_factory=dict)

@@ -120,7 +120,7 @@ class Closure:
             yield from self._named(first.value.split("."))
         else:
             self.unknown = (
-                self.unknown or f"{path.relative_to(self.root)}:{node.lineno} imports by a name that only a run can tell"
+                self.unknown or f"{path.relative_to(self.root)}:{node.lineno} imports a name that is only known at run time"
             )
 
     def _relative(self, path: Path, level: int, parts: list[str]) -> Iterator[Path]:

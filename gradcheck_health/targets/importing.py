@@ -85,7 +85,7 @@ def check_file(path: Path) -> None:
     if path.suffix != ".py":
         raise UsageError(f"{path}: got a {path.suffix or 'nameless'} file; allowed: a Python file (.py)")
     if path.stat().st_size > MAX_BYTES:
-        raise UsageError(f"{path}: larger than {MAX_BYTES // 2**20} MiB: this is no Python file that a person wrote")
+        raise UsageError(f"{path}: larger than {MAX_BYTES // 2**20} MiB: no Python file written by hand is that long")
 
 
 def _package(path: Path) -> tuple[Path, str]:

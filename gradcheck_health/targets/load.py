@@ -137,7 +137,7 @@ def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -
     """The factory with its arguments, checked against its signature."""
     if is_model(found):
         if args:
-            raise UsageError(f"{where} is a model that is already built: --arg has nothing to give to; name its class")
+            raise UsageError(f"{where} is a model that is already built and takes no --arg: name its class instead")
         return Loaded(where, found)
     known = list(arguments(found))
     if unknown := _unknown(found, args):
@@ -149,8 +149,8 @@ def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -
             return with_them
         more = f"\n  {_command(where, missing, args)}"
         raise UsageError(
-            f"{where} needs {', '.join(missing)}, which nobody gave, and nothing that was made up builds it ({with_them});"
-            f" say what to build it with:{more}"
+            f"{where} needs {', '.join(missing)}, which was not given, and no made-up value builds it ({with_them});"
+            f" give it:{more}"
         )
     return Loaded(where, _with_arguments(found, args) if args else found)
 

@@ -156,7 +156,7 @@ def test_change_within_the_imports_is_seen(repository: Path, file: str, text: st
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("import importlib\nimportlib.import_module(NAME)", "net.py:2 imports by a name that only a run can tell"),
+        ("import importlib\nimportlib.import_module(NAME)", "net.py:2 imports a name that is only known at run time"),
         ("def broken(:", "net.py cannot be read as Python"),
     ],
 )

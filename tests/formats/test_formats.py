@@ -200,7 +200,7 @@ def test_failure_message_to_the_letter() -> None:
 def test_sound_model_takes_one_short_block() -> None:
     text = terminal.render(report())
     assert text.splitlines()[0] == "Net: no unhealthy gradient found (2 rules ran)"
-    assert "keeps 0.5 x of its norm from head to stem" in text
+    assert "keeps 0.5 of its norm from head to stem" in text
     assert "float32[64, 8], made up from stem (Linear)" in text
     assert len(text.splitlines()) <= 6
     assert "accept:" not in text
@@ -209,8 +209,8 @@ def test_sound_model_takes_one_short_block() -> None:
 def test_flow_that_a_zero_initialisation_holds_back_is_told_as_it_is_a_moment_later() -> None:
     asleep = (CutPoint("stem", "Addmm", 0.0), CutPoint("head", "Addmm", 1.0))
     text = " ".join(terminal.render(report(trace=trace(flow=asleep, facts={"kicked": (trace(),)}))).split())
-    assert "keeps 0 x of its norm from head to stem (2 cut points); once the weights that are 0 at the start have moved" in text
-    assert "it keeps 0.5 x of its norm" in text
+    assert "keeps 0 of its norm from head to stem (2 cut points); once the weights that are 0 at the start have moved" in text
+    assert "it keeps 0.5 of its norm" in text
 
 
 def test_accepted_findings_are_not_passed_over_in_the_headline() -> None:

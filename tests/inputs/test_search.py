@@ -186,7 +186,7 @@ def test_error_says_how_far_where_and_what_to_give() -> None:
         synthesize(Broken())
     text = str(caught.value)
     assert text.startswith("could not make up inputs for Broken.forward(states)\n")
-    assert "reached 1 call sites: states=f32[3,3]" in text
+    assert "(1 call inside forward succeeded): states=f32[3,3]" in text
     assert "test_search.py:" in text and "the simulator is not connected" in text
     assert 'inputs={"states": "f32[B,3]"}' in text and "gradhealth_inputs" in text
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -238,7 +238,7 @@ def test_batch_shrinks_with_cost_but_keeps_eight_for_batch_norm() -> None:
     wide = nn.Sequential(nn.Conv2d(3, 256, 3, padding=1), nn.Conv2d(256, 512, 7, padding=3))
     # 2 * 512 * 256 * 49 * 1024 = 13 GFLOP a sample
     assert synthesize(wide).batch == 2
-    assert synthesize(wide).origin == "made up from 0 (Conv2d), 2 samples instead of 32 for their cost"
+    assert synthesize(wide).origin == "made up from 0 (Conv2d), 2 samples instead of 32 because one is costly"
     assert "instead of" not in synthesize(nn.Linear(3, 2)).origin
     assert synthesize(nn.Sequential(*wide, nn.BatchNorm2d(512))).batch in (2, 8)
 

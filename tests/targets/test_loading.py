@@ -128,7 +128,7 @@ class Other(Net): pass
 def test_constructor_that_no_value_builds_shows_the_command_to_copy() -> None:
     write({"nets.py": STUBBORN})
     needs = refusal("nets.py:Net", {"depth": 1})
-    assert "nets.py:Net needs key, which nobody gave, and nothing that was made up builds it (ValueError: no key fits)" in needs
+    assert "nets.py:Net needs key, which was not given, and no made-up value builds it (ValueError: no key fits)" in needs
     assert "gradhealth check nets.py:Net --arg depth=1 --arg key=..." in needs
 
 

@@ -77,9 +77,9 @@ def _plugin() -> Check:
     if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         return Check("pytest plugin", "note", "PYTEST_DISABLE_PLUGIN_AUTOLOAD is set: add -p gradcheck_health.pytest_plugin")
     if not entry_points(group="pytest11", name="gradhealth"):
-        found = "not announced: install the package (pip install .), or pytest -p gradcheck_health.pytest_plugin"
+        found = "not registered: install the package (pip install .), or pytest -p gradcheck_health.pytest_plugin"
         return Check("pytest plugin", "note", found)
-    return Check("pytest plugin", "ok", "pytest loads it by itself")
+    return Check("pytest plugin", "ok", "pytest loads it automatically")
 
 
 def _settings() -> Iterator[Check]:
@@ -89,7 +89,7 @@ def _settings() -> Iterator[Check]:
     except UsageError as error:
         yield Check("settings", "problem", str(error))
         return
-    yield Check("settings", "ok", sources[0].origin if sources else "no file: the defaults hold (gradhealth init writes one)")
+    yield Check("settings", "ok", sources[0].origin if sources else "no file: the defaults apply (gradhealth init writes one)")
     yield from (Check("settings", "problem", line) for line in without_effect(sources))
 
 

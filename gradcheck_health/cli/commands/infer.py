@@ -80,7 +80,7 @@ def render(result: InferredInputs, width: int = 80, saved: bool = False) -> str:
     lines = list(wrap(f"{result.target}: forward{result.forward}", width, hang=4))
     indent = 4 + max((len(entry.argument) for entry in result.arguments), default=0) + 2
     for entry in result.arguments:
-        lines.append(f"    {entry.argument.ljust(indent - 6)}  {entry.spec or '(no text can give it)'}")
+        lines.append(f"    {entry.argument.ljust(indent - 6)}  {entry.spec or '(cannot be written as text)'}")
         lines += wrap(f"{entry.why} ({entry.confidence} confidence)", width, first=" " * indent)
     lines += _facts(result, width)
     if result.specs is not None:

@@ -14,7 +14,7 @@ EXAMPLES: dict[str, Any] = {
     "models": ["model.py:Net"],
     "select": ["vanishing-gradient", "missing-gradient"],
     "ignore": {"missing-gradient:teacher.*": "frozen on purpose"},
-    "expect": {"dead-unit:stem.*": "known, and to be mended"},
+    "expect": {"dead-unit:stem.*": "known, a fix is planned"},
     "rules": {"vanishing-gradient": {"min_ratio": 1e-3}},
     "extra_rules": ["package.module:function"],
     "overrides": [{"models": ["nets/*.py:Generator"], "inputs": "f32[B,100]"}],

@@ -16,7 +16,7 @@ from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.settings.source import Source
 
-LOST = "its process sent no result, and said that it was done: nothing was concluded"
+LOST = "its process ended without a result: there is no verdict"
 Result = TypeVar("Result")
 
 

@@ -142,7 +142,7 @@ class Supervisor:
             hint = ": perhaps the memory ran out (--memory 4G sets a limit)" if -code == signal.SIGKILL else ""
             why = f"its process died of {_signal_name(-code)} {during}{hint}"
         else:
-            why = f"its process left by itself with code {code} {during} (os._exit?): nothing was concluded"
+            why = f"its process exited with code {code} {during} (os._exit?): there is no verdict"
         return Failure(target, f"{why}{where}", 4)
 
 

@@ -211,5 +211,5 @@ def _summary(points: Sequence[Point]) -> str:
     if not _drawable(first.gradient):
         what = "nothing is left of the gradient" if first.gradient == 0 else "the gradient is not finite"
         return f"on its way {ends} {what}"
-    verb = "shrinks to" if first.gradient < 1 else "grows to"
-    return f"on its way {ends} the norm of the gradient {verb} {number(first.gradient)} of what it was"
+    verb, unit = ("shrinks to", "of") if first.gradient < 1 else ("grows to", "times")
+    return f"on its way {ends} the norm of the gradient {verb} {number(first.gradient)} {unit} what it was"

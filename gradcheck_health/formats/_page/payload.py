@@ -18,7 +18,7 @@ EXACT_ENTRIES = 600
 DIGITS = 7
 MAX_ENTRIES = 5_000
 """Of a larger run a page leaves something out."""
-_LEFT_OUT = "single layers in the further looks are left out of this page to keep it small; a JSON report has them"
+_LEFT_OUT = "the layers of the further measurements are left out of this page to keep it small; a JSON report has them"
 MAX_JSON = 2**30
 _START = '<script type="application/gzip" id="run-json">'
 _PACKED = re.compile(re.escape(_START) + r"([A-Za-z0-9+/=]*)</script>")

@@ -135,7 +135,7 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
         told = "in the objective" if output.probed else f"not in the objective: {output.why}"
         yield f"output {output.path}".rstrip(), f"{output.dtype}[{shape}], {told}"
     for name, taken in trace.facts.items():
-        yield f"fact {name}", count(len(taken), "further look") if taken else "could not be measured"
+        yield f"fact {name}", count(len(taken), "further measurement") if taken else "could not be measured"
     for gap in trace.gaps:
         yield "not seen", gap
     for entry in report.unmatched:

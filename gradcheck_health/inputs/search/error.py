@@ -14,16 +14,17 @@ def inference_error(info: ModelInfo, found: Found) -> InputInferenceError:
     names = ", ".join(argument.name for argument in info.signature.arguments) or "*args"
     best = found.best
     reason = one_line(best.error) if best.error is not None else "no trial ran"
+    calls = "call" if best.coverage == 1 else "calls"
     lines = [
         f"could not make up inputs for {type(info.owner).__name__}.forward({names})",
-        f"  best of {found.trials} tries reached {best.coverage} call sites: {best.plan.describe()}",
+        f"  closest of {found.trials} tries ({best.coverage} {calls} inside forward succeeded): {best.plan.describe()}",
         f"  failed at {best.place or 'the call'}: {reason}",
     ]
     likely = tuple(dict.fromkeys(edit.note for edit in best.edits if edit.note))
     if found.hopeless:
         lines.append("  the same on many inputs: does it raise whatever it is fed?")
     if likely:
-        lines.append(f"  likely: {'; '.join(likely[:2])}")
+        lines.append(f"  other inputs are probably needed for: {'; '.join(likely[:2])}")
     specs = written(best.plan) or {"x": "f32[B,3,32,32]"}
     lines.append(f"  give them: {in_python(specs)}")
     lines.append("      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)")

@@ -111,7 +111,7 @@ def reduced(info: ModelInfo, plan: Plan, outcome: Outcome) -> str:
     samples, wanted = plan.size("B"), usual(info.model)
     if not batched(plan) or samples >= wanted or samples > batch_for(info.model, plan, outcome):
         return ""
-    return f", {samples} samples instead of {wanted} for their cost"
+    return f", {samples} samples instead of {wanted} because one is costly"
 
 
 def finished(info: ModelInfo, plan: Plan, seed: int, about: Inputs) -> Inputs:

@@ -22,7 +22,7 @@ _HELP = {
 _GROWTH_HELP = (
     "initialise smaller (He: variance 2 / fan_in), normalise, scale residual branches by 1 / sqrt(depth), or clip the gradient"
 )
-_FACTOR_HELP = "look at the factor: take it out, or normalise behind it"
+_FACTOR_HELP = "remove the factor, or normalise after it"
 _BRANCH_HELP = (
     "normalise at the start of each branch, scale the branches by 1 / sqrt(depth), or initialise their last layer with zeros"
 )
@@ -133,7 +133,7 @@ def _because(trace: Trace, blame: flow.Blame, growing: bool) -> tuple[str, str]:
     if blame.op in ("Mul", "Div") and len(blame.culprits) == 1:
         return f"a factor of about {blame.keeps:.2g} ({blame.share:.0%} of the loss or growth)", _FACTOR_HELP
     if blame.op == "Add" and growing:
-        text = f"what the branches add is as strong as what passes by: each sum multiplies the norm by {blame.keeps:.2g}"
+        text = f"the branches add as much as the skip path carries: each sum multiplies the norm by {blame.keeps:.2g}"
         return text, _BRANCH_HELP
     return f"{blame.share:.0%} of the {'growth' if growing else 'shrinkage'} happens in {name}, {blame.keeps:.2g} each", help_
 
@@ -159,7 +159,7 @@ def _confirmed(trace: Trace, limit: float, growing: bool) -> str:
     beyond = [value > limit if growing else value < limit for value in wide]
     precise = "; float64 agrees" if beyond and all(beyond) else ""
     steps = flow.fact_ratios(trace)[1:]
-    moved = f"; {steps[0]:.2g} perturbed, {steps[1]:.2g} after 3 steps" if len(steps) == 2 else ""
+    moved = f"; {steps[0]:.2g} with perturbed weights, {steps[1]:.2g} after 3 optimizer steps" if len(steps) == 2 else ""
     return f"{agree} of {len(seeds)} seeds ({_varied(trace)}){precise}{moved}" if len(seeds) > 1 else f"1 seed{precise}{moved}"
 
 

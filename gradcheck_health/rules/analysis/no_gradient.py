@@ -33,8 +33,8 @@ class Why(enum.Enum):
     FACTOR = "multiplied by zero"
     INPUT = "multiplied by an input that is zero for every sample"
     WEIGHTS = "the weights behind it are all zero"
-    CANCELS = "its gradients cancel: two ways back carry the same with opposite sign"
-    STOPPED = "an operation on the way back passes nothing"
+    CANCELS = "its gradients cancel: two paths carry the same one with opposite signs"
+    STOPPED = "an operation on the way back passes no gradient"
     UNKNOWN = "zero for an unknown reason"
 
 
@@ -112,7 +112,7 @@ def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
         return ()
     return (
         ("left out", f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''} (optional)"),
-        ("help", f"supply what reaches them: inputs={{{names[0]!r}: ...}}"),
+        ("help", f"pass the argument that reaches them: inputs={{{names[0]!r}: ...}}"),
     )
 
 

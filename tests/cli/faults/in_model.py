@@ -11,7 +11,7 @@ WAIT = "threading.Event().wait()"
 FAULTS = {
     # the constructor
     "exit 0 in __init__": Fault(3, "SystemExit: 0", model(init="sys.exit(0)")),
-    "exit at once in __init__": Fault(4, "left by itself with code 0", model(init="os._exit(0)")),
+    "exit at once in __init__": Fault(4, "exited with code 0", model(init="os._exit(0)")),
     "exception in __init__": Fault(3, "RuntimeError: no", model(init="raise RuntimeError('no')")),
     "base exception in __init__": Fault(3, "BaseException: no", model(init="raise BaseException('no')")),
     "null pointer in __init__": Fault(4, "died of SIGSEGV", model(init="import ctypes; ctypes.string_at(0)")),
@@ -20,7 +20,7 @@ FAULTS = {
     "no super().__init__()": Fault(3, "cannot assign module before", model().replace("super().__init__()", "pass")),
     # forward
     "exit 0 in forward": Fault(3, "SystemExit: 0", model("sys.exit(0)")),
-    "exit at once in forward": Fault(4, "left by itself with code 0 while checking it", model("os._exit(0)")),
+    "exit at once in forward": Fault(4, "exited with code 0 while checking it", model("os._exit(0)")),
     "exception in forward": Fault(3, "ZeroDivisionError", model("return 1 / 0")),
     "base exception in forward": Fault(3, "BaseException: no", model("raise BaseException('no')")),
     "interrupt in forward": Fault(3, "KeyboardInterrupt", model("raise KeyboardInterrupt")),
@@ -63,7 +63,7 @@ def _open(i):
     ),
     # backward
     "exit 0 in backward": Fault(3, "SystemExit", backward("sys.exit(0)")),
-    "exit at once in backward": Fault(4, "left by itself with code 0", backward("os._exit(0)")),
+    "exit at once in backward": Fault(4, "exited with code 0", backward("os._exit(0)")),
     "null pointer in backward": Fault(4, "died of SIGSEGV", backward("import ctypes; ctypes.string_at(0)")),
     "hang in backward": Fault(4, "no result within", backward(WAIT), hangs=True),
     "exception in backward": Fault(1, text=backward("raise RuntimeError('no')")),

@@ -48,7 +48,7 @@ FAULTS = {
         0, text=sound("import subprocess; subprocess.Popen(['sleep', '600'], close_fds=False)")
     ),
     "fork at import, and both go on": Fault(0, text=sound("os.fork()")),
-    "fork at import, and the first exits": Fault(4, "left by itself", sound("if os.fork(): os._exit(0)")),
+    "fork at import, and the first exits": Fault(4, "exited with code", sound("if os.fork(): os._exit(0)")),
     "session of its own": Fault(0, text=sound("try: os.setsid()\nexcept OSError: pass")),
     # what it changes
     "working directory": Fault(0, text=sound("os.chdir('/')")),

@@ -53,8 +53,8 @@ def alive(pid: int) -> bool:
         ("import sys; sys.exit(0)\n", 3, "SystemExit: 0"),
         ("import argparse\np = argparse.ArgumentParser(); p.add_argument('data'); p.parse_args()\n", 3, "SystemExit: 2"),
         ("def f(): f()\nf()\n", 3, "RecursionError"),
-        ("import os; os._exit(0)\n", 4, "left by itself with code 0 while importing it"),
-        ("import os; os._exit(7)\n", 4, "left by itself with code 7"),
+        ("import os; os._exit(0)\n", 4, "exited with code 0 while importing it"),
+        ("import os; os._exit(7)\n", 4, "exited with code 7"),
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n",
             4,
