@@ -31,6 +31,8 @@ class Objective:
     kind: str
     value: float | None = None
     """The loss, if there is one."""
+    end: Any = None
+    """What the roots are leaves of, also those that carry no gradient: the output, or the loss."""
 
 
 def objective(
@@ -46,7 +48,7 @@ def objective(
         every: project all leaves, beside a loss of the model's own too (to see which parameters can be reached at all).
 
     Raises:
-        UsageError: the loss is not a scalar, or it is cut off from the output.
+        UsageError: the loss is not a scalar.
         ModelError: the output holds no tensor at all.
     """
     if loss is not None:
@@ -65,13 +67,15 @@ def objective(
     if not every:  # a cache that a block hands out would be a way round everything behind that block
         differentiable = [leaf for leaf in differentiable if not AUXILIARY.search(leaf.path)] or differentiable
     if not differentiable:  # the whole graph is cut off: backward has nothing to do, and the rules will say why
-        return Objective((), (), "random projection")
+        return Objective((), (), "random projection", end=output)
     own = own_loss(differentiable)
     if own is not None and not every:
-        return Objective((own.tensor,), (torch.ones_like(own.tensor),), "the model's own loss", float(own.tensor.detach()))
+        return Objective(
+            (own.tensor,), (torch.ones_like(own.tensor),), "the model's own loss", float(own.tensor.detach()), output
+        )
     generator = torch.Generator().manual_seed(seed)
     gradients = tuple(_projection(leaf.tensor, batch, generator) for leaf in differentiable)
-    return Objective(tuple(leaf.tensor for leaf in differentiable), gradients, "random projection")
+    return Objective(tuple(leaf.tensor for leaf in differentiable), gradients, "random projection", end=output)
 
 
 def own_loss(differentiable: list[OutputTensor]) -> OutputTensor | None:
@@ -90,11 +94,10 @@ def _given(value: Any) -> Objective:
         raise UsageError(
             f"loss= must return a scalar tensor, got {got}: reduce it, e.g. loss=lambda out: criterion(out, target).mean()"
         )
-    if not value.requires_grad:
-        raise UsageError(
-            "loss= returned a tensor without a gradient: compute it from the model's output, without detach() or no_grad()"
-        )
-    return Objective((value,), (torch.ones_like(value),), "the given loss", float(value.detach()))
+    number = float(value.detach())
+    if not value.requires_grad:  # the rules will say what cuts it off
+        return Objective((), (), "the given loss", number, value)
+    return Objective((value,), (torch.ones_like(value),), "the given loss", number, value)
 
 
 def _unique(found: Iterable[OutputTensor]) -> list[OutputTensor]:

@@ -29,6 +29,7 @@ from gradcheck_health.probe.statistics.sample_variation import input_variation, 
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.statistics.zero_rows import starved
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.finding import LOSS
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.measurements import InputsTrace, OutputTrace, TensorStats
 from gradcheck_health.records.trace import Trace
@@ -59,10 +60,11 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     instrument = Instrument(layer_names(model), gather, dataflow)
     with eager(), instrument.forward():
         output = call(subject.model, subject.inputs, subject.seed)
+        instrument.outside = LOSS if subject.loss is not None else ""
         goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     found = list(leaves(output))
     known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
-    cuts = () if dataflow is None else dataflow.cuts(output)
+    cuts = () if dataflow is None else dataflow.cuts(goal.end)
     del output
     flow = Flow(goal, instrument, gather)
     error = ""
@@ -91,7 +93,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         objective=goal.kind,
         seed=subject.seed,
         flow_by=flow.by,
-        flow_note=_flow_note(instrument),
+        flow_note=_flow_note(instrument) or flow.note,
         loss=goal.value,
         training=model.training,
         declared=subject.declared,

@@ -149,6 +149,10 @@ class Influence:
     """A layer that takes the batch along axis 1 is there, and what was fed may well be meant that way."""
     statistics: bool = False
     """A batch norm without running statistics is there."""
+    reduces: int = 0
+    """The operation takes all samples together into so many entries; 0 where it does not."""
+    joined: bool = True
+    """A gradient flows from the output of what was kept into the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class Need:
     """Also where the fact is there already: extend it (`reseeded`, by one seed)."""
 
 
+LOSS = "the loss"
+"""The place of what is computed behind the model, where the user gives a loss."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A layer, parameter or operation, and where its source stands."""

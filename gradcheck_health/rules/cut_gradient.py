@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.evidence import Cut
-from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis.flow_wording import listed
 from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
@@ -32,6 +32,13 @@ _HELP = {
     "ge": _COMPARED,
     "le": _COMPARED,
     "tensor": "torch.tensor(x) copies values without their graph: use x itself, or torch.stack",
+}
+_IN_THE_LOSS = {
+    "detach": "compute the loss from the output itself, without detach()",
+    "data": "compute the loss from the output itself, without .data",
+    "no_grad": "compute the loss outside of torch.no_grad()",
+    "inference_mode": "compute the loss outside of inference_mode()",
+    "argmax": "a hit rate has no derivative: train on cross_entropy, and report it beside",
 }
 _INTEGER = "integers have no gradient: keep the real value, or use a soft choice"
 _NUMPY = "stay in torch: values that pass through Python or numpy lose their graph"
@@ -85,22 +92,25 @@ def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
     where = str(Place(cut.layer, layer.kind if layer else "", cut.source, cut.op))
     if len(layers) > 1:
         where += f"; the same in {listed([name or 'the model itself' for name in layers[1:]])}"
+    end = "loss" if cut.layer == LOSS else "output"
     trainable = sum(p.trainable for p in trace.parameters.values())
     return Finding(
         rule="cut-gradient",
         severity=Severity.ERROR,
-        message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the output (0 allowed)",
+        message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the {end} (0 allowed)",
         places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
-        details=(("starts", where), ("at", listed(names)), ("help", _help(cut.op))),
+        details=(("starts", where), ("at", listed(names)), ("help", _help(cut))),
         got=float(len(names)),
         bound=0.0,
     )
 
 
-def _help(op: str) -> str:
-    if op in _PYTHON:
+def _help(cut: Cut) -> str:
+    if cut.op in _PYTHON:
         return _NUMPY
-    op = op.strip("_")
+    op = cut.op.strip("_")
+    if cut.layer == LOSS and op in _IN_THE_LOSS:
+        return _IN_THE_LOSS[op]
     last = op.replace(".", " ").split()[-1]  # Normal.sample, topk indices
     if op in _ROUNDING:
         return _FLAT

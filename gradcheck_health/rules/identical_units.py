@@ -25,11 +25,12 @@ def identical_units(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: the layer computes one feature many times over, for ever. The loss falls as far as a layer of one
     unit can bring it.
 
-    How it is measured: equal rows whose gradients agree to 1e-3, on the first batch and on another one. Where the
-    gradient is still zero, behind a zero initialisation, the first of three optimizer steps that brings one decides.
+    How it is measured: equal rows whose gradients agree to 1e-3, on the first batch, and still after three optimizer
+    steps on several batches (steps without a gradient, behind a zero initialisation, aside).
 
     When it is legitimate: equal rows that get different gradients are not reported: zero heads, LoRA, tied copies that
-    are routed apart, gains of normalisations, embeddings of unseen tokens.
+    are routed apart, gains of normalisations, embeddings of unseen tokens. Weights of zeros whose like in other layers
+    are told apart by the steps (the last of some hyper-connections, whose streams are summed up) are a note.
 
     How to fix: a random initialisation (Kaiming, Xavier, orthogonal) instead of zeros_, ones_ or constant_, at least in
     all layers but one.
@@ -86,25 +87,30 @@ def _whole(trace: Trace, copies: list[list[str]]) -> Finding:
 
 
 def _alike(trace: Trace, name: str) -> Twins | None:
-    """The evidence if the units are alike on two batches, and when their gradient first wakes up."""
+    """The evidence if the units are alike whenever they get a gradient: at first, on another batch, and for three steps."""
     found = None
-    first, *later = (trace, *trace.facts["after_steps"])
-    for step, one in enumerate((first, *later)):
-        entry = next((twin for twin in one.twins if twin.parameter == name and twin.alike >= _SHARE * twin.units), None)
-        silent = any(twin.parameter == name and twin.silent for twin in one.twins)
-        if silent:
+    for one in (trace, *trace.facts["after_steps"][:4]):
+        if any(twin.parameter == name and twin.silent for twin in one.twins):
             continue
+        entry = next((twin for twin in one.twins if twin.parameter == name and twin.alike >= _SHARE * twin.units), None)
         if entry is None:
             return None
-        found = entry
-        if step:
-            break
+        found = found or entry
     return found
+
+
+def _is_last_of_its_kind(trace: Trace, twin: Twins) -> bool:
+    """The steps told the units of a weight of zeros apart in some layers like this one: the design does, but for its end."""
+    own = trace.parameters[twin.parameter]
+    others = [trace.parameters[one.parameter] for one in trace.twins if one.size == 0.0 and one.parameter != own.name]
+    apart = [p for p in others if (p.kind, p.shape) == (own.kind, own.shape) and _alike(trace, p.name) is None]
+    return twin.size == 0.0 and bool(apart)
 
 
 def _finding(trace: Trace, found: list[Twins]) -> Finding:
     seen = trace.closest
     worst = max(found, key=lambda twin: twin.alike / twin.units)
+    designed = all(_is_last_of_its_kind(trace, twin) for twin in found)
     places = []
     for twin in found:
         parameter = trace.parameters[twin.parameter]
@@ -115,11 +121,14 @@ def _finding(trace: Trace, found: list[Twins]) -> Finding:
     because = constant or "their rows are copies of each other"
     return Finding(
         rule="identical-units",
-        severity=Severity.ERROR,
-        message=f"{worst.alike} of {worst.units} units of {worst.parameter} are equal and get equal gradients (0 allowed)",
+        severity=Severity.NOTE if designed else Severity.ERROR,
+        message=(
+            f"{worst.alike} of {worst.units} units of {worst.parameter} are equal and get equal gradients"
+            f"{'' if designed else ' (0 allowed)'}"
+        ),
         places=tuple(places),
         details=(
-            ("because", f"{because}, and so are the weights that read them: every step moves them alike"),
+            ("because", f"{because}, and what reads them treats them alike: three steps moved them alike"),
             ("help", "initialise at random (kaiming_normal_, xavier_uniform_, orthogonal_), not with a constant"),
         ),
         got=float(worst.alike),

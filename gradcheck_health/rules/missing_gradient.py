@@ -57,10 +57,11 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
         if reason in (Why.CUT, Why.GATED):
             continue
         bad = reason in (Why.UNUSED, Why.NOT_RETURNED)
-        verdict = "0 allowed" if bad else reason.value
+        text = "computed, but its result does not reach the loss" if _ends_before_the_loss(trace, reason) else reason.value
+        verdict = "0 allowed" if bad else text
         seen = trace.closest
         places = tuple(
-            Place(p.name, p.kind, seen.parameters[p.name].source, reason.value if i == 0 else "") for i, p in enumerate(members)
+            Place(p.name, p.kind, seen.parameters[p.name].source, text if i == 0 else "") for i, p in enumerate(members)
         )
         yield Finding(
             rule="missing-gradient",
@@ -71,6 +72,10 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
             got=float(len(members)),
             bound=0.0,
         )
+
+
+def _ends_before_the_loss(trace: Trace, reason: Why) -> bool:
+    return reason is Why.NOT_RETURNED and trace.objective == "the given loss"
 
 
 def _typo(trace: Trace, parameter: ParameterTrace) -> Iterator[tuple[str, str]]:

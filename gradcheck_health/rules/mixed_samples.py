@@ -13,11 +13,19 @@ from gradcheck_health.rules.analysis.influence import influence_finding, jumps
 if TYPE_CHECKING:
     from torch import nn
 
+_JOINING = 1e-4
+"""From this share on an operation counts that is known to join what lies along its axis: nothing else does it by rounding."""
+_JOINS = (
+    *("softmax", "log_softmax", "softmin", "gumbel_softmax", "logsumexp", "mean", "sum", "nansum", "nanmean", "prod", "cumsum"),
+    *("norm", "vector_norm", "normalize", "var", "std", "var_mean", "std_mean", "layer_norm", "group_norm", "instance_norm"),
+    *("view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "transpose", "permute", "roll", "flip"),
+)
+_EXTREMES = ("max", "amax", "min", "amin", "aminmax", "maximum", "minimum", "quantile", "kthvalue", "topk", "median")
 _HELP = "reduce, normalise and reshape along the axes behind the batch; attention and recurrent layers: batch_first=True"
 _LAYOUT = "pass batch_axis=1 if the batch lies along axis 1, otherwise set batch_first=True"
 
 
-def mixed_samples(trace: Trace, *, max_influence: float = 0.03) -> Iterator[Finding | Need]:
+def mixed_samples(trace: Trace, *, max_influence: float | None = None) -> Iterator[Finding | Need]:
     """In eval mode the output of one sample moves when the other samples of its batch change.
 
     What it does: runs the model in eval mode, forward only, on five samples; then keeps one of them and changes all
@@ -29,13 +37,14 @@ def mixed_samples(trace: Trace, *, max_influence: float = 0.03) -> Iterator[Find
     another axis, and a view(), softmax, mean or normalisation along axis 0.
 
     How it is measured: the movement of the output of what was kept, over its movement when it changes itself, above
-    max_influence (default 0.03), and smoothly: a small change of the others moves it in proportion. So rounding that
-    depends on the largest entry of a batch (0.01), and routing with a capacity (which jumps), are a note. Only outputs
+    max_influence, and smoothly: a small step of the others moves it in proportion. The default is 1e-4 where the first
+    operation that moves it joins the samples (softmax, mean, norm, reshape), and 0.03 elsewhere. Routing with a
+    capacity (which jumps), and a scale that is the largest entry of the batch (quantisers), are a note. Only outputs
     with one axis whose size follows the number of samples are looked at.
 
     When it is legitimate: rows that are nodes of one graph or points of one cloud are no samples: say
     batch_axis=None. Batch statistics in training mode are not looked at. A batch norm without running statistics, and
-    a layer with batch_first=False whose input may be meant with the batch along axis 1, are a note.
+    a layer with batch_first=False through which nothing is mixed if the batch lies along axis 1, are a note.
 
     How to fix: batch_first=True, reductions and softmax along the axes behind the batch, reshapes that keep axis 0.
 
@@ -53,15 +62,20 @@ def mixed_samples(trace: Trace, *, max_influence: float = 0.03) -> Iterator[Find
             yield Finding("mixed-samples", Severity.NOTE, f"not judged: {seen.gaps[0]}", (Place("", trace.model),))
 
 
-def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
+def _finding(trace: Trace, influence: Influence, max_influence: float | None) -> Finding:
+    op = influence.op.strip("_")
+    allowed = max_influence if max_influence is not None else _JOINING if op in _JOINS else 0.03
+    scales = op in _EXTREMES and (influence.reduces == 1 or not influence.joined)
     layout = influence.layout and not trace.declared.batched
     jumping = jumps(influence)
-    certain = influence.share > allowed and not jumping and not layout and not influence.statistics
+    certain = influence.share > allowed and not (jumping or layout or influence.statistics or scales)
     operation = f"{influence.op} in {influence.layer or 'the model itself'}" if influence.op else "not seen"
     if layout:
         reason = f"{influence.kind} has batch_first=False: it takes samples along axis 1"
     elif influence.statistics:
         reason = "this batch norm keeps no running statistics: it takes those of the batch in eval mode, too"
+    elif scales:
+        reason = f"{operation} is a scale for the whole batch, as of a quantiser: its largest entry decides for all samples"
     elif jumping:
         reason = "the output jumps (routing, sorting, a capacity): a small change of the others does not move it"
     else:

@@ -10,12 +10,13 @@ from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import flow, flow_wording
 from gradcheck_health.rules.analysis.flow_wording import listed
-from gradcheck_health.rules.analysis.no_gradient import Why, needs, supply, suspects, why, zeroed_of
+from gradcheck_health.rules.analysis.no_gradient import SOUND, Why, needs, supply, suspects, why_all, zeroed_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-_SOUND = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS, Why.LEFT_OUT)
+_FOLLOWING = (Why.INPUT, Why.WEIGHTS)
+"""Reasons that may have another one behind them."""
 _EFFECTS = dict.fromkeys((Why.DEAD, Why.SATURATED), ("dead-unit", "saturated-activation"))
 """Reasons that another rule reports as the cause."""
 _HELP = {
@@ -26,9 +27,16 @@ _HELP = {
     Why.FACTOR: "check the factor: a weight left at 0, a mask of zeros or the wrong way round, a dropout of everything",
     Why.INPUT: "look at what goes in: a mask of zeros, a dropout of everything, an input that is never filled",
     Why.WEIGHTS: "initialise the weights behind it, or lift the mask from them",
+    Why.STUCK: "initialise one of the two at random (of LoRA A, and B with zeros; of a stack all layers)",
     Why.CANCELS: "detach one of the two ways: z + (code - z).detach() passes the gradient, z + (code - z) none",
 }
 _ALGEBRA = "normalise over an axis of several entries; of a mean, a sum of probabilities or an angle look at the axis"
+FAR = 1e-5
+"""Elasticity over the largest below which float64 is asked: rounding leaves 1e-6 and less of it."""
+_SAME = (
+    "look for two scores of one layer, a weight that is divided by itself, or a term that a softmax, a mean or a "
+    "normalisation behind it takes out again"
+)
 _STOPPED = "look for a mask that is always off, or a constant between there and the output"
 
 
@@ -46,14 +54,14 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     that routing explains are a note; zeros that a cut or dead units explain belong to cut-gradient and dead-unit.
 
     When it is legitimate: the recurrent weight of a single step, whose hidden state is zero, and queries and keys of an
-    attention over one key (notes).
+    attention over one key, where a longer batch has more (notes). One entry that a weight's shape or top-1 fixes is none.
 
     How to fix: look at the first operation behind the weight that is constant: a mask, a factor of zero, a saturated
     function.
 
     How to silence: ignore={"zero-gradient:mask_head.*": "the reason"}.
     """
-    yield from _by_algebra(trace)
+    yield from list(_by_algebra(trace)) or _rounded(trace)
     lost = suspects(trace, zeros=True)
     if not lost:
         return
@@ -62,10 +70,9 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
         yield from missing
         return
     causes: dict[tuple[Why, str | None], list[ParameterTrace]] = {}
-    for parameter in lost:
-        reason = why(trace, parameter)
+    for parameter, reason in zip(lost, why_all(trace, lost), strict=True):
         # one finding for a place that explains; where nothing does, one for all
-        zeroed = None if reason in _SOUND else zeroed_of(trace, parameter.name)
+        zeroed = None if reason in (*SOUND, Why.STUCK) else zeroed_of(trace, parameter.name)
         causes.setdefault((reason, zeroed.source or zeroed.layer if zeroed else None), []).append(parameter)
     for (reason, _), members in causes.items():
         if reason is not Why.CUT:
@@ -75,7 +82,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
 def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     """Nothing but rounding comes through: float64 shrinks it further."""
     ratios = flow.fact_ratios(trace)
-    if not ratios or max(ratios) >= flow.LOWEST_RATIO:
+    if not ratios or not 0.0 < max(ratios) < flow.LOWEST_RATIO:  # the weights before exact zeros are looked into one by one
         return
     missing = [fact for fact in ("kicked", "after_steps", "detailed", "float64") if fact not in trace.facts]
     if missing or not flow.is_rounding(trace):
@@ -99,11 +106,63 @@ def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     )
 
 
+def _rounded(trace: Trace) -> Iterator[Finding | Need]:
+    """Weights beside the way to the first layer that get nothing but rounding: float64 shrinks it further."""
+    names = _far_below(trace)
+    for fact in ("after_steps", "float64", "detailed") if names else ():
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        if fact == "after_steps":  # a step may wake them
+            names = set.intersection(names, *(_far_below(one) for one in trace.facts[fact][:4]))
+    if not names or not trace.facts["float64"]:
+        return
+    narrow, wide = _elasticities(trace), _elasticities(trace.facts["float64"][0])
+    names = {name for name in names if name in wide and wide[name] < 1e-4 * narrow[name]}
+    if names:
+        members = _frontier([trace.parameters[name] for name in names])
+        worst = max(names, key=lambda name: narrow[name])
+        yield Finding(
+            rule="zero-gradient",
+            severity=Severity.ERROR,
+            message=(
+                f"{len(names)} of {len(narrow)} weights get nothing but rounding: |w| |g| is {narrow[worst]:.2g} of the "
+                f"largest in float32, {wide[worst]:.2g} in float64 (at least {FAR:.2g} expected)"
+            ),
+            places=tuple(Place(p.name, p.kind, trace.closest.parameters[p.name].source) for p in members),
+            details=(
+                ("starts", f"between {members[0].layer or 'the model'} and the output"),
+                ("at", listed([p.name for p in members])),
+                ("because", "what is computed from them is the same whatever they are: their derivative is zero by algebra"),
+                ("help", _SAME),
+            ),
+            got=wide[worst],
+            bound=FAR,
+        )
+
+
+def _far_below(trace: Trace) -> set[str]:
+    """Weights in float32 whose elasticity lies far below the largest."""
+    found = _elasticities(trace)
+    return {name for name, share in found.items() if share < FAR and trace.parameters[name].dtype == "float32"}
+
+
+def _elasticities(trace: Trace) -> dict[str, float]:
+    """|w| |g| of every trainable weight, over the largest: it does not depend on how the weights are scaled."""
+    found = {
+        p.name: p.value.norm * p.gradient.norm
+        for p in trace.parameters.values()
+        if p.trainable and p.role == "weight" and p.gradient is not None and p.gradient.finite and p.value.finite
+    }
+    largest = max(found.values(), default=0.0)
+    return {name: value / largest for name, value in found.items()} if largest else {}
+
+
 def _finding(trace: Trace, reason: Why, members: list[ParameterTrace], behind: tuple[tuple[Why, str | None], ...]) -> Finding:
     weights = sum(p.trainable and p.role in ("weight", "embedding") for p in trace.parameters.values())
-    sound = reason in _SOUND or (reason is Why.SINGLE and _learns_before(trace, members))
-    # zeros that come forward, or weights of zeros, have their own cause further up
-    follows = reason in (Why.INPUT, Why.WEIGHTS) and any(other not in (*_SOUND, reason) for other, _ in behind)
+    sound = reason in SOUND
+    # zeros that come forward, or weights of zeros, have their own cause further up, where there is another
+    follows = reason in _FOLLOWING and any(other not in (*SOUND, *_FOLLOWING) for other, _ in behind)
     allowed = "" if sound or follows else " (0 allowed)"
     return Finding(
         rule="zero-gradient",
@@ -115,12 +174,6 @@ def _finding(trace: Trace, reason: Why, members: list[ParameterTrace], behind: t
         bound=0.0,
         effect_of=_EFFECTS.get(reason, ()),
     )
-
-
-def _learns_before(trace: Trace, members: list[ParameterTrace]) -> bool:
-    """Some earlier weight gets a gradient: the constant softmax is a detail of an attention, not the end of the flow."""
-    last = max(p.order for p in members)
-    return any(p.order <= last and p.gradient is not None and not p.gradient.is_zero for p in trace.parameters.values())
 
 
 def _frontier(members: list[ParameterTrace]) -> list[ParameterTrace]:

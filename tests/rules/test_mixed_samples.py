@@ -45,8 +45,19 @@ def test_share_is_the_one_of_the_closed_form(c: float) -> None:
     assert finding.got == pytest.approx(c / 2**0.5 / (1 + c**2 / 4) ** 0.5, rel=0.1)
 
 
+class Coupled(Leaky):
+    """The same by a product with a matrix, which nobody takes for a statistic over the samples."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.layer(x)
+        others = torch.ones(len(x), len(x)) - torch.eye(len(x))
+        return torch.matmul(torch.eye(len(x)) + self.c * others / (len(x) - 1), h)
+
+
 def test_weak_coupling_is_a_note_and_none_is_nothing() -> None:
-    assert only(Leaky(0.02), torch.randn(8, 400)).severity is Severity.NOTE
+    assert only(Coupled(0.02), torch.randn(8, 400)).severity is Severity.NOTE
+    assert only(Leaky(0.02), torch.randn(8, 400)).severity is Severity.ERROR  # a sum over the batch, however weak
+    assert only(Leaky(0.02), torch.randn(8, 400), rules={"mixed-samples": {"max_influence": 0.03}}).severity is Severity.NOTE
     assert report(Leaky(0.0), torch.randn(8, 400)).findings == ()
 
 

@@ -379,12 +379,29 @@ def test_influence_on_each_side_of_its_bound(rule: str) -> None:
         (0.5, 0.0151, "error"),
         (0.5, 0.0149, "note"),  # a small change moves less than 3 % of what a large one does: it jumps
     ):
-        one = Influence("", "the first sample", share, smooth, "mix", "Mix", "mean", "model.py:2")
+        one = Influence("", "the first sample", share, smooth, "mix", "Mix", "matmul", "model.py:2")
         seen = trace(declared=Declared(**declared), facts={fact: (trace(influences=(one,)),)})
         assert severities(rule, seen) == [said]
         (found,), _ = heard(rule, seen)
         assert ("jumps" in dict(found.details)["because"]) is (smooth == 0.0149)
         assert found.got == share and found.bound == bound
+
+
+@pytest.mark.parametrize(
+    ("op", "reduces", "joined", "said", "bound"),
+    [
+        ("softmax", 0, True, "error", 1e-4),
+        ("mean", 4, False, "error", 1e-4),
+        ("max", 1, True, "note", 0.03),
+        ("amax", 32, False, "note", 0.03),
+        ("max", 32, True, "error", 0.03),
+    ],
+)
+def test_operation_says_how_much_is_too_much(op: str, reduces: int, joined: bool, said: str, bound: float) -> None:
+    one = Influence("", "the last sample", 0.05, 0.05, op=op, reduces=reduces, joined=joined)
+    seen = trace(declared=Declared(batched=True), facts={"mixing": (trace(influences=(one,)),)})
+    (found,), _ = heard("mixed-samples", seen)
+    assert (str(found.severity), found.bound) == (said, bound)
 
 
 @pytest.mark.parametrize("rule", MIXED)

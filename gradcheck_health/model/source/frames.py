@@ -14,6 +14,8 @@ import torch
 CALLER = str(Path(__file__).parents[1] / "call.py")
 """The file of `call`: what lies further out on the stack is not part of forward."""
 _ROOMS = Path(__file__).parents[2]
+CALLERS = (CALLER, str(_ROOMS / "probe" / "objective.py"))
+"""The same with the file that computes a given loss."""
 _NOT_OF_USERS = (torch.__file__.rpartition("__init__")[0], f"{_ROOMS / 'model'}{os.sep}", f"{_ROOMS / 'probe'}{os.sep}", "<")
 
 

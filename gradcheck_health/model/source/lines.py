@@ -6,7 +6,7 @@ import os
 import sys
 from types import FrameType
 
-from gradcheck_health.model.source.frames import CALLER, is_user_file
+from gradcheck_health.model.source.frames import CALLERS, is_user_file
 
 _SAMPLERS = frozenset({"sample", "sample_n"})
 
@@ -14,7 +14,7 @@ _SAMPLERS = frozenset({"sample", "sample_n"})
 def user_line() -> str | None:
     """`file:line` of the innermost frame inside forward that is not torch's; the path is relative where it lies below here."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != CALLER:
+    while frame is not None and frame.f_code.co_filename not in CALLERS:
         if is_user_file(frame.f_code.co_filename):
             return place(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
@@ -24,7 +24,7 @@ def user_line() -> str | None:
 def torch_helper() -> str:
     """What of torch's own, between the operation and the user's line, turned gradients off: "Normal.sample", or ""."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename != CALLER and not is_user_file(frame.f_code.co_filename):
+    while frame is not None and frame.f_code.co_filename not in CALLERS and not is_user_file(frame.f_code.co_filename):
         folder, _, file = frame.f_code.co_filename.replace(os.sep, "/").rpartition("/")
         if folder.endswith("torch/distributions") and frame.f_code.co_name in _SAMPLERS:
             return f"{type(frame.f_locals.get('self')).__name__}.{frame.f_code.co_name}"

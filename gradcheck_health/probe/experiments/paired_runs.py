@@ -1,4 +1,4 @@
-"""Forward passes on pairs of batches that differ in a part: what moves, how far, and which operation moves it first.
+"""Forward passes on pairs of batches that differ in a part: what moves, and how far.
 
 Everything runs in eval mode under one seed, so that what does not depend on the part that changed comes out the same.
 """
@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
+from torch.nn.modules.module import register_module_forward_hook
 
 from gradcheck_health.model.call import call
-from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
-from gradcheck_health.model.source.lines import user_line
-from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.inputs import Inputs
 
-Part = Callable[[torch.Tensor], "torch.Tensor | None"]
-"""The part of a tensor inside the network that belongs to what was kept; None where that cannot be told."""
 ROUNDING = 64
 """Movements below so many units of rounding are none."""
 
@@ -81,104 +75,33 @@ def share(other: float, own: float) -> float:
     return 0.0 if other == 0.0 else min(1.0, other / own) if own > 0.0 else 1.0
 
 
-def nudged(subject: Subject, inputs: Inputs, mask: Part) -> dict[str, torch.Tensor]:
-    """The outputs under a small noise on floating inputs and embedded tokens, where `mask` is 1."""
-    generator = torch.Generator().manual_seed(1)
+def nudged(subject: Subject, base: Inputs, other: Inputs, step: float = 0.01) -> dict[str, torch.Tensor]:
+    """The outputs a small step from `base` towards `other`, on floating inputs and on embedded tokens.
 
-    def nudge(tensor: torch.Tensor) -> torch.Tensor:
-        weight = mask(tensor) if tensor.is_floating_point() else None
-        if weight is None:
-            return tensor
-        size = min(0.05, 30 * torch.finfo(tensor.dtype).eps ** 0.5) * tensor.detach().double().square().mean().sqrt()
-        noise = torch.randn(tensor.shape, generator=generator).to(tensor.device, torch.float64)
-        nudged: torch.Tensor = tensor + (noise * size * weight).to(tensor.dtype)
-        return nudged
-
-    def embedded(module: nn.Module, args: Any, output: Any) -> Any:
-        return nudge(output) if isinstance(module, nn.Embedding) else None
-
-    with evaluated(subject):
-        handle = register_module_forward_hook(embedded)
-        try:
-            return outputs(subject, changed(inputs, nudge))
-        finally:
-            handle.remove()
+    A step towards another batch, and no noise: a mean over many entries would average that away.
+    """
+    embedded: list[torch.Tensor] = []
+    with evaluated(subject), _embeddings(lambda output: embedded.append(output.detach().clone())):
+        outputs(subject, other)
+    towards = iter([leaf.tensor for leaf in leaves((other.args, dict(other.kwargs)))])
+    with evaluated(subject), _embeddings(lambda output: _between(output, embedded.pop(0) if embedded else output, step)):
+        return outputs(subject, changed(base, lambda tensor: _between(tensor, next(towards, tensor), step)))
 
 
-@dataclass
-class _Step:
-    layer: str
-    op: str
-    source: str | None
-    part: torch.Tensor
+def _between(tensor: torch.Tensor, other: torch.Tensor, step: float) -> torch.Tensor:
+    if not tensor.is_floating_point() or tensor.shape != other.shape:
+        return tensor
+    near: torch.Tensor = tensor + max(step, 30 * torch.finfo(tensor.dtype).eps ** 0.5) * (other - tensor)
+    return near
 
 
-class _Recorder(TorchFunctionMode):
-    """The kept part of what each operation of a forward pass returns."""
-
-    def __init__(self, model: nn.Module, part: Part) -> None:
-        super().__init__()
-        self.steps: list[_Step] = []
-        self._part, self._names = part, layer_names(model)
-        self._stack: list[str] = []
-
-    def enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append(self._names.get(id(module), self._stack[-1] if self._stack else ""))
-
-    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._stack:
-            self._stack.pop()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func.__name__ in ("__get__", "__set__"):
-            return out
-        for tensor in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.layout == torch.strided:
-                part = self._part(tensor.detach())
-                if part is not None:
-                    self.steps.append(_Step(self._stack[-1] if self._stack else "", func.__name__, user_line(), part.clone()))
-        return out
-
-
-@dataclass(frozen=True)
-class FirstDifference:
-    """The first operation that moves what was kept."""
-
-    layer: str = ""
-    op: str = ""
-    source: str | None = None
-    module: nn.Module | None = None
-
-
-def first_difference(subject: Subject, base: Inputs, variant: Inputs, part: Part) -> FirstDifference:
-    """Where the kept part moves first; an empty origin where no operation shows it."""
-    first, second = (_recorded(subject, inputs, part) for inputs in (base, variant))
-    for a, b in zip(first, second, strict=False):
-        if (a.layer, a.op) != (b.layer, b.op) or a.part.shape != b.part.shape:
-            break
-        if distance(a.part, b.part) > 0.0:
-            return FirstDifference(a.layer, a.op, a.source, _module(subject, a.layer))
-    return FirstDifference()
-
-
-def _module(subject: Subject, layer: str) -> nn.Module | None:
-    model = unwrap(subject.model)
-    names = layer_names(model)
-    return next((module for module in model.modules() if names[id(module)] == layer), None)
-
-
-def _recorded(subject: Subject, inputs: Inputs, part: Part) -> list[_Step]:
-    recorder = _Recorder(unwrap(subject.model), part)
-    with evaluated(subject):
-        handles = [
-            register_module_forward_pre_hook(recorder.enter),
-            register_module_forward_hook(recorder.leave, always_call=True),
-        ]
-        try:
-            with recorder:
-                call(subject.model, inputs, subject.seed)
-        finally:
-            for handle in handles:
-                handle.remove()
-    return recorder.steps
+@contextlib.contextmanager
+def _embeddings(change: Callable[[torch.Tensor], Any]) -> Iterator[None]:
+    """What every embedding layer returns goes through `change`; None leaves it as it is."""
+    handle = register_module_forward_hook(
+        lambda module, args, output: change(output) if isinstance(module, nn.Embedding) else None
+    )
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -43,7 +43,7 @@ def foreign_leaves(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         asked = _asked_by_forward(subject, [buffer for buffer in model.buffers() if _among(buffer, kept)])
         kept = [leaf for leaf in kept if not _among(leaf, asked)]
         found = [_kept(leaf, second) for leaf in sorted(kept, key=second.rank)]
-        new = [leaf for leaf in second.leaves if not _among(leaf, first.leaves)]
+        new = [leaf for leaf in second.leaves if not _among(leaf, first.leaves) and second.has_seen(leaf)]
         made = [leaf for leaf in new if isinstance(leaf, nn.Parameter)]
         derived: list[torch.Tensor] = []
         if lost and new:
@@ -94,6 +94,10 @@ class _Pass(TorchFunctionMode):
                 self._lines[id(tensor)] = (self._watch.layer, user_line())
                 self._alive.append(tensor)  # its id must not be taken by another
         return out
+
+    def has_seen(self, leaf: torch.Tensor) -> bool:
+        """Forward took it, and not the loss alone: what the loss makes anew is a cut there."""
+        return id(leaf) in self._lines
 
     def like_data(self, leaf: torch.Tensor) -> bool:
         """A plain tensor of the shape of an input: a perturbation that is kept from step to step."""

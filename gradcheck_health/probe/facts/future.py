@@ -13,11 +13,11 @@ from functools import partial
 import torch
 
 from gradcheck_health.model.nest import leaves
+from gradcheck_health.probe.experiments.first_difference import first_difference
 from gradcheck_health.probe.experiments.paired_runs import (
     changed,
     distance,
     evaluated,
-    first_difference,
     nudged,
     outputs,
     outputs_in_sandbox,
@@ -181,14 +181,7 @@ def _movements(y: torch.Tensor, other: torch.Tensor, time: _Time) -> tuple[float
 
 
 def _explained(subject: Subject, base: Inputs, seen: dict[str, torch.Tensor], worst: Influence, time: _Time) -> Influence:
-    def later(tensor: torch.Tensor) -> torch.Tensor | None:
-        axis = time.axis(tensor)
-        if axis is None:
-            return None
-        weight = (torch.arange(time.size, device=tensor.device) >= time.cut).double()
-        return weight.view([-1 if i == axis else 1 for i in range(tensor.dim())])
-
-    near = _movements(seen[worst.output], nudged(subject, base, later)[worst.output], time)
+    near = _movements(seen[worst.output], nudged(subject, base, _later(base, time))[worst.output], time)
     smooth = share(*near) if near[1] > 0.0 else worst.share
     where = first_difference(subject, base, _later(base, time), partial(_earlier, time))
     kind = type(where.module).__name__ if where.module is not None else ""

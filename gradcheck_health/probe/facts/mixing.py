@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from functools import partial
 
 import torch
 from torch import nn
 
 from gradcheck_health.model.nest import leaves
-from gradcheck_health.probe.experiments.paired_runs import (
-    distance,
-    evaluated,
-    first_difference,
-    nudged,
-    outputs,
-    outputs_in_sandbox,
-    share,
-)
-from gradcheck_health.probe.experiments.subbatch import STEPS, axis_of, chosen, stepped, unclear
+from gradcheck_health.probe.experiments.paired_runs import distance, evaluated, outputs, outputs_in_sandbox, share
+from gradcheck_health.probe.experiments.sample_influence import explained, output_axis
+from gradcheck_health.probe.experiments.subbatch import STEPS, chosen, stepped, unclear
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.evidence import Influence
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 
-SUSPICIOUS = 1e-3
+SUSPICIOUS = 1e-4
 """Below this share of its own influence nothing is looked at again."""
 _STEPS_NOT_SAMPLES = (
     "the rows of the made-up inputs may be the steps of one sample: with an axis of steps behind the batch no sample moves "
     "another; pass inputs= to have it judged"
 )
+_SAMPLES_SECOND = (
+    "the made-up inputs may have their batch along axis 1, where no sample moves another: pass inputs=, or batch_axis=1"
+)
 ROUNDING = 1e-5
 """Below this share of its own influence nothing moved but the last digits."""
-_LOCATING = 5
-"""Samples while the place is looked for: a size that few other axes have."""
 
 
 def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -67,7 +61,11 @@ def mixing(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         return (trace.only(),)
     if subject.inputs.made_up and _are_steps(subject, batches):
         return (trace.only(gaps=(_STEPS_NOT_SAMPLES,)),)
-    return (trace.only(influences=(_explained(subject, trace, worst, batches[0]),)),)
+    if subject.inputs.made_up and _is_clean_along_the_next_axis(subject, trace):
+        return (trace.only(gaps=(_SAMPLES_SECOND,)),)
+    worst, module = explained(subject, trace, worst, batches)
+    layout = _takes_batch_second(module) and _is_clean_along_the_next_axis(subject, trace)
+    return (trace.only(influences=(dataclasses.replace(worst, layout=layout),)),)
 
 
 def _seen(subject: Subject, batches: list[Inputs]) -> list[dict[str, torch.Tensor]]:
@@ -105,7 +103,7 @@ def _stays(subject: Subject, trace: Trace) -> bool:
     """Row 1 of every output with a batch axis, and there is one, is what it was when all others become copies of it."""
     base, others = _glance(subject.inputs.batch or 0)
     before, after = _seen(subject, [chosen(subject.inputs, rows, subject.declared.batch_axis) for rows in (base, others)])
-    axes = {path: axis for path, y in before.items() if (axis := _output_axis(trace, path, y, len(base))) is not None}
+    axes = {path: axis for path, y in before.items() if (axis := output_axis(trace, path, y, len(base))) is not None}
     return bool(axes) and all(
         path in after
         and after[path].shape == before[path].shape
@@ -131,7 +129,7 @@ def _influences(subject: Subject, trace: Trace, seen: list[dict[str, torch.Tenso
     """On the first and on the last sample, for every output leaf with a batch axis; None if there is none."""
     found, judged = [], False
     for path, y in seen[0].items():
-        axis = _output_axis(trace, path, y, n)
+        axis = output_axis(trace, path, y, n)
         if axis is None or any(path not in one or one[path].shape != y.shape for one in seen):
             continue
         judged = True
@@ -150,74 +148,21 @@ def _ends(path: str, y: torch.Tensor, axis: int, seen: list[dict[str, torch.Tens
     return found
 
 
-def _output_axis(trace: Trace, path: str, y: torch.Tensor, n: int) -> int | None:
-    """The only axis of an output whose size follows the number of samples (B x B similarities have two)."""
-    whole = next((output.shape for output in trace.outputs if output.path == path), None)
-    if whole is None or len(whole) != y.dim():
-        return None
-    differing = [axis for axis, (a, b) in enumerate(zip(whole, y.shape, strict=True)) if a != b]
-    if len(differing) != 1 or (whole[differing[0]], y.shape[differing[0]]) != (trace.inputs.batch, n):
-        return None
-    return differing[0]
-
-
-def _explained(subject: Subject, trace: Trace, worst: Influence, base: Inputs) -> Influence:
-    """The worst influence with its place, and what a small perturbation says."""
-    declared = subject.declared.batch_axis
-    n = base.batch or 0
-    row = 0 if "first" in worst.kept else n - 1
-
-    def mask(own: bool, tensor: torch.Tensor) -> torch.Tensor | None:
-        axis = axis_of(tensor, n, declared)
-        if axis is None:
-            return None
-        weight = torch.zeros(n, dtype=torch.float64, device=tensor.device) if own else torch.ones(n, dtype=torch.float64)
-        weight[row] = 1.0 if own else 0.0
-        return weight.view([-1 if i == axis % tensor.dim() else 1 for i in range(tensor.dim())]).to(tensor.device)
-
-    y = outputs_in_sandbox(subject, base)[worst.output]
-    axis = _output_axis(trace, worst.output, y, n) or 0
-    near = [nudged(subject, base, partial(mask, own))[worst.output] for own in (False, True)]
-    moved = [distance(y.select(axis, row), one.select(axis, row)) for one in near]
-    smooth = share(*moved) if moved[1] > 0.0 else worst.share  # nothing could be nudged
-    return _placed(subject, worst, smooth, row)
-
-
-def _placed(subject: Subject, worst: Influence, smooth: float, row: int) -> Influence:
-    declared, batch = subject.declared.batch_axis, subject.inputs.batch or 0
-    rows = [k % batch for k in range(_LOCATING)]
-    keep = 0 if row == 0 else _LOCATING - 1
-    other = [rows[k] if k == keep else (rows[k] + 2) % batch for k in range(_LOCATING)]
-
-    def part(tensor: torch.Tensor) -> torch.Tensor | None:
-        if sum(size == _LOCATING for size in tensor.shape) != 1:
-            return None
-        return tensor.select(list(tensor.shape).index(_LOCATING), keep)
-
-    first, second = (chosen(subject.inputs, chosen_rows, declared) for chosen_rows in (rows, other))
-    where = first_difference(subject, first, second, part)
-    layout = _takes_batch_second(where.module) and not _other_axis_is_gone(subject, worst, first)
-    norm = isinstance(where.module, nn.modules.batchnorm._BatchNorm) and where.module.running_mean is None
-    return Influence(
-        worst.output,
-        worst.kept,
-        worst.share,
-        smooth,
-        where.layer,
-        type(where.module).__name__ if where.module is not None else "",
-        where.op,
-        where.source,
-        layout,
-        norm,
-    )
-
-
 def _takes_batch_second(module: nn.Module | None) -> bool:
     return getattr(module, "batch_first", True) is False and isinstance(module, nn.MultiheadAttention | nn.RNNBase)
 
 
-def _other_axis_is_gone(subject: Subject, worst: Influence, inputs: Inputs) -> bool:
-    """The second axis of the input is not in the output: so the first one is that of the samples."""
-    sizes = {leaf.tensor.shape[1] for leaf in leaves((inputs.args, dict(inputs.kwargs))) if leaf.tensor.dim() > 1}
-    y = outputs_in_sandbox(subject, inputs)[worst.output]
-    return y.dim() < 2 or y.shape[1] not in sizes
+def _is_clean_along_the_next_axis(subject: Subject, trace: Trace) -> bool:
+    """With the batch along axis 1 no sample moves another."""
+    if subject.declared.batch_axis is not None:
+        return False
+    sizes = {
+        leaf.tensor.shape[1] for leaf in leaves((subject.inputs.args, dict(subject.inputs.kwargs))) if leaf.tensor.dim() > 1
+    }
+    if len(sizes) != 1:
+        return False
+    (size,) = sizes
+    inputs = dataclasses.replace(subject.inputs, batch=size, resample=None, fuller=None)
+    turned = dataclasses.replace(subject, inputs=inputs, declared=dataclasses.replace(subject.declared, batch_axis=1))
+    seen = mixing(turned, dataclasses.replace(trace, inputs=dataclasses.replace(trace.inputs, batch=size)))
+    return not any(one.influences or one.gaps for one in seen)

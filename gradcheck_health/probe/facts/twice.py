@@ -16,7 +16,7 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.dense import is_dense
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
-from gradcheck_health.probe.experiments.paired_runs import first_difference
+from gradcheck_health.probe.experiments.first_difference import first_difference
 from gradcheck_health.probe.experiments.subbatch import chosen
 from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain

@@ -180,7 +180,7 @@ class Dataflow:
             self.nonfinite.append(Nonfinite("forward", *spot, what))
 
     def cuts(self, output: Any) -> tuple[Cut, ...]:
-        """The cuts behind which values arrive in the output; those that nothing behind arrives from come last."""
+        """The cuts behind which values arrive in the output, or the loss; those that nothing behind arrives from come last."""
         arrived = _NOTHING
         for leaf in leaves(output):
             arrived = arrived | self._of(leaf.tensor, "", None)

@@ -23,6 +23,7 @@ from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import WATCHED, Functions
 from gradcheck_health.probe.statistics.tensor_stats import Gather
+from gradcheck_health.records.finding import LOSS
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class Instrument(TorchFunctionMode):
         """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
         self.attention = Attention()
         self.gaps = self.functions.gaps
+        self.outside = ""
+        """To what belongs what runs in no module: the model itself, or the loss."""
         self._names = names
         self._stack: list[str] = []
         self._current = ""
@@ -94,7 +97,7 @@ class Instrument(TorchFunctionMode):
     @property
     def layer(self) -> str:
         """Path of the module that is running."""
-        return self._stack[-1] if self._stack else ""
+        return self._stack[-1] if self._stack else self.outside
 
     def _watching(self) -> bool:
         if self._phase != "forward":
@@ -109,7 +112,7 @@ class Instrument(TorchFunctionMode):
             return
         name = self._names.get(id(module))
         if name is None:
-            name = f"{self.layer}.({type(module).__name__})".lstrip(".")
+            name = LOSS if self.outside else f"{self.layer}.({type(module).__name__})".lstrip(".")
         seen = self.layers.get(name)
         if seen is None:
             seen = self.layers[name] = Seen(type(module).__name__, len(self.layers))
@@ -162,7 +165,7 @@ class Instrument(TorchFunctionMode):
         kwargs = kwargs or {}
         if (func.__name__ == "__get__" and self.dataflow is None) or not self._watching():
             return func(*args, **kwargs)
-        layer = self._stack[-1] if self._stack else ""
+        layer = self.layer
         watched = func in WATCHED
         given = None
         if watched:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,9 +16,15 @@ from gradcheck_health.probe.graph.double_softmax import double_softmaxes
 from gradcheck_health.probe.objective import Objective
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.records.evidence import DoubleSoftmax
-from gradcheck_health.records.measurements import CutPoint, TensorStats
+from gradcheck_health.records.measurements import CutPoint, TensorStats, flow_ratio
 
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
+
+_SEVERAL = 3
+"""Weights from which on a flow is expected."""
+_NO_COMMON_TENSOR = "no tensor lies on every path between the first layer and the output"
+_Crossing = tuple[CutPoint, list[int], int | None]
+"""A cut point, where the gradients that cross it will be found, and where its output was measured."""
 
 
 class Flow:
@@ -30,7 +38,8 @@ class Flow:
         self.backward_hooks: BackwardHooks | None = None
         self.custom: tuple[str, ...] = ()
         self._instrument, self._gather = instrument, gather
-        self._points: list[tuple[CutPoint, list[int], int | None]] = []
+        self._paths: list[list[_Crossing]] = []
+        self._observed: dict[Any, tuple[list[int], int | None]] = {}
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
         self.graph = graph = graphs.walk(roots) if roots else None
         if graph is None:
@@ -46,19 +55,31 @@ class Flow:
         self.uses = graphs.uses(graph)
         if instrument.dataflow is not None:
             self.backward_hooks = BackwardHooks(graph, instrument, instrument.dataflow)
-        layer = ""
-        chain = graphs.cut_points(graph, below_loss=goal.kind != "random projection")
+        for chain in graphs.cut_points(graph, below_loss=goal.kind != "random projection"):
+            self._paths.append(self._follow(graph, chain))
+
+    def _follow(self, graph: graphs.Graph, chain: list[int]) -> list[_Crossing]:
+        """The cut points of one path, from the first layer to the output."""
         joined = graphs.merges(graph, chain)
+        sources = {} if self._instrument.dataflow is None else self._instrument.dataflow.sources
+        path: list[_Crossing] = []
+        layer = ""
         for position in reversed(chain):
             node = graph.nodes[position]
-            layer = instrument.operations[node][0] if node in instrument.operations else instrument.homes.get(node, layer)
-            source = None if instrument.dataflow is None else instrument.dataflow.sources.get(node)
-            name = node.name().removesuffix("Backward0")
-            self._points.append((CutPoint(layer, name, 0.0, source=source, merges=position in joined), *self._observe(node)))
-        self._points.reverse()
+            layer = (
+                self._instrument.operations[node][0]
+                if node in self._instrument.operations
+                else self._instrument.homes.get(node, layer)
+            )
+            op = node.name().partition("Backward")[0]
+            point = CutPoint(layer, op, 0.0, source=sources.get(node), merges=position in joined)
+            path.append((point, *self._observe(node)))
+        return path[::-1]
 
     def _observe(self, node: Any) -> tuple[list[int], int | None]:
         """Where the gradient that arrives at a node will be found, and the output's index where it was measured."""
+        if node in self._observed:  # the paths of a shared layer meet
+            return self._observed[node]
         known = self._instrument.tensor_of.get((node, 0))
         if known is not None and (node, 1) not in self._instrument.tensor_of:
             return self._instrument.gradients[known[0]], known[1]
@@ -70,7 +91,8 @@ class Flow:
                     arrived.append(index)
 
         node.register_prehook(measure)
-        return arrived, None if known is None else known[1]
+        self._observed[node] = (arrived, None if known is None else known[1])
+        return self._observed[node]
 
     def _audit(self, graph: graphs.Graph) -> None:
         """Activations that the graph has and the function mode did not see are a gap, never passed in silence."""
@@ -82,16 +104,35 @@ class Flow:
         self.gaps += sorted({f"the inside of the custom autograd.Function {_bare(node)}" for node in custom})
         self.custom = tuple(sorted({_bare(node) for node in custom if of_a_person(node._forward_cls)}))
 
+    @property
+    def note(self) -> str:
+        """Why the flow of a net of several layers cannot be judged; "" if it can."""
+        if self.graph is None or any(len(path) > 1 for path in self._paths):
+            return ""
+        weights = sum(leaf.dim() > 1 for leaf in self.graph.variables())
+        return _NO_COMMON_TENSOR if weights >= _SEVERAL else ""
+
     def points(self, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+        """The flow along the path that changes the gradient most."""
         if self.by == "module outputs":
             return _module_flow(self._instrument, stats)
-        found = []
-        for point, arrived, output in self._points:
-            if arrived:
-                gradient = TensorStats.merge([stats[i] for i in arrived])
-                norm = gradient.norm if gradient.finite else float("nan")
-                found.append(dataclasses.replace(point, gradient=norm, output=None if output is None else stats[output].rms))
-        return tuple(found)
+        return max((_measured(path, stats) for path in self._paths), key=_change, default=())
+
+
+def _change(points: Sequence[CutPoint]) -> float:
+    """How far the gradient shrinks or grows, on a log scale; one of zeros says nothing of the others that the layer gets."""
+    ratio = flow_ratio(points)
+    return -2.0 if ratio is None else abs(math.log(ratio)) if ratio else -1.0
+
+
+def _measured(path: list[_Crossing], stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+    found = []
+    for point, arrived, output in path:
+        if arrived:
+            gradient = TensorStats.merge([stats[i] for i in arrived])
+            norm = gradient.norm if gradient.finite else float("nan")
+            found.append(dataclasses.replace(point, gradient=norm, output=None if output is None else stats[output].rms))
+    return tuple(found)
 
 
 def _module_flow(instrument: Instrument, stats: list[TensorStats]) -> tuple[CutPoint, ...]:

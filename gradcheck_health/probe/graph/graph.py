@@ -13,6 +13,11 @@ from typing import Any
 NODE_CAP = 10_000
 """Python wrappers of very deep graphs overflow the C stack when they are freed (seen at 50 000 nodes, not at 30 000)."""
 
+_SHARED = 64
+"""Leaves, the deepest first, of which it is found out whether they are taken several times side by side."""
+_CALLS = 4
+"""So many calls of a shared first layer are followed, at most, evenly chosen."""
+
 Node = Any
 """torch.autograd.graph.Node; its Python wrapper keeps its identity for as long as somebody holds it."""
 
@@ -64,10 +69,11 @@ def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
     return Graph((None, *order), edges, (False, *(constant[node] for node in order)), found)
 
 
-def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
-    """Positions of the nodes on every path from the roots to the first layer, that layer's own first.
+def cut_points(graph: Graph, *, below_loss: bool = False) -> list[list[int]]:
+    """Per path to the first layer the positions of the nodes that it cannot avoid, that layer's own first.
 
-    The leaf's own tail (what only prepares the parameter: transposes, weight norm) is left out.
+    There is one path, unless the first layer is called several times side by side (two views, a triplet): then each call is
+    followed by itself. The leaf's own tail (what only prepares the parameter: transposes, weight norm) is left out.
 
     Args:
         below_loss: the root is a loss: leave out what lies above the last layer that has parameters, because a factor in
@@ -75,7 +81,11 @@ def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
     """
     if not graph.leaves:
         return []
-    target = _first_layer(graph)
+    return [_chain(graph, target, below_loss) for target in _first_layer(graph)]
+
+
+def _chain(graph: Graph, target: int, below_loss: bool) -> list[int]:
+    """What every path from the roots to `target` crosses, from there upwards."""
     relevant = _ancestors(graph, target)
     points, reach = [], 0
     # In topological order a node is on every path exactly if no edge jumps over it.
@@ -84,7 +94,7 @@ def cut_points(graph: Graph, *, below_loss: bool = False) -> list[int]:
             points.append(i)
         reach = max(reach, *(j for j in graph.edges[i] if j in relevant), 0) if i != target else reach
     below = _leaf_counts(graph, points[1:])
-    chain = [i for i in reversed(points[1:]) if i != target]
+    chain = [i for i in reversed(points[1:]) if not hasattr(graph.nodes[i], "variable")]
     while below_loss and chain and not _takes_parameter(graph, chain[-1]):
         chain.pop()
     for k, i in enumerate(chain):
@@ -113,19 +123,41 @@ def merges(graph: Graph, chain: list[int]) -> set[int]:
     return found
 
 
-def _first_layer(graph: Graph) -> int:
-    """The deepest leaf that is used once.
+def _first_layer(graph: Graph) -> list[int]:
+    """The deepest leaf, or the calls of it that lie side by side where it is taken several times.
 
-    A tied embedding hangs below the head too, and a recurrent weight below every step: the shortest way to those leaves
-    would leave out the network between.
+    Of a leaf that takes its own result again (a recurrence) or hangs below the head too (a tied embedding) the call nearest
+    to the output counts: the gradient comes that way, and the others would leave out the network between.
     """
-    depth, uses = [0] * len(graph.nodes), [0] * len(graph.nodes)
+    depth = [0] * len(graph.nodes)
     for i, nexts in enumerate(graph.edges):
         for j in nexts:
             depth[j] = max(depth[j], depth[i] + 1)
-            uses[j] += 1
-    once = [leaf for leaf in graph.leaves.values() if uses[leaf] == 1]
-    return max(once or graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))
+    taken = takers(graph)
+    once = [leaf for key, leaf in graph.leaves.items() if len(taken[key]) == 1]
+    found = [max(once, key=lambda leaf: (depth[leaf], leaf))] if once else []
+    deepest = depth[found[0]] if found else 0
+    for key, leaf in sorted(graph.leaves.items(), key=lambda item: (-depth[item[1]], -item[1]))[:_SHARED]:
+        if depth[leaf] <= deepest:
+            break
+        calls = _side_by_side(graph, taken[key]) if len(taken[key]) > 1 else []
+        if calls and max(depth[call] for call in calls) + 1 > deepest:
+            deepest = max(depth[call] for call in calls) + 1
+            found = [call for call in calls if 2 * depth[call] >= deepest] or calls
+    if not found:
+        return [max(graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))]
+    return found[:: -(-len(found) // _CALLS)]
+
+
+def _side_by_side(graph: Graph, calls: Sequence[int]) -> list[int]:
+    """Those of the calls that lie below no other one."""
+    below = [False] * len(graph.nodes)
+    own = set(calls)
+    for i in range(min(calls), max(calls) + 1):
+        if below[i] or i in own:
+            for j in graph.edges[i]:
+                below[j] = True
+    return sorted(call for call in own if not below[call])
 
 
 def _takes_parameter(graph: Graph, position: int) -> bool:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.records.measurements import CutPoint
+from gradcheck_health.records.measurements import CutPoint, branches_off, flow_ratio, keeps
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import statistics
 
 LOWEST_RATIO = 10**-4.1
 """Below this ratio a net does not learn under SGD: of a flow above it nobody asks what it is."""
 LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
-BRANCH = 0.1
-"""A stretch that another stream of data joins counts, unless it passes less than this to the branch that is followed."""
 BATCH_NORM_GAIN = math.sqrt(math.pi / (math.pi - 1))
 """Norm gain of batch norm + ReLU a layer, backward (Yang et al. 2019, A Mean Field Theory of Batch Normalization): 1.21."""
 
@@ -31,7 +30,7 @@ class Stretch:
     @property
     def branches_off(self) -> bool:
         """The stream goes on elsewhere, and what one branch of it passes is no statement about health."""
-        return self.point.merges and 0.0 < self.keeps < BRANCH
+        return branches_off(self.point, self.keeps)
 
 
 def ratio(trace: Trace) -> float | None:
@@ -39,13 +38,7 @@ def ratio(trace: Trace) -> float | None:
 
     None where the flow cannot be judged.
     """
-    points = trace.flow
-    if trace.flow_note or len(points) < 2:
-        return None
-    first, last = points[0].gradient, points[-1].gradient
-    if not math.isfinite(first) or not math.isfinite(last) or last == 0.0:
-        return None
-    return first / last / math.prod(stretch.keeps for stretch in stretches(points) if stretch.branches_off)
+    return None if trace.flow_note else flow_ratio(trace.flow)
 
 
 def fact_ratios(trace: Trace) -> list[float]:
@@ -102,9 +95,7 @@ def fades(trace: Trace) -> bool:
 
 def stretches(points: Sequence[CutPoint]) -> list[Stretch]:
     """On the way back: from the output to the first layer."""
-    pairs = zip(points, points[1:], strict=False)
-    found = [Stretch(above, below.gradient / above.gradient if above.gradient else 1.0) for below, above in pairs]
-    return found[::-1]
+    return [Stretch(above, keeps(below, above)) for below, above in itertools.pairwise(points)][::-1]
 
 
 def shape(points: Sequence[CutPoint]) -> str:

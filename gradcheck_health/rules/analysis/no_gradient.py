@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Sequence
 
 from gradcheck_health.records.evidence import Cut, Zeroed
 from gradcheck_health.records.finding import Need
@@ -26,6 +27,7 @@ class Why(enum.Enum):
     NOT_IN_LOSS = "reached by outputs that are not in the loss"
     HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
     SINGLE = "a softmax or a normalisation over a single entry is constant"
+    SHORT = "a softmax or a normalisation sees a single entry of this batch, and more of a larger one"
     DEAD = "every unit on its way is dead"
     LEFT_OUT = "an optional argument of forward was left out"
     SATURATED = "a squashing function on its way is saturated to the last digit"
@@ -33,11 +35,14 @@ class Why(enum.Enum):
     FACTOR = "multiplied by zero"
     INPUT = "multiplied by an input that is zero for every sample"
     WEIGHTS = "the weights behind it are all zero"
+    STUCK = "weights of zeros before and behind keep each other at zero, and no step wakes them"
     CANCELS = "its gradients cancel: two paths carry the same one with opposite signs"
     STOPPED = "an operation on the way back passes no gradient"
     UNKNOWN = "zero for an unknown reason"
 
 
+SOUND: tuple[Why, ...] = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS, Why.LEFT_OUT, Why.SHORT)
+"""Of a gradient of zeros: what is no fault."""
 _UNEXPLAINED: tuple[Why, ...] = (Why.INPUT, Why.FACTOR, Why.STOPPED, Why.UNKNOWN)
 """What an argument that was left out may explain: the zeros stand in for it."""
 _UNSURE = ("flat", "stopped", "")
@@ -76,6 +81,8 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     # what float64 could hold and float32 cannot: everything but a true zero on the way
     unsure = zeros and any(_how(trace, p) in _UNSURE and cut_of(trace, p) is None for p in asleep)
     wanted = [*(["float64"] if unsure else []), *(["supplied"] if trace.inputs.left_out else [])]
+    if zeros and any(_why_zero(trace, p) is Why.SINGLE for p in asleep):
+        wanted.append("resized")
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
 
@@ -130,13 +137,21 @@ def _why_zero(trace: Trace, parameter: ParameterTrace) -> Why:
     dead = any(a.off > WHOLE * a.units for a in trace.activations if a.units and not a.by_rows)
     if how == "off" or (how == "input" and dead):
         return Why.DEAD
+    if how == "single" or (how not in _HOW or how == "stopped") and _singles(trace, parameter):
+        return Why.SHORT if _grows(trace, parameter) else Why.SINGLE
     if how in _HOW and how != "stopped":
         return _HOW[how]
-    if any(a.single and _beside(parameter.layer, a.layer) for a in trace.activations):
-        return Why.SINGLE
     if any(_awake(one, parameter.name) for one in trace.facts.get("float64", ())):
         return Why.SATURATED if how == "flat" else Why.UNDERFLOW
     return Why.SATURATED if how == "flat" else _HOW.get(how, Why.UNKNOWN)
+
+
+def why_all(trace: Trace, lost: Sequence[ParameterTrace]) -> list[Why]:
+    """The reason for each suspect. Zeros that come forward, and weights of zeros, excuse one another nowhere."""
+    reasons = [why(trace, parameter) for parameter in lost]
+    if {Why.INPUT, Why.WEIGHTS} <= set(reasons) <= {Why.INPUT, Why.WEIGHTS, *SOUND}:
+        return [Why.STUCK if reason in (Why.INPUT, Why.WEIGHTS) else reason for reason in reasons]
+    return reasons
 
 
 def cut_of(trace: Trace, parameter: ParameterTrace) -> Cut | None:
@@ -167,6 +182,18 @@ def may_underflow(trace: Trace) -> bool:
 def _how(trace: Trace, parameter: ParameterTrace) -> str:
     zeroed = zeroed_of(trace, parameter.name)
     return "" if zeroed is None else zeroed.how
+
+
+def _singles(trace: Trace, parameter: ParameterTrace) -> set[tuple[str, str]]:
+    """Where, and of what, a single entry is all that is seen, near the parameter."""
+    return {(a.layer, a.function) for a in trace.activations if a.single and _beside(parameter.layer, a.layer)}
+
+
+def _grows(trace: Trace, parameter: ParameterTrace) -> bool:
+    """How many entries there are depends on the size of the inputs (the `resized` fact), and on no weight."""
+    grown = {(a.layer, a.function) for one in trace.facts.get("resized", ()) for a in one.activations}
+    singles = _singles(trace, parameter) or {(a.layer, a.function) for a in trace.activations if a.single}
+    return bool(singles) and singles <= grown
 
 
 def _beside(layer: str, softmax: str) -> bool:

@@ -7,6 +7,7 @@ from tests.zoo.sick import (
     backwards,
     choices,
     constant,
+    cut_losses,
     cuts,
     depths,
     double_softmax,
@@ -17,11 +18,14 @@ from tests.zoo.sick import (
     identical,
     initial_loss,
     inside,
+    joined,
     losses,
     nonfinite,
     paths,
     samples,
+    shared,
     steps,
+    stuck,
     time,
     unbalanced,
     units,
@@ -31,6 +35,10 @@ from tests.zoo.sick import (
 )
 
 SICK = sick_models(
+    stuck,
+    shared,
+    joined,
+    cut_losses,
     backwards,
     choices,
     constant,

@@ -17,6 +17,7 @@ from tests.zoo.sound import (
     generators,
     inhabited,
     initial_loss,
+    joined,
     leaves,
     losses,
     norms,
@@ -26,6 +27,7 @@ from tests.zoo.sound import (
     routing,
     samples,
     sequences,
+    shared,
     softmaxes,
     stateful,
     structured,
@@ -35,11 +37,15 @@ from tests.zoo.sound import (
     tokens,
     unrolled,
     vision,
+    waking,
     wrappers,
     zero_init,
 )
 
 SOUND = sound_models(
+    waking,
+    shared,
+    joined,
     adapters,
     architectures,
     backwards,
