@@ -29,11 +29,14 @@ def summary(documented: Callable[..., object]) -> str:
 
 def rule_pages() -> str:
     from gradcheck_health import rules
-    from gradcheck_health.formats._rule_docs import as_markdown
+    from gradcheck_health.formats._rule_docs import EXAMPLES, as_markdown, example
 
     parts = []
     for name, rule in sorted(rules.builtin().items()):
         parts.append(f"## {name}\n\n{as_markdown(inspect.getdoc(rule) or '')}")
+        for which, title in EXAMPLES.items():
+            if code := example(rule, which):
+                parts.append(f"**{title}:**\n\n{fenced(code, 'python')}")
         if options := rules.options(rule):
             rows = [option_row(option, entry) for option, entry in options.items()]
             parts.append("\n".join(["| option | type | default |", "|---|---|---|", *rows]))

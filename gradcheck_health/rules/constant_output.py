@@ -131,10 +131,20 @@ def _some(members: list[ParameterTrace]) -> str:
 def healthy() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2), nn.Softmax(-1))
+    return nn.Sequential(
+        nn.Linear(8, 16),
+        nn.ReLU(),
+        nn.Linear(16, 2),
+        nn.Softmax(-1),
+    )
 
 
 def sick() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1), nn.Softmax(-1))
+    return nn.Sequential(
+        nn.Linear(8, 16),
+        nn.ReLU(),
+        nn.Linear(16, 1),
+        nn.Softmax(-1),
+    )

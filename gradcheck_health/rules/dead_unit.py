@@ -118,7 +118,13 @@ def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, Activat
 def healthy() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    return nn.Sequential(
+        nn.Linear(16, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 4),
+    )
 
 
 def sick() -> nn.Module:
@@ -126,4 +132,10 @@ def sick() -> nn.Module:
 
     middle = nn.Linear(64, 64)
     nn.init.constant_(middle.bias, -20.0)
-    return nn.Sequential(nn.Linear(16, 64), nn.ReLU(), middle, nn.ReLU(), nn.Linear(64, 4))
+    return nn.Sequential(
+        nn.Linear(16, 64),
+        nn.ReLU(),
+        middle,
+        nn.ReLU(),
+        nn.Linear(64, 4),
+    )

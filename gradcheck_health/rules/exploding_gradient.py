@@ -110,7 +110,9 @@ def _relative(trace: Trace, allowed: float | None) -> Iterator[Finding]:
 def healthy() -> nn.Module:
     from torch import nn
 
-    blocks = [layer for _ in range(12) for layer in (nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU())]
+    blocks: list[nn.Module] = []
+    for _ in range(12):
+        blocks += [nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU()]
     return nn.Sequential(*blocks, nn.Linear(32, 4))
 
 
@@ -118,7 +120,10 @@ def sick() -> nn.Module:
     import torch
     from torch import nn
 
-    model = nn.Sequential(*[layer for _ in range(12) for layer in (nn.Linear(32, 32), nn.ReLU())], nn.Linear(32, 4))
+    blocks: list[nn.Module] = []
+    for _ in range(12):
+        blocks += [nn.Linear(32, 32), nn.ReLU()]
+    model = nn.Sequential(*blocks, nn.Linear(32, 4))
     with torch.no_grad():
         for layer in model:
             if isinstance(layer, nn.Linear):

@@ -81,14 +81,16 @@ def healthy() -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.embed, self.head = nn.Embedding(40, 16), nn.Linear(16, 40)
+            self.embed = nn.Embedding(40, 16)
             self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+            self.head = nn.Linear(16, 40)
 
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             h = self.embed(tokens)
             steps = tokens.shape[1]
             mask = torch.ones(steps, steps, dtype=torch.bool).triu(diagonal=1)
-            logits: torch.Tensor = self.head(h + self.attention(h, h, h, attn_mask=mask)[0])
+            attended, _ = self.attention(h, h, h, attn_mask=mask)
+            logits: torch.Tensor = self.head(h + attended)
             return logits
 
     return Decoder()
@@ -103,14 +105,16 @@ def sick() -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.embed, self.head = nn.Embedding(40, 16), nn.Linear(16, 40)
+            self.embed = nn.Embedding(40, 16)
             self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+            self.head = nn.Linear(16, 40)
 
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             h = self.embed(tokens)
             steps = tokens.shape[1]
             mask = torch.ones(steps, steps, dtype=torch.bool).triu(diagonal=2)
-            logits: torch.Tensor = self.head(h + self.attention(h, h, h, attn_mask=mask)[0])
+            attended, _ = self.attention(h, h, h, attn_mask=mask)
+            logits: torch.Tensor = self.head(h + attended)
             return logits
 
     return Decoder()

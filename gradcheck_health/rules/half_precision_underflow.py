@@ -96,7 +96,8 @@ def sick() -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.body = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)).half()
+            layers = [nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)]
+            self.body = nn.Sequential(*layers).half()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y: torch.Tensor = self.body(x) / 1000 / 1000

@@ -139,7 +139,13 @@ def _finding(trace: Trace, found: list[Twins]) -> Finding:
 def healthy() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
+    return nn.Sequential(
+        nn.Linear(8, 16),
+        nn.Tanh(),
+        nn.Linear(16, 16),
+        nn.Tanh(),
+        nn.Linear(16, 2),
+    )
 
 
 def sick() -> nn.Module:

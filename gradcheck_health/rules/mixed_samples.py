@@ -94,7 +94,12 @@ def _finding(trace: Trace, influence: Influence, max_influence: float | None) ->
 def healthy() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 4))
+    return nn.Sequential(
+        nn.Linear(16, 32),
+        nn.BatchNorm1d(32),
+        nn.ReLU(),
+        nn.Linear(32, 4),
+    )
 
 
 def sick() -> nn.Module:

@@ -74,7 +74,12 @@ def _small(trace: Trace) -> bool:
 def healthy() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(16, 32), nn.Dropout(0.5), nn.ReLU(), nn.Linear(32, 4))
+    return nn.Sequential(
+        nn.Linear(16, 32),
+        nn.Dropout(0.5),
+        nn.ReLU(),
+        nn.Linear(32, 4),
+    )
 
 
 def sick() -> nn.Module:

@@ -97,12 +97,14 @@ def _source(trace: Trace, name: str) -> str | None:
 
 
 def healthy() -> nn.Module:
+    """Judged with min = 1e-4 and max = 1e4."""
     from torch import nn
 
     return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
 
 
 def sick() -> nn.Module:
+    """Judged with min = 1e-4 and max = 1e4."""
     from torch import nn
 
     head = nn.Linear(16, 4)

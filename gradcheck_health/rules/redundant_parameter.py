@@ -79,10 +79,20 @@ def _cancels(trace: Trace, p: ParameterTrace) -> float:
 def healthy() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+    return nn.Sequential(
+        nn.Linear(8, 16, bias=False),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Linear(16, 2),
+    )
 
 
 def sick() -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+    return nn.Sequential(
+        nn.Linear(8, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Linear(16, 2),
+    )

@@ -64,23 +64,30 @@ def before() -> nn.Module:
     """What the baseline of both examples is written for."""
     from torch import nn
 
-    blocks = [layer for _ in range(6) for layer in (nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU())]
+    blocks: list[nn.Module] = []
+    for _ in range(6):
+        blocks += [nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU()]
     return nn.Sequential(*blocks, nn.Linear(32, 4))
 
 
 def healthy() -> nn.Module:
-    """Wider, and with another activation: as much of the gradient arrives."""
+    """Wider than the baseline, and with GELU: as much of the gradient arrives."""
     from torch import nn
 
-    blocks = [layer for _ in range(6) for layer in (nn.Linear(32, 32), nn.LayerNorm(32), nn.GELU())]
+    blocks: list[nn.Module] = []
+    for _ in range(6):
+        blocks += [nn.Linear(32, 32), nn.LayerNorm(32), nn.GELU()]
     return nn.Sequential(*blocks, nn.Linear(32, 8))
 
 
 def sick() -> nn.Module:
-    """One layer squashes what the others pass; no limit of another rule is crossed."""
+    """The stack of the baseline, with one layer that squashes its values."""
     from torch import nn
 
-    blocks = [layer for _ in range(6) for layer in (nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU())]
+    blocks: list[nn.Module] = []
+    for _ in range(6):
+        blocks += [nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU()]
     squashed = nn.LayerNorm(32)
     nn.init.constant_(squashed.weight, 0.02)
-    return nn.Sequential(*blocks[:7], squashed, nn.Sigmoid(), *blocks[9:], nn.Linear(32, 4))
+    blocks[7:9] = [squashed, nn.Sigmoid()]
+    return nn.Sequential(*blocks, nn.Linear(32, 4))

@@ -129,19 +129,29 @@ def healthy() -> nn.Module:
     class Towers(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.user_tower = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-            self.item_tower = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+            self.user_tower = nn.Sequential(
+                nn.Linear(8, 16),
+                nn.ReLU(),
+                nn.Linear(16, 4),
+            )
+            self.item_tower = nn.Sequential(
+                nn.Linear(8, 16),
+                nn.ReLU(),
+                nn.Linear(16, 4),
+            )
             self.register_buffer("scale", torch.ones(()))
             self.scale: torch.Tensor
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            out: torch.Tensor = self.user_tower(x) + self.scale * self.item_tower(x)
+            item = self.scale * self.item_tower(x)
+            out: torch.Tensor = self.user_tower(x) + item
             return out
 
     return Towers()
 
 
 def sick() -> nn.Module:
+    """The good example, with one of its towers scaled down to a millionth."""
     model = healthy()
     model.get_buffer("scale").fill_(1e-6)
     return model

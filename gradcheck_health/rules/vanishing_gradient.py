@@ -115,12 +115,16 @@ def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimiz
 def healthy() -> nn.Module:
     from torch import nn
 
-    blocks = [layer for _ in range(12) for layer in (nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU())]
+    blocks: list[nn.Module] = []
+    for _ in range(12):
+        blocks += [nn.Linear(32, 32), nn.LayerNorm(32), nn.ReLU()]
     return nn.Sequential(*blocks, nn.Linear(32, 4))
 
 
 def sick() -> nn.Module:
     from torch import nn
 
-    blocks = [layer for _ in range(12) for layer in (nn.Linear(32, 32), nn.Sigmoid())]
+    blocks: list[nn.Module] = []
+    for _ in range(12):
+        blocks += [nn.Linear(32, 32), nn.Sigmoid()]
     return nn.Sequential(*blocks, nn.Linear(32, 4))

@@ -472,6 +472,7 @@ def test_explain_shows_the_whole_docstring_and_every_option(run: Any, name: str)
     shown = " ".join(out.split())
     for paragraph in (rule.__doc__ or "").split("\n\n"):
         assert " ".join(paragraph.split()) in shown
+    assert "\nBad:\n" in out and "\nGood:\n" in out
     for option, entry in rules.options(rule).items():
         assert option in out
         assert f"default {entry.default!r}" in out

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import textwrap
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from gradcheck_health import Finding, Report, Severity, Trace, baseline, check_gradients, rules
+from gradcheck_health.formats._rule_docs import EXAMPLES, example
 
 HEADINGS = ("What it does", "Why it is bad", "How it is measured", "When it is legitimate", "How to fix", "How to silence")
 NAMES = rules.names()
@@ -83,6 +85,23 @@ def test_healthy_example_gives_no_error_and_no_warning(name: str) -> None:
 def test_sick_example_is_found(name: str) -> None:
     report = check_example(name, "sick")
     assert name in {finding.rule for finding in report.findings}
+
+
+@pytest.mark.parametrize("which", EXAMPLES)
+@pytest.mark.parametrize("name", NAMES)
+def test_example_is_shown_as_code_that_runs_and_fits_a_terminal(name: str, which: str) -> None:
+    code = example(rules.builtin()[name], which)
+    assert code is not None
+    assert [line for line in textwrap.indent(code, "    ").splitlines() if len(line) > 80] == []
+    names: dict[str, Any] = {"good_example": module_of(name).healthy}
+    exec(code, names)
+    shown, built = names["model"], getattr(module_of(name), which)()
+    assert type(shown).__name__ == type(built).__name__
+    assert [(n, p.shape) for n, p in shown.named_parameters()] == [(n, p.shape) for n, p in built.named_parameters()]
+
+
+def test_a_rule_without_examples_shows_none() -> None:
+    assert example(test_there_are_rules, "sick") is None
 
 
 @pytest.mark.parametrize("name", NAMES)

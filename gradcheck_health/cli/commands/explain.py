@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from gradcheck_health import rules
+from gradcheck_health.formats._rule_docs import EXAMPLES, example
 from gradcheck_health.formats._text import wrap
 from gradcheck_health.records.errors import UsageError, did_you_mean
 from gradcheck_health.rules import presets
@@ -26,7 +28,7 @@ def listing() -> str:
 
 
 def explain(name: str) -> str:
-    """The whole docstring of a rule, and its options with their defaults.
+    """The whole docstring of a rule, its bad and its good example, and its options with their defaults.
 
     Raises:
         UsageError: there is no such rule.
@@ -38,7 +40,7 @@ def explain(name: str) -> str:
     rule = known[wanted]
     _, *paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(rule.__doc__ or ""))
     heading = "\n".join(wrap(f"{wanted}: {_summary(rule)}", WIDTH, hang=4))
-    parts = [heading, *map(_paragraph, paragraphs), _options(wanted, rule)]
+    parts = [heading, *map(_paragraph, paragraphs), *_examples(rule), _options(wanted, rule)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -50,6 +52,11 @@ def _paragraph(text: str) -> str:
     if heading is None:
         return "\n".join(wrap(text, WIDTH))
     return "\n".join([heading[0], *wrap(text[heading.end() :].strip(), WIDTH, first="    ")])
+
+
+def _examples(rule: Callable[..., Any]) -> list[str]:
+    found = [(title, example(rule, which)) for which, title in EXAMPLES.items()]
+    return [f"{title}:\n{textwrap.indent(code, '    ')}" for title, code in found if code]
 
 
 def _summary(rule: Callable[..., Any]) -> str:
