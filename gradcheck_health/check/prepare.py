@@ -8,6 +8,7 @@ import inspect
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -28,7 +29,14 @@ from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.declarations import Declared
-from gradcheck_health.records.errors import GradhealthError, ModelError, UsageError, describe_error, did_you_mean
+from gradcheck_health.records.errors import (
+    GradhealthError,
+    ModelError,
+    NothingToCheckError,
+    UsageError,
+    describe_error,
+    did_you_mean,
+)
 from gradcheck_health.records.inputs import Inputs, Saved
 from gradcheck_health.settings.config import Config
 
@@ -184,10 +192,10 @@ def _checkable(model: nn.Module) -> None:
         raise ModelError(f"{name}.forward is a coroutine function (async def), and nothing awaits it: write it as a plain def")
     parameters = list(model.named_parameters())
     if not parameters:
-        hint = (
-            "its layers may hide in a plain list: use nn.ModuleList" if _hides_modules(model) else "there is nothing to train"
-        )
-        raise UsageError(f"{name} has no parameters, so there is no gradient to check: {hint}")
+        why = f"{name} has no parameters, so there is no gradient to check"
+        if hidden := _hidden(model):
+            raise UsageError(f"{why}: {hidden}")
+        raise NothingToCheckError(f"{why}: there is nothing to train")
     floating = [(key, p) for key, p in parameters if p.is_floating_point() or p.is_complex()]
     if not floating:
         raise UsageError(
@@ -205,8 +213,25 @@ def _checkable(model: nn.Module) -> None:
         )
 
 
-def _hides_modules(model: nn.Module) -> bool:
-    return len(reachable_modules(model)) > len(list(model.modules()))
+def _hidden(model: nn.Module) -> str:
+    """What the model holds where nobody looks for parameters, and what to use instead; "" if it holds nothing trainable."""
+    if len(reachable_modules(model)) > len(list(model.modules())):
+        return "its layers may hide in a plain list: use nn.ModuleList"
+    if any(leaf.tensor.requires_grad for module in model.modules() for leaf in leaves(vars(module))):
+        return "it trains a plain tensor: use nn.Parameter"
+    for name, value in _globals_of(type(model)):
+        if any(tensor.requires_grad for tensor in (value.parameters() if isinstance(value, nn.Module) else [value])):
+            return f"it uses {name!r}, which stands outside of it: make it an attribute"
+    return ""
+
+
+def _globals_of(cls: type) -> Iterator[tuple[str, Any]]:
+    """Tensors and modules among the global variables that the methods of a class refer to."""
+    for value in vars(cls).values():
+        if isinstance(function := inspect.unwrap(value) if callable(value) else None, FunctionType):
+            for name in function.__code__.co_names:
+                if isinstance(found := function.__globals__.get(name), torch.Tensor | nn.Module):
+                    yield name, found
 
 
 def _move(model: nn.Module, settings: Config) -> None:

@@ -22,7 +22,7 @@ def render(report: Report) -> str:
 def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> str:
     """A run: its findings, the targets that could not be checked, and a last line that counts them."""
     lines = [line for report in reports for line in _report(report)]
-    lines += [f"{escape(one.target)}: failed: {escape(one.message.partition(chr(10))[0])}" for one in failures]
+    lines += [f"{escape(one.target)}: not checked: {escape(one.message.partition(chr(10))[0])}" for one in failures]
     return "\n".join(map(defuse, [*lines, _summary(reports, failures)])) + "\n"
 
 

@@ -12,7 +12,7 @@ from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.formats._wording import MAX_NAMES, accept_key, places, repeat_command
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.measurements import CutPoint
-from gradcheck_health.records.report import Report
+from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.trace import Trace
 
 SUFFIX = ".txt"
@@ -52,6 +52,18 @@ def render(
         lines += ["", *drawn, *([""] if drawn else [])]
     lines += _footer(report, shown, width, verbose, repeat)
     return "\n".join(defuse(line.rstrip()) for line in lines) + "\n"
+
+
+def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> str:
+    """A run: one report after another, and a line for each target that could not be checked."""
+    rows = not_checked(failures)
+    return "\n".join([*map(render, reports), *(["\n".join(rows) + "\n"] if rows else [])])
+
+
+def not_checked(failures: Sequence[Failure]) -> list[str]:
+    """A line for each: the target and the first line of the reason."""
+    shown = [(one.target, one.message.partition("\n")[0].removeprefix(f"{one.target}: ")) for one in failures]
+    return [defuse(f"not checked: {escape(target)}: {escape(reason)}") for target, reason in shown]
 
 
 def _drawn(report: Report, width: int, budget: int, blocks: bool) -> list[str]:

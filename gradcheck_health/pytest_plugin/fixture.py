@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gradcheck_health.pytest_plugin.baseline import check_beside, nth
-from gradcheck_health.pytest_plugin.outcome import conclude
+from gradcheck_health.pytest_plugin.outcome import conclude, not_checked
 from gradcheck_health.pytest_plugin.settings import settings_or_fail
 from gradcheck_health.pytest_plugin.subtests import by_rule
 
@@ -37,6 +37,7 @@ def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
                 request.node, nth(request.node.nodeid, next(checks)), model, inputs, settings_for(model), settings
             )
         except GradhealthError as error:
+            not_checked(request.node, getattr(model, "__name__", type(model).__name__), error)
             # its message says what and where; our frames would only bury it
             raise error.with_traceback(None) from error.__cause__
         show_rules(report)

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from gradcheck_health.records.report import Report
+    from gradcheck_health.records.errors import GradhealthError
+    from gradcheck_health.records.report import Failure, Report
 
 REPORTS = pytest.StashKey[list["Report"]]()
 """The reports that a test made, in order."""
+FAILURES = pytest.StashKey[list["Failure"]]()
+"""What a test wanted checked and could not be."""
+NOT_CHECKED = "gradhealth.not_checked"
+"""The property of a test report that says so; it travels from the workers of xdist."""
 
 
 def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None]) -> None:
@@ -32,6 +37,15 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None])
         pytest.fail(terminal.render(report, repeat=again), pytrace=False)
     for warning in _warnings(report):
         warn(warning)
+
+
+def not_checked(node: pytest.Item, target: str, error: GradhealthError) -> None:
+    """Record that there is no verdict, so that the summary and the documents count it."""
+    from gradcheck_health.formats._text import printable
+    from gradcheck_health.records.report import Failure
+
+    node.stash.setdefault(FAILURES, []).append(Failure(target, str(error), error.exit_code))
+    node.user_properties.append((NOT_CHECKED, printable(f"{target}: {str(error).removeprefix(f'{target}: ')}")))
 
 
 def _warnings(report: Report) -> list[Warning]:

@@ -6,6 +6,7 @@ processes; only the process that shows the results writes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from gradcheck_health.pytest_plugin.outcome import REPORTS
+from gradcheck_health.pytest_plugin.outcome import FAILURES, NOT_CHECKED, REPORTS
 
 COLLECTED = pytest.StashKey["_Collected"]()
-CARRIED = "gradhealth_reports"
-"""The attribute of a test's report that carries ours."""
+CARRIED, CARRIED_FAILURES = "gradhealth_reports", "gradhealth_failures"
+"""The attributes of a test's report that carry ours, and what could not be checked."""
 ACCEPT = "--gradhealth-update"
 
 
@@ -44,8 +45,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" and REPORTS in item.stash and item.config.getoption("gradhealth_report"):
-        setattr(report, CARRIED, [one.to_json() for one in item.stash[REPORTS]])
+    if call.when == "call" and item.config.getoption("gradhealth_report"):
+        setattr(report, CARRIED, [one.to_json() for one in item.stash.get(REPORTS, [])])
+        setattr(report, CARRIED_FAILURES, [dataclasses.asdict(one) for one in item.stash.get(FAILURES, [])])
     return report
 
 
@@ -56,12 +58,17 @@ class _Collected:
     lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """(node id, properties), one for each model."""
     reports: list[str] = field(default_factory=list)
+    not_checked: list[tuple[str, str]] = field(default_factory=list)
+    """(node id, target and reason)."""
+    failures: list[dict[str, Any]] = field(default_factory=list)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" or hasattr(report, "context"):  # a subtest repeats the properties of its test
             return
         self.lines += [(report.nodeid, model) for model in _models(report.user_properties)]
+        self.not_checked += [(report.nodeid, str(value)) for name, value in report.user_properties if name == NOT_CHECKED]
         self.reports += getattr(report, CARRIED, [])
+        self.failures += getattr(report, CARRIED_FAILURES, [])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -70,27 +77,45 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if collected is None or not files:
         return
     from gradcheck_health import formats
-    from gradcheck_health.records.report import Report
+    from gradcheck_health.records.report import Failure, Report
 
     reports = [Report.from_json(one) for one in collected.reports]
+    failures = [Failure(**one) for one in collected.failures]
+    code = max((one.exit_code for one in failures), default=int(not all(one.ok for one in reports)))
     for file in map(Path, files):
-        text = formats.render_run(formats.find(file), reports, [], int(not all(one.ok for one in reports)))
+        text = formats.render_run(formats.find(file), reports, failures, code)
         file.write_text(text, encoding="utf-8")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     collected = config.stash.get(COLLECTED, None)
-    if collected is None or not collected.lines:
+    if collected is None or not (collected.lines or collected.not_checked):
         return
     terminalreporter.section("gradient health")
     sick = [line for line in collected.lines if not line[1]["ok"]]
     shown = sick if config.get_verbosity() < 0 else collected.lines
     for text in map(_line, shown):
         terminalreporter.write_line(text, red=text.startswith("sick"), green=text.startswith("healthy"))
+    for nodeid, reason in collected.not_checked:
+        terminalreporter.write_line(_unchecked(nodeid, reason), red=True)
+    if len(collected.lines) + len(collected.not_checked) > 1:
+        terminalreporter.write_line(_counts(len(collected.lines), len(sick), len(collected.not_checked)))
     for file in config.getoption("gradhealth_report"):
         terminalreporter.write_line(f"report: {file}")
     if sick and hasattr(config.option, ACCEPT[2:].replace("-", "_")):
         terminalreporter.write_line(f"accept: pytest {ACCEPT}")
+
+
+def _unchecked(nodeid: str, reason: str) -> str:
+    from gradcheck_health.formats._text import escape, shorten
+
+    first, _, _ = reason.partition("\\n")  # its lines were joined for the way between processes
+    return f"not checked {shorten(escape(first), 120)}  {escape(nodeid)}"
+
+
+def _counts(checked: int, sick: int, failed: int) -> str:
+    more = f", {failed} not checked" if failed else ""
+    return f"{checked} checked: {checked - sick} healthy, {sick} sick{more}"
 
 
 def _models(properties: list[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -98,6 +123,8 @@ def _models(properties: list[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name, value in properties:
         head, _, key = name.partition(".")
+        if name == NOT_CHECKED:
+            continue
         if head == "gradhealth" and key == "model":
             found.append({key: value})
         elif head == "gradhealth" and found:

@@ -46,6 +46,12 @@ class UsageError(GradhealthError):
     exit_code = 2
 
 
+class NothingToCheckError(UsageError):
+    """The file defines no model, or the model nothing that could be trained: there is no gradient to check."""
+
+    __module__ = "gradcheck_health"
+
+
 class InputsError(UsageError):
     """The inputs that were given cannot be used."""
 

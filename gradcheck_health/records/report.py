@@ -130,3 +130,11 @@ class Failure:
     message: str
     exit_code: int
     """3: the file or the model failed; 4: its process died or ran too long; 2: it names nothing that can be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToCheck:
+    """A target that holds nothing with gradients, and why: a file without a model, a helper without parameters."""
+
+    target: str
+    message: str

@@ -104,6 +104,8 @@ def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
             table[name] = _shown(path.parent / given)
         elif isinstance(given, dict) and isinstance(file := given.get("file"), str):
             table[name] = {**given, "file": _shown(path.parent / file)}
+    if isinstance(entries := table.get("overrides"), list):
+        table["overrides"] = [_anchored(entry, path) if isinstance(entry, dict) else entry for entry in entries]
     return table
 
 

@@ -44,6 +44,15 @@ def is_model(value: Any) -> bool:
         return False
 
 
+def built(module: ModuleType) -> dict[str, Any]:
+    """The models that the module made, each under the first of its names."""
+    found: dict[int, tuple[str, Any]] = {}
+    for name, value in list(vars(module).items()):
+        if not name.startswith("_") and is_model(value):
+            found.setdefault(id(value), (name, value))
+    return dict(found.values())
+
+
 def _is_model_class(value: Any) -> bool:
     from torch import nn
 
@@ -57,9 +66,10 @@ def _has_forward(cls: Any) -> bool:
 
 
 def outermost(classes: Mapping[str, type]) -> dict[str, type]:
-    """The classes that no other class of the file makes use of: a file is checked by its networks, and not by their blocks."""
+    """The classes that no other class of the file uses or extends: a file is checked by its networks, not by their blocks."""
     used = {name for cls in classes.values() for name in _names(cls) if classes.get(name) is not cls}
-    return {name: cls for name, cls in classes.items() if name not in used}
+    extended = {base for cls in classes.values() for base in cls.__mro__[1:]}
+    return {name: cls for name, cls in classes.items() if name not in used and cls not in extended}
 
 
 def _names(cls: type) -> Iterator[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -56,18 +60,23 @@ def _meant(name: str) -> str:
 
 
 def _import_file(typed: Path) -> ModuleType:
+    """Load the file under the name that Python would give it, where that name is free, and under another where it is not."""
     check_file(typed)
     path = typed.resolve()
     root, dotted = _package(path)
-    make_importable(root)
-    top = dotted.partition(".")[0]
+    make_importable(root, first=True)
+    importlib.invalidate_caches()
     try:
         # `net.v2.py` has a dot in its name and stands in no package `net`
-        if _is_free(top, root) and not (path.parent == root and "." in path.stem):
-            return importlib.import_module(dotted)
-        return _under_another_name(path, root, dotted)
+        if _is_free(dotted, path, root) and not (path.parent == root and "." in path.stem):
+            module = importlib.import_module(dotted)
+        else:
+            module = _under_another_name(path, root, dotted)
     except BaseException as error:
         raise _failed(str(typed), error) from error
+    if not _is_of(module, path):
+        raise ModelError(f"{typed}: importing it gave another file, {getattr(module, '__file__', None)}: nothing was checked")
+    return module
 
 
 def check_file(path: Path) -> None:
@@ -81,7 +90,9 @@ def check_file(path: Path) -> None:
         hint = did_you_mean(path.name, _beside(folder))
         raise UsageError(f"no file {path}{hint}")
     if not path.is_file():
-        raise UsageError(f"{path}: got something that is no regular file; allowed: a Python file, or a directory of them")
+        listed = not path.is_dir() or os.access(path, os.R_OK | os.X_OK)
+        kind = "something that is no regular file" if listed else "a folder that cannot be listed"
+        raise UsageError(f"{path}: got {kind}; allowed: a Python file, or a directory of them")
     if path.suffix != ".py":
         raise UsageError(f"{path}: got a {path.suffix or 'nameless'} file; allowed: a Python file (.py)")
     if path.stat().st_size > MAX_BYTES:
@@ -98,28 +109,38 @@ def _package(path: Path) -> tuple[Path, str]:
     return folder, ".".join(parts) or path.parent.name
 
 
-def _is_free(top: str, root: Path) -> bool:
-    """Importing `top` would give what stands in `root`, and nothing that others rely on."""
+def _is_free(dotted: str, path: Path, root: Path) -> bool:
+    """Importing the name would give this very file, and nothing that others rely on."""
+    top = dotted.partition(".")[0]
     if top in PROTECTED or not top.isidentifier():
         return False
-    loaded = sys.modules.get(top)
-    if loaded is not None:
-        origin = getattr(loaded, "__file__", None)
-        return origin is not None and Path(origin).resolve().is_relative_to(root)
+    if (loaded := sys.modules.get(dotted)) is not None:
+        return _is_of(loaded, path)
+    outermost = path if path.parent == root else root / top / "__init__.py"
+    if (loaded := sys.modules.get(top)) is not None:
+        return _is_of(loaded, outermost)
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return False
-    return spec is not None and spec.origin is not None and Path(spec.origin).resolve().is_relative_to(root)
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == outermost.resolve()
+
+
+def _is_of(module: ModuleType, path: Path) -> bool:
+    origin = getattr(module, "__file__", None)
+    return isinstance(origin, str) and Path(origin).resolve() == path.resolve()
 
 
 def _under_another_name(path: Path, root: Path, dotted: str) -> ModuleType:
     """Load a file whose name is taken; its package comes along under another name too, so that relative imports work."""
     top, _, rest = dotted.partition(".")
-    alias = f"gradhealth_target_{top}" if top.isidentifier() else "gradhealth_target"
-    if not rest or path.parent == root:
+    alone = not rest or path.parent == root
+    digest = hashlib.sha256(os.fsencode(path if alone else root / top)).hexdigest()[:8]
+    alias = f"gradhealth_target_{f'{top}_' if top.isidentifier() else ''}{digest}"
+    if alone:
         return _execute(alias, path)
-    _execute(alias, root / top / "__init__.py", [str(root / top)])
+    if alias not in sys.modules:
+        _execute(alias, root / top / "__init__.py", [str(root / top)])
     return importlib.import_module(f"{alias}.{rest}")
 
 
@@ -129,17 +150,54 @@ def _execute(name: str, path: Path, search: list[str] | None = None) -> ModuleTy
         raise ImportError(f"Python cannot load {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
-def make_importable(folder: Path) -> None:
-    """Put a folder first on the path, or last if a file in it would hide a module that others rely on."""
+def make_importable(folder: Path, *, first: bool = False) -> None:
+    """Put a folder first on the path, or last if a file in it would hide a module that others rely on.
+
+    Args:
+        first: also where it is on the path already, as Python does for the file that it runs.
+    """
     text = str(folder)
-    if text in sys.path:
+    if text in sys.path and not first:
         return
+    sys.path[:] = [entry for entry in sys.path if entry != text]
     shadows = any(name in PROTECTED for name in _beside(folder, suffix=False))
     sys.path.insert(len(sys.path) if shadows else 0, text)
+
+
+@contextlib.contextmanager
+def own_imports(where: Path) -> Iterator[None]:
+    """In a process that checks several targets: what the files beside this one are called means those files.
+
+    Modules of the same names that stand elsewhere are put aside, and they and the path come back afterwards.
+    """
+    root, _ = _package(where.resolve())
+    aside = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_hiding(name.partition(".")[0], root)}
+    names = {name.partition(".")[0] for name in aside}
+    path = list(sys.path)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+            del sys.modules[name]
+        sys.modules.update(aside)
+        sys.path[:] = path
+
+
+def _is_hiding(top: str, root: Path) -> bool:
+    """A module of this name was imported from elsewhere, and the folder has one, too."""
+    if top in PROTECTED:
+        return False
+    origin = getattr(sys.modules.get(top), "__file__", None)
+    beside = [path for path in (root / f"{top}.py", root / top / "__init__.py") if path.is_file()]
+    return isinstance(origin, str) and bool(beside) and all(not _is_of(sys.modules[top], path) for path in beside)
 
 
 def _beside(folder: Path, *, suffix: bool = True) -> list[str]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from gradcheck_health.records.errors import UsageError, did_you_mean
+from gradcheck_health.records.errors import NothingToCheckError, UsageError, did_you_mean
 from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value
-from gradcheck_health.targets.discovery import functions, is_model, models, outermost, public
+from gradcheck_health.targets.discovery import built, functions, is_model, models, outermost, public
 from gradcheck_health.targets.importing import import_target
 from gradcheck_health.targets.target import Target
 
-FACTORIES = ("build", "make_model", "model")
+FACTORIES = ("build", "build_model", "create_model", "get_model", "make_model", "model")
 """Functions of these names stand for a whole file."""
 
 
@@ -77,22 +77,50 @@ def _lookup(module: ModuleType, target: Target) -> Any:
 
 
 def _discover(module: ModuleType, target: Target, args: Mapping[str, Any], runs: Runs | None) -> list[Loaded]:
-    """What a bare file stands for: a factory, else every model class that can be built, else the models it made."""
+    """What a bare file stands for: a factory, else its model classes and the models that it made.
+
+    A class that needs arguments is among them, unless another class of the file uses or extends it; it is refused when it is
+    built where no arguments can be made up, so that it is counted as not checked.
+    """
+    classes, made = models(module), built(module)
     for name in FACTORIES:
-        if inspect.isfunction(found := _offered(module, name)):
-            where = f"{target.where}:{name}"
-            return [_bound(where, found, args, runs)]
-    classes = models(module)
-    fitting = [(name, found) for name, found in classes.items() if not _missing(found, args) and not _unknown(found, args)]
-    if fitting:
-        return [_bound(f"{target.where}:{name}", found, args, runs) for name, found in fitting]
-    made = [(name, found) for name, found in vars(module).items() if is_model(found) and not name.startswith("_")]
-    if made:
-        return [Loaded(f"{target.where}:{name}", found) for name, found in made]
-    completed = [_completed(f"{target.where}:{name}", found, args, runs) for name, found in outermost(classes).items()]
-    if whole := [one for one in completed if isinstance(one, Loaded)]:
-        return whole
-    raise UsageError(_nothing_fits(module, target, classes, args))
+        factory = _offered(module, name)
+        if inspect.isfunction(factory) and (factory.__module__ == module.__name__ or not classes):
+            one = _completed(f"{target.where}:{name}", factory, args, runs)
+            if isinstance(one, Loaded) or not classes:
+                return [_bound(f"{target.where}:{name}", factory, args, runs)]
+    fitting = [name for name, found in classes.items() if not _missing(found, args) and not _unknown(found, args)]
+    instances = {type(one) for one in made.values()}
+    alone = [name for name, found in outermost(classes).items() if found not in instances and not _unknown(found, args)]
+    found = {name: _completed(f"{target.where}:{name}", classes[name], args, runs) for name in {*fitting, *alone}}
+    offered = [
+        one if isinstance(one := found[name], Loaded) else _refused(f"{target.where}:{name}", cls, args, one)
+        for name, cls in classes.items()
+        if name in found
+    ]
+    checkable = [name for name, one in made.items() if type(one).__name__ not in fitting]
+    offered += [Loaded(f"{target.where}:{name}", made[name]) for name in checkable]
+    if checkable or any(isinstance(one, Loaded) for one in found.values()):
+        return offered
+    error = UsageError if classes else NothingToCheckError
+    raise error(_nothing_fits(module, target, classes, args))
+
+
+def _refused(where: str, found: Any, args: Mapping[str, Any], reason: str) -> Loaded:
+    """What says, when it is to be built, which arguments it lacks."""
+
+    def build() -> Any:
+        raise UsageError(_needs(where, found, args, reason))
+
+    return Loaded(where, build)
+
+
+def _needs(where: str, found: Any, args: Mapping[str, Any], reason: str) -> str:
+    missing = _missing(found, args)
+    return (
+        f"{where} needs {', '.join(missing)}, which was not given, and no made-up value builds it ({reason});"
+        f" give it:\n  {_command(where, missing, args)}"
+    )
 
 
 def _offered(module: ModuleType, name: str) -> Any:
@@ -126,6 +154,8 @@ def _completed(where: str, found: Any, args: Mapping[str, Any], runs: Runs | Non
     """The factory with the arguments that were given and made-up ones for the rest; else why that cannot be."""
     if _unknown(found, args):
         return "the arguments do not fit"
+    if not _missing(found, args):
+        return Loaded(where, _with_arguments(found, args) if args else found)
     with_them = complete(found, args, _missing(found, args), runs)
     if with_them.arguments is None:
         return with_them.reason
@@ -143,16 +173,10 @@ def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -
     if unknown := _unknown(found, args):
         hint = did_you_mean(unknown[0], known) or (f"; it takes {', '.join(known)}" if known else "; it takes none")
         raise UsageError(f"{where} takes no argument {unknown[0]!r}{hint}")
-    if missing := _missing(found, args):
-        with_them = _completed(where, found, args, runs)
-        if isinstance(with_them, Loaded):
-            return with_them
-        more = f"\n  {_command(where, missing, args)}"
-        raise UsageError(
-            f"{where} needs {', '.join(missing)}, which was not given, and no made-up value builds it ({with_them});"
-            f" give it:{more}"
-        )
-    return Loaded(where, _with_arguments(found, args) if args else found)
+    made = _completed(where, found, args, runs)
+    if isinstance(made, Loaded):
+        return made
+    raise UsageError(_needs(where, found, args, made))
 
 
 def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Callable[[], Any]:

@@ -27,10 +27,12 @@ class Target:
         Raises:
             UsageError: nothing before the colon, or what stands behind it is no name.
         """
-        where, colon, name = text.replace("::", ":").rpartition(":")
-        if not colon or (text[1:3] == ":\\" and len(where) == 1):
-            where, name = text, ""
-        if not where or "\0" in text or (colon and where != text and not all(part.isidentifier() for part in name.split("."))):
+        where, colon, name = text.rpartition(":")
+        if not colon or text.endswith(".py") or (text[1:3] == ":\\" and len(where) == 1) or _is_there(text):
+            where, colon, name = text, "", ""
+        elif where.endswith(":"):  # pytest's spelling
+            where = where[:-1]
+        if not where or "\0" in text or (colon and not all(part.isidentifier() for part in name.split("."))):
             raise UsageError(
                 f"target {text!r}: got no name; allowed: model.py, model.py:Net, model.py:build, package.module:Net"
             )
@@ -47,3 +49,11 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.where}:{self.name}" if self.name else self.where
+
+
+def _is_there(text: str) -> bool:
+    """A file or a folder is called so, colons and all."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False

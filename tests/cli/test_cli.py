@@ -25,7 +25,7 @@ from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats import _schema
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.finding import Severity
-from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.from_options import literal, sources
 from tests.support.hostile import finding, report
@@ -159,7 +159,7 @@ def test_exit_code_is_that_of_the_worst(run: Any, results: Any, made: Iterable[A
         (("check", "a.py", "--arg", "depth"), "--arg name=value"),
         (("check", "a.py", "--input", "x=f32[2]", "--input", "f32[2]"), "name all of them"),
         (("explain", "vanishing-gradiant"), "did you mean 'vanishing-gradient'?"),
-        (("check", "empty"), "no Python file in it defines a class"),
+        (("check", "empty"), "no Python file in it defines what may be a model: a class"),
     ],
 )
 def test_usage_error_is_2_and_says_what_would_be_right(run: Any, folder: Path, arguments: Any, words: str) -> None:
@@ -173,13 +173,19 @@ def test_usage_error_is_2_and_says_what_would_be_right(run: Any, folder: Path, a
 def test_nothing_in_a_directory_is_not_green(run: Any, results: Any, folder: Path) -> None:
     (folder / "models").mkdir()
     (folder / "models" / "blocks.py").write_text("class Block(object): pass\n")
-    results(Failure("models/blocks.py", "no model in it", 2))
+    results(NothingToCheck("models/blocks.py", "no model in it"))
     code, _, err = run("check", "models")
     assert code == 2
     assert "nothing was checked" in err
-    results(SOUND, Failure("models/blocks.py", "no model in it", 2))
+    (folder / "models" / "net.py").write_text("class Net(object): pass\n")
+    results(SOUND, NothingToCheck("models/blocks.py", "no model in it"))
     assert run("check", "models")[0] == 0, "a file without a model is no failure where others have one"
+    results(NothingToCheck("models/blocks.py", "no model in it"))
     assert run("check", "models/blocks.py")[0] == 2, "but it is when it was asked for"
+    results(SOUND, Failure("models/blocks.py", "its Block needs dim", 2))
+    code, out, _ = run("check", "models")
+    assert code == 2, "what could not be checked is not skipped"
+    assert "not checked: models/blocks.py: its Block needs dim" in out
 
 
 # ---- what goes where

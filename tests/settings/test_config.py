@@ -19,7 +19,7 @@ from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.settings import schema, strict_yaml
 from gradcheck_health.settings.config import Config, load, override, resolve
-from gradcheck_health.settings.config_files import nearest
+from gradcheck_health.settings.config_files import in_files, nearest
 from gradcheck_health.settings.source import Source
 
 
@@ -520,3 +520,11 @@ def test_schema_takes_good_settings(text: str) -> None:
 )
 def test_schema_refuses_bad_settings(text: str) -> None:
     assert not jsonschema.Draft202012Validator(schema.schema()).is_valid(strict_yaml.read(text).value)
+
+
+def test_places_of_an_override_are_meant_from_the_settings_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "gradhealth.yaml").write_text("overrides:\n  - models: ['*']\n    baseline: b.json\n")
+    monkeypatch.chdir(tmp_path)
+    (source,) = in_files(tmp_path / "sub" / "gradhealth.yaml")
+    assert source.table["overrides"][0]["baseline"] == "sub/b.json"

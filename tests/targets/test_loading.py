@@ -87,7 +87,7 @@ def test_text_that_is_no_target_is_told_what_is(text: str) -> None:
 
 def test_bare_file_offers_every_class_that_it_defines_and_can_build() -> None:
     write({"nets.py": MODELS})
-    assert targets("nets.py") == ["nets.py:Net", "nets.py:Other"]
+    assert targets("nets.py") == ["nets.py:Net", "nets.py:Other", "nets.py:Block"], "the last with a made-up argument"
     assert isinstance(load("nets.py")[0].model(), nn.Linear)
 
 
@@ -206,8 +206,8 @@ def test_file_may_have_the_name_of_a_library(name: str) -> None:
             "beside.py": f"{MODELS}\nimport random, types, json\nassert json.dumps and types.ModuleType and random.random\n",
         }
     )
-    assert targets(f"{name}.py") == [f"{name}.py:Net", f"{name}.py:Other"]
-    assert len(load("beside.py")) == 2
+    assert targets(f"{name}.py") == [f"{name}.py:{model}" for model in ("Net", "Other", "Block")]
+    assert len(load("beside.py")) == 3
     if name in sys.modules:
         assert not str(getattr(sys.modules[name], "__file__", "")).startswith(str(Path.cwd()))
 
@@ -251,3 +251,61 @@ def test_bytes_that_are_no_source_are_told(tmp_path: Path) -> None:
         (tmp_path / "bytes_.py").write_bytes(content)
         with pytest.raises(ModelError, match="SyntaxError"):
             load("bytes_.py")
+
+
+ANOTHER = """
+from torch import nn
+from {helper} import WIDTH
+class Net(nn.Linear):
+    def __init__(self): super().__init__(2, WIDTH)
+"""
+
+
+def test_file_is_loaded_by_its_path_whatever_was_imported_under_its_name() -> None:
+    """As in one pytest process: a module of the name is loaded, or comes first on the path."""
+    write(
+        {
+            "tests/model_d.py": "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self): super().__init__(2, 1)\n",
+            "model_d.py": "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self): super().__init__(2, 5)\n",
+        }
+    )
+    sys.path.insert(0, str(Path("tests").resolve()))
+    assert load("model_d.py")[0].model().out_features == 5
+    assert load("tests/model_d.py")[0].model().out_features == 1
+    assert load("model_d.py")[0].model().out_features == 5
+
+
+def test_neighbours_of_a_file_are_its_own_where_several_are_checked() -> None:
+    from gradcheck_health.targets.importing import own_imports
+
+    write(
+        {
+            f"{folder}/{name}": text
+            for folder, width in (("one", 3), ("two", 7))
+            for name, text in {"net_e.py": ANOTHER.format(helper="parts_e"), "parts_e.py": f"WIDTH = {width}\n"}.items()
+        }
+    )
+    for folder, width in (("one", 3), ("two", 7), ("one", 3)):
+        with own_imports(Path(folder) / "net_e.py"):
+            assert load(f"{folder}/net_e.py")[0].model().out_features == width
+    assert sys.modules["parts_e"].WIDTH == 3, "what was imported first is there again"
+
+
+def test_module_that_puts_another_in_its_place_is_not_taken_for_the_file() -> None:
+    write({"other_f.py": MODELS, "swap_f.py": "import sys, other_f\nsys.modules[__name__] = other_f\n"})
+    with pytest.raises(ModelError, match=r"swap_f\.py: importing it gave another file, .*other_f\.py: nothing was checked"):
+        load("swap_f.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "name"),
+    [
+        ("folder::x/model.py", "folder::x/model.py", None),
+        ("folder::x/model.py:Net", "folder::x/model.py", "Net"),
+        ("a:b.py", "a:b.py", None),
+        ("a:b.py::Net", "a:b.py", "Net"),
+        ("C:\\nets\\model.py:Net", "C:\\nets\\model.py", "Net"),
+    ],
+)
+def test_colons_in_the_names_of_files_and_folders(text: str, where: str, name: str | None) -> None:
+    assert Target.parse(text) == Target(where, name)

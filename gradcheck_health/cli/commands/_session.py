@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradcheck_health import rules
-from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.rules import presets
 from gradcheck_health.settings.config import Config, resolve
 from gradcheck_health.settings.config_files import in_files
@@ -47,8 +47,8 @@ class Run:
 
     reports: list[Report] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    skipped: list[Failure] = field(default_factory=list)
-    """Files of a directory that hold nothing to build."""
+    skipped: list[NothingToCheck] = field(default_factory=list)
+    """Files that define no model, and helpers without parameters: nothing that was named by itself."""
     unchanged: dict[str, str] = field(default_factory=dict)
     """Targets that `--changed-since` left out, and why."""
 
@@ -76,7 +76,7 @@ def settings(request: CheckRequest) -> tuple[list[Source], Config]:
     return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **rules.builtin()})
 
 
-def message(failure: Failure) -> str:
+def message(failure: Failure | NothingToCheck) -> str:
     named = failure.message.startswith(Target.parse(failure.target).where)
     return failure.message if named else f"{failure.target}: {failure.message}"
 

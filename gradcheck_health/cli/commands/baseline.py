@@ -13,7 +13,7 @@ from gradcheck_health.cli.commands import _session
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import escape, safe_lines, shorten, wrap
 from gradcheck_health.records.errors import GradhealthError, UsageError
-from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import expand
 
@@ -49,15 +49,21 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
     done, code = 0, 0
     for target, from_folder in expand(order.request.targets):
         status(f"measuring {target}")
+        nothing: list[str] = []
+        before = done, code
         for result in pool.measure(target, sources, config.timeout, tell):
-            if isinstance(result, Failure) and from_folder and result.exit_code == UsageError.exit_code:
-                continue  # a file of a folder that holds no model
+            if isinstance(result, NothingToCheck):
+                nothing.append(_session.message(result))
+                continue
             try:
                 show(_told(result, order, Path(place)))
                 done += 1
             except GradhealthError as error:
                 tell(f"error: {safe_lines(str(error))}\n")
                 code = max(code, result.exit_code if isinstance(result, Failure) else error.exit_code)
+        if not from_folder and (done, code) == before:
+            tell(f"error: {safe_lines('; '.join(nothing))}\n")
+            code = max(code, UsageError.exit_code)
         status("")
     if not done and not code:
         tell("nothing was measured: no model was found; name one, as in `gradhealth baseline write model.py:Net`\n")

@@ -7,16 +7,27 @@ from pathlib import Path
 
 from gradcheck_health import formats
 from gradcheck_health.cli.commands import _github
-from gradcheck_health.cli.commands._session import INTERRUPTED, CheckRequest, Run, Write, message, settings, show_report
+from gradcheck_health.cli.commands._session import (
+    INTERRUPTED,
+    NOTHING_CHECKED,
+    CheckRequest,
+    Run,
+    Write,
+    message,
+    settings,
+    show_report,
+)
 from gradcheck_health.cli.workers import pool
-from gradcheck_health.formats._text import safe_lines
+from gradcheck_health.formats import terminal
+from gradcheck_health.formats._text import many, safe_lines
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.files import write
-from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.models import declared
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import expand
+from gradcheck_health.targets.target import Target
 
 
 def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda _: None) -> int:
@@ -52,12 +63,18 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
     interrupted = False
     try:
         targets = [target for target, _ in wanted]
+        results: list[list[object]] = [[] for _ in targets]
         status(_doing(targets, 0))
         for i, result in pool.check_all(targets, sources, config.timeout, tell, request.jobs):
-            _take(done, result, wanted[i][1], request, tell)
+            _take(done, result, wanted[i][0], request, tell)
             if streaming and isinstance(result, Report):
                 show_report(result, request, show, first=len(done.reports) == 1)
             status(_doing(targets, i))
+            results[i].append(result)
+        for (target, from_folder), found in zip(wanted, results, strict=True):
+            nothing = [one for one in found if isinstance(one, NothingToCheck)]
+            if not from_folder and len(nothing) == len(found) and not Target.parse(target).name:
+                _fail(done, Failure(target, "; ".join(map(message, nothing)) or "no model in it", NOTHING_CHECKED), tell)
     except KeyboardInterrupt:
         interrupted = True
         tell("interrupted: what was checked before stands\n")
@@ -107,22 +124,28 @@ def _changed(
     return kept, unchanged
 
 
-def _take(done: Run, result: Report | Failure, from_folder: bool, request: CheckRequest, tell: Write) -> None:
+def _take(done: Run, result: Report | Failure | NothingToCheck, target: str, request: CheckRequest, tell: Write) -> None:
     if isinstance(result, Report):
         done.reports.append(result)
-    elif from_folder and result.exit_code == UsageError.exit_code:
+    elif isinstance(result, Failure):
+        _fail(done, result, tell)
+    elif Target.parse(target).name:
+        _fail(done, Failure(result.target, result.message, UsageError.exit_code), tell)
+    else:
         done.skipped.append(result)
         if request.verbose:
-            tell(f"skipped: {safe_lines(result.message)}\n")
-    else:
-        done.failures.append(result)
-        kinds = {2: "usage error", 3: "failed", 4: "stopped"}
-        tell(f"{kinds.get(result.exit_code, 'failed')}: {safe_lines(message(result))}\n")
+            tell(f"skipped: {safe_lines(message(result))}\n")
+
+
+def _fail(done: Run, failure: Failure, tell: Write) -> None:
+    done.failures.append(failure)
+    kinds = {2: "usage error", 3: "failed", 4: "stopped"}
+    tell(f"{kinds.get(failure.exit_code, 'failed')}: {safe_lines(message(failure))}\n")
 
 
 def _summary(done: Run, show: Write, tell: Write) -> None:
     if done.skipped:
-        tell(f"skipped {len(done.skipped)} files of a directory that hold no model to build (-v names them)\n")
+        tell(f"skipped {many(len(done.skipped), 'target')} with nothing to train: no model, or no parameters (-v names them)\n")
     if done.unchanged and not done.reports and not done.failures:
         tell(f"nothing to check: {len(done.unchanged)} of {len(done.unchanged)} targets are unchanged\n")
     elif not done.reports and not done.failures:
@@ -131,3 +154,5 @@ def _summary(done: Run, show: Write, tell: Write) -> None:
         sick = sum(not report.ok for report in done.reports)
         failed = f", {len(done.failures)} not checked" if done.failures else ""
         show(f"\n{len(done.reports)} checked: {len(done.reports) - sick} healthy, {sick} unhealthy{failed}\n")
+        for line in terminal.not_checked(done.failures):
+            show(f"{line}\n")

@@ -25,7 +25,7 @@ from gradcheck_health.records.files import write
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.measurements import InputsTrace, LayerTrace
 from gradcheck_health.records.profile import Profile
-from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import expand
@@ -104,13 +104,18 @@ def _side(name: str, request: _session.CheckRequest, tell: _session.Write, statu
         return side
     sources, config = _session.settings(request)
     sources.append(Source("gradhealth diff", {"baseline": None}))
-    for target, _ in expand([name]):
+    nothing: list[NothingToCheck] = []
+    for target, from_folder in expand([name]):
         status(f"measuring {target}")
         for result in pool.measure(target, sources, config.timeout, tell):
             if isinstance(result, Report):
                 side.add(result)
-            else:
+            elif isinstance(result, Failure):
                 side.failures.append(result)
+            else:
+                nothing.append(result)
+        if not from_folder and not side.reports and not side.failures:
+            side.failures += [Failure(one.target, one.message, UsageError.exit_code) for one in nothing]
     return side
 
 

@@ -15,7 +15,7 @@ from gradcheck_health.cli.commands.config import without_effect
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import escape, safe_lines
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.records.report import Failure
+from gradcheck_health.records.report import Report
 from gradcheck_health.records.version import __version__
 from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.config_files import in_files
@@ -112,7 +112,7 @@ def _works() -> Check:
         model = Path(folder) / "gradhealth_doctor.py"
         model.write_text(TINY)
         (result,) = list(pool.check(f"{model}:Net", [], 120.0, lambda _: None))
-    if isinstance(result, Failure):
+    if not isinstance(result, Report):
         return Check("a first check", "problem", result.message)
     seen = ", ".join(f"{key} {value}" for key, value in result.environment.items() if key in ("torch", "device"))
     return Check("a first check", "ok" if result.ok else "problem", escape(f"a linear layer is healthy; {seen}"))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import safe_lines, wrap
+from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.inferred import InferredInputs
-from gradcheck_health.records.report import Failure
+from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.edit import save
@@ -49,6 +50,9 @@ def run(request: InferRequest, show: Write, tell: Write, status: Write = lambda 
         status(f"inferring inputs of {target}")
         for result in pool.infer(target, sources, config.timeout, tell):
             status("")
+            if isinstance(result, NothingToCheck):
+                tell(f"skipped: {safe_lines(result.message)}\n")
+                continue
             if isinstance(result, Failure):
                 code = max(code, result.exit_code)
                 tell(f"failed: {safe_lines(result.message)}\n")
@@ -57,7 +61,7 @@ def run(request: InferRequest, show: Write, tell: Write, status: Write = lambda 
             first = False
             if request.save is not None:
                 _save(request.save, result, show, tell)
-    return code
+    return UsageError.exit_code if first and not code else code
 
 
 def _save(path: Path, result: InferredInputs, show: Write, tell: Write) -> None:

@@ -14,6 +14,7 @@ from gradcheck_health.records.report import Failure, Report
 
 MAX_BYTES = 2**30
 MANY_ROWS = 40
+EXIT_CODES = (0, 1, 2, 3, 4, 130)
 
 
 def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
@@ -31,13 +32,21 @@ def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
             if "reports" in document:
                 reports += [Report.from_dict(one) for one in document["reports"]]
                 failures += [decode(Failure, one, "failures") for one in document.get("failures", ())]
-                code = max(code, int(document.get("exit_code", 0)))
+                code = max(code, _exit_code(document), *(failure.exit_code for failure in failures))
             else:
                 reports.append(Report.from_dict(document))
                 code = max(code, int(not reports[-1].ok))
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise UsageError(f"{path}: {error}") from error
     return reports, failures, code
+
+
+def _exit_code(document: Mapping[str, Any]) -> int:
+    """As it was written, where it can be one: 0 over findings is what `--exit-zero` gives."""
+    code = int(document.get("exit_code", 0))
+    if code not in EXIT_CODES:
+        raise ValueError(f"exit_code: got {code}; allowed: {', '.join(map(str, EXIT_CODES))}")
+    return code
 
 
 def as_text(reports: Sequence[Report], failures: Sequence[Failure], width: int, blocks: bool) -> str:

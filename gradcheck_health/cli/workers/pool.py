@@ -13,7 +13,7 @@ from gradcheck_health.cli.workers.fork_client import fork_server
 from gradcheck_health.cli.workers.supervisor import Supervisor
 from gradcheck_health.records.codec import decode
 from gradcheck_health.records.inferred import InferredInputs
-from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.source import Source
 
 LOST = "its process ended without a result: there is no verdict"
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 def check(
     target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None], jobs: int = 1
-) -> Iterator[Report | Failure]:
+) -> Iterator[Report | Failure | NothingToCheck]:
     """Every model of a target, as each is done; a process that dies is followed by another for the models that are left.
 
     Args:
@@ -36,7 +36,7 @@ def check(
 
 def check_all(
     targets: Sequence[str], sources: Sequence[Source], timeout: float, output: Callable[[str], None], jobs: int = 1
-) -> Iterator[tuple[int, Report | Failure]]:
+) -> Iterator[tuple[int, Report | Failure | NothingToCheck]]:
     """(index of the target, result), in the order of the targets, while up to `jobs` of them are checked at once."""
     if jobs == 1:
         for i, target in enumerate(targets):
@@ -81,14 +81,14 @@ def _threads(jobs: int) -> int | None:
 
 def measure(
     target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
-) -> Iterator[Report | Failure]:
+) -> Iterator[Report | Failure | NothingToCheck]:
     """What a baseline is written from: reports with the spread over seeds, held against none; arguments as in `check`."""
     return _each("measured", Report.from_dict, target, sources, timeout, output)
 
 
 def infer(
     target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
-) -> Iterator[InferredInputs | Failure]:
+) -> Iterator[InferredInputs | Failure | NothingToCheck]:
     """The inputs that would be made up for every model of a target; arguments as in `check`."""
     return _each("inferred", lambda value: decode(InferredInputs, value, "inferred"), target, sources, timeout, output)
 
@@ -101,7 +101,7 @@ def _each(
     timeout: float,
     output: Callable[[str], None],
     jobs: int = 1,
-) -> Iterator[Result | Failure]:
+) -> Iterator[Result | Failure | NothingToCheck]:
     done: list[str] = []
     workers = most = 0
     while True:
@@ -109,7 +109,7 @@ def _each(
         before = len(done)
         for name, result in worker.run(fork_server(_threads(jobs))):
             done.append(name)
-            yield result if isinstance(result, Failure) else _read_result(read, name, result)
+            yield result if isinstance(result, Failure | NothingToCheck) else _read_result(read, name, result)
         workers, most = workers + 1, max(most, len(worker.targets))
         left = [name for name in worker.targets if name not in done]
         if worker.finished and (left or not done):

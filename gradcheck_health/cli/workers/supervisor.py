@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
+import secrets
 import selectors
 import signal
 import time
@@ -13,13 +15,16 @@ from typing import Any
 
 from gradcheck_health.cli.workers import stack_dump
 from gradcheck_health.cli.workers.fork_client import Child, ForkServer
-from gradcheck_health.records.report import Failure
+from gradcheck_health.cli.workers.worker import signature
+from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.settings.source import Source
 
 MAX_OUTPUT = 64 * 1024
 """Bytes of a person's own output that are passed on, per process."""
 MAX_RECORD = 512 * 2**20
 MAX_STACK = 1 << 20
+EXIT_CODES = (2, 3, 4)
+"""Those of a failure: whatever the user's code raises, it does not choose another."""
 PATIENCE = 120.0
 """Seconds for torch to be imported before the first worker is there: a busy machine is not a model that hangs."""
 
@@ -44,9 +49,13 @@ class Supervisor:
     passed_on: int = 0
     stack: bytes = b""
     main_thread: int = 0
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """With which the process signs its records."""
+    received: int = 0
+    """Records that were signed so."""
 
     def run(self, nursery: ForkServer) -> Iterator[tuple[str, Any]]:
-        """(target, its result as it was sent, or a `Failure`)."""
+        """(target, its result as it was sent, or a `Failure` or `NothingToCheck`)."""
         child = nursery.fork(self._request())
         try:
             timed_out = False
@@ -69,7 +78,8 @@ class Supervisor:
             {"origin": s.origin, "table": dict(s.table), "lines": [[list(p), n] for p, n in s.lines.items()]}
             for s in self.sources
         ]
-        return {"job": self.job, "target": self.target, "done": list(self.done), "sources": sources, "timeout": self.timeout}
+        own = {"target": self.target, "done": list(self.done), "sources": sources, "timeout": self.timeout}
+        return {"job": self.job, "key": self.key.hex(), **own}
 
     def _records(self, child: Child) -> Iterator[dict[str, Any] | None]:
         """Records as they come; None where the time ran out. Ends with the process, whoever still holds the pipe."""
@@ -91,7 +101,7 @@ class Supervisor:
                         self.stack = (self.stack + chunk)[-MAX_STACK:]
                     else:
                         *lines, buffer = (buffer + chunk).split(b"\n")
-                        records = list(filter(None, map(_parsed, lines)))
+                        records = list(filter(None, map(self._parsed, lines)))
                         deadline = time.monotonic() + self.timeout if records else deadline
                         yield from records
                 if not alive and child.records not in ready:
@@ -99,6 +109,15 @@ class Supervisor:
                 if time.monotonic() > deadline or len(buffer) > MAX_RECORD:
                     yield None
                     return
+
+    def _parsed(self, line: bytes) -> dict[str, Any] | None:
+        """A record; None for what the user's code wrote into a pipe that it was never given."""
+        signed, _, record = line.partition(b" ")
+        if not hmac.compare_digest(signed, signature(self.key, self.received, record)):
+            return None
+        self.received += 1
+        parsed: dict[str, Any] = json.loads(record)
+        return parsed
 
     def _pass_on(self, chunk: bytes) -> None:
         room = MAX_OUTPUT - self.passed_on
@@ -123,7 +142,10 @@ class Supervisor:
         elif kind == self.job and "value" in record:
             self.current = None
             return str(target), record["value"]
-        elif kind == "failure" and isinstance(code := record.get("exit_code"), int):
+        elif kind == "nothing":
+            self.current = None
+            return str(target), NothingToCheck(str(target), str(record.get("message")))
+        elif kind == "failure" and (code := record.get("exit_code")) in EXIT_CODES:
             self.current = None
             return str(target), Failure(str(target), str(record.get("message")), code)
         return None
@@ -151,15 +173,6 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 1 << 16)
     except BlockingIOError:
         return b""
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A record; None for what the person's code wrote into a pipe that it could not know."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
 
 
 def _signal_name(number: int) -> str:

@@ -1,7 +1,8 @@
 """The process that imports a person's file and checks the models in it; `nursery` forks it, `isolation` reads what it reports.
 
 One JSON record a line goes to a private pipe: `begin`, `targets` (what the file offers), then for each `start` and the job's
-own kind or `failure`, at last `done`. Whatever the person's code prints, raises or calls, the parent can tell how far it came.
+own kind, `nothing` or `failure`, at last `done`. Whatever the user's code prints, raises or calls, the parent can tell how far
+it came; and each record is signed, so that what that code writes into the pipe is no record.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import faulthandler
+import hmac
+import itertools
 import json
 import os
 import signal
@@ -22,7 +25,7 @@ from typing import Any
 
 from gradcheck_health.model import memory
 from gradcheck_health.records import errors
-from gradcheck_health.records.errors import GradhealthError, ModelError, describe_error
+from gradcheck_health.records.errors import GradhealthError, ModelError, NothingToCheckError, UsageError, describe_error
 from gradcheck_health.settings.config import Config, resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.load import Loaded
@@ -32,10 +35,15 @@ MARGIN = 1.0
 """Seconds before its time is over at which a silent worker writes its stack."""
 # kept here, because the person's code may replace what it finds in a module
 _ENCODER = json.JSONEncoder(allow_nan=False)
-_leave, _process, _write = os._exit, os.getpid, os.write
+_leave, _process, _write, _digest = os._exit, os.getpid, os.write, hmac.digest
 
 
-def main(request: Mapping[str, Any], records: int, stack: int) -> None:
+def signature(key: bytes, number: int, record: bytes) -> bytes:
+    """What stands before a record: it can be made by who has the key, and holds for this place in the sequence only."""
+    return _digest(key, b"%d %b" % (number, record), "sha256").hex().encode("ascii")
+
+
+def main(request: dict[str, Any], records: int, stack: int) -> None:
     """Do the work, and leave without waiting for the threads of others.
 
     Args:
@@ -47,11 +55,15 @@ def main(request: Mapping[str, Any], records: int, stack: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     faulthandler.enable(file=stack)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    send = _sender(records, stack, request["timeout"])
+    # taken away, so that no variable that the user's code can reach by chance holds it
+    send = _sender(records, stack, request["timeout"], bytes.fromhex(request.pop("key")))
     try:
         send("begin", thread=threading.get_ident())
         work(request, send)
         _flush()
+        send("done")
+    except NothingToCheckError as error:
+        send("nothing", target=request["target"], message=error.on_command_line())
         send("done")
     except BaseException as error:  # noqa: BLE001 - the last line of defence: SystemExit of a person's code is no success
         send("failure", target=request["target"], **failure(error))
@@ -60,15 +72,18 @@ def main(request: Mapping[str, Any], records: int, stack: int) -> None:
         _leave(0)
 
 
-def _sender(records: int, stack: int, timeout: float) -> Send:
+def _sender(records: int, stack: int, timeout: float, key: bytes) -> Send:
     """What writes a record; a worker that is silent for nearly the time that it has writes where it stands."""
     process = _process()
     seconds = max(timeout - MARGIN, timeout * 0.8)
+    numbers = itertools.count()
 
     def send(kind: str, **values: Any) -> None:
         if _process() != process:  # a fork that a person's code made and did not end
             _leave(0)
-        left = f"\n{_ENCODER.encode({'kind': kind, **values})}\n".encode("ascii")  # what somebody else wrote there ends here
+        record = _ENCODER.encode({"kind": kind, **values}).encode("ascii")
+        # what somebody else wrote there ends here
+        left = b"\n%b %b\n" % (signature(key, next(numbers), record), record)
         while left:
             left = left[_write(records, left) :]
         if seconds < threading.TIMEOUT_MAX:
@@ -130,7 +145,10 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             own = config_of(request["sources"], one.target) if config.overrides else config
             send(request["job"], target=one.target, value=JOBS[request["job"]](one, own))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
-            send("failure", target=one.target, **failure(error, one.made_up))
+            if isinstance(error, NothingToCheckError):
+                send("nothing", target=one.target, message=error.on_command_line())
+            else:
+                send("failure", target=one.target, **failure(error, one.made_up))
             error.__traceback__ = None  # its frames hold what the model allocated
 
 
@@ -151,7 +169,9 @@ def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType(
     if errors.ran_out_of_memory(error) and (size := memory.restricted()) is not None:
         hint = f"{hint}\n  it may use {memory.format_size(size)}: allow more with --memory SIZE, or try a smaller --batch-size"
     if isinstance(error, GradhealthError):
-        return {"message": f"{error.on_command_line()}{hint}", "exit_code": error.exit_code}
+        # the user's code may raise a subclass with a code of its own
+        code = UsageError.exit_code if isinstance(error, UsageError) else ModelError.exit_code
+        return {"message": f"{error.on_command_line()}{hint}", "exit_code": code}
     return {"message": f"{describe_error(error)}{hint}", "exit_code": ModelError.exit_code}
 
 

@@ -211,3 +211,57 @@ def test_collector_leaves_what_every_worker_shares_alone() -> None:
     text = HEADER + "        import gc\n        assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
     (report,), _ = check(text)
     assert isinstance(report, Report) and report.ok
+
+
+FORGED = """
+import json, os
+from torch import nn
+def _write(text):
+    for number in range(3, 64):
+        try: os.write(number, text)
+        except OSError: pass
+def _forge(code):
+    for record in (
+        {"kind": "targets", "targets": ["target.py:Net"]},
+        {"kind": "start", "target": "target.py:Net"},
+        {"kind": "failure", "target": "target.py:Net", "message": "all is well", "exit_code": code},
+        {"kind": "nothing", "target": "target.py", "message": "no model in it"},
+        {"kind": "done"},
+    ):
+        text = json.dumps(record).encode()
+        for head in (b"", b"0" * 64 + b" "):
+            _write(b"\\n" + head + text + b"\\n")
+"""
+
+
+@pytest.mark.parametrize("code", [0, -1, 1, 255])
+def test_record_that_a_target_writes_itself_is_none(code: int) -> None:
+    (failure,), _ = check(f"{FORGED}\n_forge({code})\nos._exit(0)\n")
+    assert isinstance(failure, Failure)
+    assert (failure.exit_code, "left by itself" in failure.message) == (4, True)
+
+
+def test_record_that_a_target_reads_back_and_repeats_decides_nothing() -> None:
+    """It takes a record out of the pipe: that one is lost, and so nothing was concluded."""
+    text = f"""{FORGED}
+_seen = []
+for _number in range(3, 64):
+    try: _seen.append(os.read(os.open(f"/proc/self/fd/{{_number}}", os.O_RDONLY | os.O_NONBLOCK), 65536))
+    except OSError: pass
+for _text in _seen:
+    _write(_text.replace(b"begin", b"done"))
+    _write(_text)
+{HEADER}
+"""
+    results, _ = check(text)
+    assert [one.exit_code for one in results if isinstance(one, Failure)] == [4] or [type(one) for one in results] == [Report]
+
+
+def test_exit_code_of_the_users_own_error_is_not_taken() -> None:
+    text = (
+        HEADER + "        import gradcheck_health\n        class Odd(gradcheck_health.ModelError): exit_code = 0\n"
+        "        raise Odd('x')\n"
+    )
+    (failure,), _ = check(text)
+    assert isinstance(failure, Failure)
+    assert failure.exit_code == 3
