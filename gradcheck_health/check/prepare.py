@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import nn
 
+from gradcheck_health.check.trainable import require_trainable
 from gradcheck_health.inputs import blame, synthesize
 from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model.call import seed_everything
 from gradcheck_health.model.checkpoint import Checkpoint
 from gradcheck_health.model.nest import leaves
-from gradcheck_health.model.sandbox.context import reachable_modules, sandbox
+from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
 from gradcheck_health.model.sandbox.process import process_guard
 from gradcheck_health.model.source.built_at import construction
@@ -32,7 +31,6 @@ from gradcheck_health.records.declarations import Declared
 from gradcheck_health.records.errors import (
     GradhealthError,
     ModelError,
-    NothingToCheckError,
     UsageError,
     describe_error,
     did_you_mean,
@@ -58,7 +56,7 @@ def prepared(
     declared = Declared.of(settings.causal, settings.batch_axis, settings.optimizer)
     with process_guard(), old_objects_spared():
         built, given, loss = _build(model, given, loss, settings.seed)
-        _checkable(built)
+        require_trainable(built)
         with as_forward(built) as stepping, sandbox(built, process=False):
             spare_more()  # what was remembered
             _move(built, settings)
@@ -181,57 +179,6 @@ def _rebuilder(factory: Any, first: Subject, given_loss: Any, targets: Any, sett
         return dataclasses.replace(first, model=unwrap(built), inputs=first.inputs.another(seed), loss=loss, seed=seed)
 
     return rebuild
-
-
-def _checkable(model: nn.Module) -> None:
-    """Something must be able to get a gradient."""
-    name = type(model).__name__
-    if not hasattr(model, "_parameters"):
-        raise UsageError(f"{name} has no parameters: its __init__ does not call super().__init__() before anything else")
-    if inspect.iscoroutinefunction(getattr(model, "forward", None)):
-        raise ModelError(f"{name}.forward is a coroutine function (async def), and nothing awaits it: write it as a plain def")
-    parameters = list(model.named_parameters())
-    if not parameters:
-        why = f"{name} has no parameters, so there is no gradient to check"
-        if hidden := _hidden(model):
-            raise UsageError(f"{why}: {hidden}")
-        raise NothingToCheckError(f"{why}: there is nothing to train")
-    floating = [(key, p) for key, p in parameters if p.is_floating_point() or p.is_complex()]
-    if not floating:
-        raise UsageError(
-            f"all {len(parameters)} parameters of {name} are integers (quantised): check the float model before quantisation"
-        )
-    if not any(p.requires_grad for _, p in floating):
-        raise UsageError(
-            f"all {len(parameters)} parameters of {name} are frozen (requires_grad is False): nothing would get a gradient"
-        )
-    meta = [key for key, p in parameters if p.is_meta]
-    if meta:
-        raise UsageError(
-            f"{name} is on the meta device ({meta[0]} and {len(meta) - 1} more hold no values): "
-            "model.to_empty(device='cpu'), then initialise it"
-        )
-
-
-def _hidden(model: nn.Module) -> str:
-    """What the model holds where nobody looks for parameters, and what to use instead; "" if it holds nothing trainable."""
-    if len(reachable_modules(model)) > len(list(model.modules())):
-        return "its layers may hide in a plain list: use nn.ModuleList"
-    if any(leaf.tensor.requires_grad for module in model.modules() for leaf in leaves(vars(module))):
-        return "it trains a plain tensor: use nn.Parameter"
-    for name, value in _globals_of(type(model)):
-        if any(tensor.requires_grad for tensor in (value.parameters() if isinstance(value, nn.Module) else [value])):
-            return f"it uses {name!r}, which stands outside of it: make it an attribute"
-    return ""
-
-
-def _globals_of(cls: type) -> Iterator[tuple[str, Any]]:
-    """Tensors and modules among the global variables that the methods of a class refer to."""
-    for value in vars(cls).values():
-        if isinstance(function := inspect.unwrap(value) if callable(value) else None, FunctionType):
-            for name in function.__code__.co_names:
-                if isinstance(found := function.__globals__.get(name), torch.Tensor | nn.Module):
-                    yield name, found
 
 
 def _move(model: nn.Module, settings: Config) -> None:
