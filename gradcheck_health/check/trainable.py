@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health.model.nest import leaves
+from gradcheck_health.model.nest import tensors
 from gradcheck_health.model.sandbox.context import reachable_modules
 from gradcheck_health.records.errors import ModelError, NothingToCheckError, UsageError
 
@@ -55,7 +55,7 @@ def _hidden(model: nn.Module) -> str:
     """What the model holds where nobody looks for parameters, and what to use instead; "" if it holds nothing trainable."""
     if len(reachable_modules(model)) > len(list(model.modules())):
         return "its layers may hide in a plain list: use nn.ModuleList"
-    if any(leaf.tensor.requires_grad for module in model.modules() for leaf in leaves(vars(module))):
+    if any(tensor.requires_grad for module in model.modules() for tensor in tensors(vars(module))):
         return "it trains a plain tensor: use nn.Parameter"
     for name, value in _globals_of(type(model)):
         if any(tensor.requires_grad for tensor in (value.parameters() if isinstance(value, nn.Module) else [value])):
