@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         InputInferenceError,
         InputsError,
         ModelError,
+        NothingToCheckError,
         UsageError,
     )
     from gradcheck_health.records.finding import Finding, Need, Place, Severity
@@ -34,6 +35,7 @@ _HOMES = {
         "InputInferenceError",
         "InputsError",
         "ModelError",
+        "NothingToCheckError",
         "UsageError",
     ),
     "records.finding": ("Finding", "Need", "Place", "Severity"),
@@ -57,6 +59,7 @@ __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "InputsError",
     "ModelError",
     "Need",
+    "NothingToCheckError",
     "Place",
     "Report",
     "Severity",
