@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 _COMPARED = "a comparison has no derivative: use the sigmoid itself, or a straight-through estimator"
+_SCORE = "a score-function loss: log_prob(draw) * reward"
 _HELP = {
     "detach": "remove detach(), or freeze what lies before it with requires_grad_(False)",
     "data": "use the tensor itself instead of .data",
     "no_grad": "compute it outside of torch.no_grad(), or freeze what lies before it with requires_grad_(False)",
     "inference_mode": "compute it outside of inference_mode(), or freeze what lies before it with requires_grad_(False)",
     "argmax": "use softmax (or a straight-through estimator) where the choice has to be learnt",
-    "multinomial": "use rsample(), Gumbel-softmax, or a score-function loss",
+    "multinomial": f"a draw has no derivative: use gumbel_softmax, or {_SCORE}",
+    "bernoulli": f"a draw has no derivative: use RelaxedBernoulli(...).rsample(), or {_SCORE}",
+    "poisson": f"a draw has no derivative: use {_SCORE}",
+    "binomial": f"a draw has no derivative: use {_SCORE}",
+    "normal": f"draw the noise by itself: mu + sigma * torch.randn_like(mu), or Normal(mu, sigma).rsample(); or {_SCORE}",
     "argmin": "use softmin (or a straight-through estimator) where the choice has to be learnt",
     "sample": "use rsample() instead of sample() where there is one: it keeps the gradient; otherwise a score-function loss",
     "indices": "the choice itself has no gradient: use the values, or a soft choice (softmax, Gumbel)",
@@ -45,7 +50,7 @@ _NUMPY = "stay in torch: values that pass through Python or numpy lose their gra
 _FLAT = "its derivative is zero everywhere: use a straight-through estimator, x + (round(x) - x).detach()"
 _PYTHON = ("numpy", "tolist", "item", "__array__", "__float__", "__int__", "__bool__", "__index__")
 _CASTS = ("long", "int", "short", "byte", "char", "bool")
-_ROUNDING = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fix", "floor_divide", "bernoulli")
+_ROUNDING = ("round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "fix", "floor_divide")
 
 
 def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:

@@ -13,6 +13,12 @@ from gradcheck_health.rules.analysis.influence import influence_finding, jumps
 if TYPE_CHECKING:
     from torch import nn
 
+_HELP = "mask before the softmax, pad on the left only, normalise over features; causal=False if it may look ahead"
+_UPSIDE_DOWN = (
+    "of scores and of scaled_dot_product_attention keep tril(); for nn.MultiheadAttention, where True shuts, pass "
+    "triu(diagonal=1); causal=False if it is to read backwards"
+)
+
 
 def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Finding | Need]:
     """The output of a causal model at a time step moves when later steps of its input change.
@@ -55,6 +61,9 @@ def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
     if not jumping:
         place = influence.layer or "the model itself"
         reason = f"{influence.op or 'an operation that was not seen'} in {place} is the first whose earlier steps move"
+    upside_down = trace.causal.endswith("upside down")
+    if upside_down:
+        reason = "the mask is upside down: it hides earlier steps and shows later ones"
     return influence_finding(
         "future-leak",
         Severity.NOTE if jumping or influence.share <= allowed else Severity.ERROR,
@@ -64,10 +73,7 @@ def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
         because=reason,
         details=(
             ("causal", "declared" if trace.declared.causal else trace.causal),
-            (
-                "help",
-                "mask before the softmax, pad on the left only, normalise over features; causal=False if it may look ahead",
-            ),
+            ("help", _UPSIDE_DOWN if upside_down else _HELP),
         ),
     )
 

@@ -21,6 +21,8 @@ _JOINS = (
     *("view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "transpose", "permute", "roll", "flip"),
 )
 _EXTREMES = ("max", "amax", "min", "amin", "aminmax", "maximum", "minimum", "quantile", "kthvalue", "topk", "median")
+_DRAWS = ("poisson", "binomial", "multinomial", "gamma", "standard_gamma", "dirichlet", "exponential", "geometric")
+"""How many random numbers these take depends on the values of all samples."""
 _HELP = "reduce, normalise and reshape along the axes behind the batch; attention and recurrent layers: batch_first=True"
 _LAYOUT = "pass batch_axis=1 if the batch lies along axis 1, otherwise set batch_first=True"
 
@@ -68,12 +70,15 @@ def _finding(trace: Trace, influence: Influence, max_influence: float | None) ->
     scales = op in _EXTREMES and (influence.reduces == 1 or not influence.joined)
     layout = influence.layout and not trace.declared.batched
     jumping = jumps(influence)
-    certain = influence.share > allowed and not (jumping or layout or influence.statistics or scales)
+    draws = op in _DRAWS
+    certain = influence.share > allowed and not (draws or jumping or layout or influence.statistics or scales)
     operation = f"{influence.op} in {influence.layer or 'the model itself'}" if influence.op else "not seen"
     if layout:
         reason = f"{influence.kind} has batch_first=False: it takes samples along axis 1"
     elif influence.statistics:
         reason = "this batch norm keeps no running statistics: it takes those of the batch in eval mode, too"
+    elif draws:
+        reason = f"{operation} draws more or fewer random numbers for the others: the draws of this sample are other ones then"
     elif scales:
         reason = f"{operation} is a scale for the whole batch, as of a quantiser: its largest entry decides for all samples"
     elif jumping:

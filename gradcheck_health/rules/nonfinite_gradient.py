@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.evidence import Nonfinite
-from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import half_precision
 
@@ -25,6 +26,7 @@ _HELP = {
     "std": "the derivative of std at 0 is not defined: add an epsilon to the variance",
     "acos": "clamp the argument inside (-1, 1): the derivative at the ends is infinite",
 }
+_LOSS = "look at the targets and constants that the loss is computed from"
 _ALIASES = {
     "rsqrt": "sqrt",
     "truediv": "div",
@@ -45,8 +47,9 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: one NaN reaches every weight in one step, and nothing brings the model back.
 
     How it is measured: exactly, on all entries. Inf in the forward pass alone is no fault (masks are filled with it);
-    an error needs a non-finite gradient, NaN in an output, or NaN in a weight. What float16 alone cannot hold is told by
-    half-precision-overflow.
+    an error needs a non-finite gradient of a parameter, a loss that is no number, NaN in an output, or in a weight. NaN
+    on the way back that a ReLU masks, so that no parameter gets it, is a warning, and Inf there is nothing. What
+    float16 alone cannot hold is told by half-precision-overflow.
 
     When it is legitimate: never in a gradient. In the first steps of a loss scaler Inf is normal, and not judged
     here.
@@ -58,9 +61,10 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     """
     weights = [p for p in trace.parameters.values() if not p.value.finite]
     gradients = [p for p in trace.parameters.values() if p.gradient is not None and not p.gradient.finite]
-    layers = [x for x in trace.layers.values() if x.output_gradient is not None and not x.output_gradient.finite]
     outputs = [out for out in trace.outputs if out.stats is not None and out.stats.nan]
-    if not (weights or gradients or layers or outputs):
+    lost = trace.loss is not None and not math.isfinite(trace.loss)
+    reaches = bool(weights or gradients or outputs or lost)
+    if not reaches and not _passes_by(trace):
         return
     if "detailed" not in trace.facts:
         yield Need("detailed")
@@ -81,16 +85,28 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if half_precision.overflow(trace) is not None:
         return
     for origin in seen.nonfinite[:1]:
-        yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin))
+        if reaches or origin.what == "nan":
+            yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin), reaches)
+        return
+    if lost and not gradients:
+        yield _finding(f"the loss is {trace.loss} (a finite number allowed)", (Place(LOSS),), trace, _LOSS)
+        return
+    if not reaches:
         return
     places = tuple(Place(p.name, p.kind, seen.parameters[p.name].source) for p in gradients[::-1])
-    places = places or tuple(Place(x.name, x.kind) for x in layers) or tuple(Place(f"output{out.path}") for out in outputs)
+    places = places or tuple(Place(f"output{out.path}") for out in outputs)
     yield _finding(
         f"NaN or Inf arrives in {len(places)} places, first where named (0 allowed)",
         places,
         trace,
         "check the operation before it",
     )
+
+
+def _passes_by(trace: Trace) -> bool:
+    """A gradient on the way that is not finite, though no parameter gets it."""
+    layers = (layer.output_gradient for layer in trace.layers.values())
+    return any(one is not None and not one.finite for one in layers) or any(math.isnan(p.gradient) for p in trace.flow)
 
 
 def _message(origin: Nonfinite) -> str:
@@ -115,13 +131,17 @@ def _help(origin: Nonfinite) -> str:
     )
 
 
-def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str) -> Finding:
+def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str, reaches: bool = True) -> Finding:
     reached = sum(p.gradient is not None and not p.gradient.finite for p in trace.parameters.values())
     verb = "gets" if reached == 1 else "get"
     effect = f"{reached} of {len(trace.parameters)} parameters {verb} a non-finite gradient; it hides what else may be wrong"
+    if reaches and not reached and trace.loss is not None:
+        effect = f"the loss is {trace.loss:.3g}, though its derivative is finite"
+    if not reaches:
+        effect = "a ReLU or a mask before it takes it away, so that no parameter gets it: any change there lets it through"
     return Finding(
         "nonfinite-gradient",
-        Severity.ERROR,
+        Severity.ERROR if reaches else Severity.WARNING,
         message,
         places,
         (("because", effect), ("help", help_)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
@@ -61,4 +62,5 @@ def _finite(trace: Trace) -> bool:
     stats = [x for layer in trace.layers.values() for x in (layer.output, layer.output_gradient)]
     stats += [x for p in trace.parameters.values() for x in (p.value, p.gradient)]
     stats += [out.stats for out in trace.outputs]
-    return all(one is None or one.finite for one in stats)
+    numbers = [trace.loss or 0.0, *(point.gradient for point in trace.flow)]
+    return all(one is None or one.finite for one in stats) and all(map(math.isfinite, numbers))

@@ -10,6 +10,8 @@ from torch import nn
 
 _LEAST = 4
 """Steps below which a triangle proves nothing."""
+_EARLIER, _LATER = 1, -1
+"""Steps that an attention looks at; 0: both."""
 _SHUT = -1e4
 """Scores from here downwards are masked."""
 
@@ -18,7 +20,7 @@ class Attention:
     """Which calls of attention are causal, by the layer that makes them; layers of a stack with equal names are one kind."""
 
     def __init__(self) -> None:
-        self._calls: list[tuple[str, bool | torch.Tensor]] = []
+        self._calls: list[tuple[str, int | torch.Tensor]] = []
 
     def observe(self, func: Any, args: Any, kwargs: Any, layer: str) -> None:
         """One call of a torch function in forward."""
@@ -27,14 +29,20 @@ class Attention:
             self._calls.append((re.sub(r"\d+", "#", layer), causal))
 
     def causal_by_attention(self) -> str:
-        """Why the model seems causal: all of its attention is, or some layer of a stack is while its neighbours are not."""
-        kinds: dict[str, set[bool]] = {}
-        for kind, causal in self._calls:  # on an accelerator nothing waited for an answer until here
-            kinds.setdefault(kind, set()).add(bool(causal))
-        if any(len(seen) == 2 for seen in kinds.values()):
+        """Why the model seems meant to be causal.
+
+        All of its attention is, some layer of a stack is while its neighbours are not, or every mask is upside down. Some of
+        each, as of a model that reads both ways, says nothing.
+        """
+        kinds: dict[str, set[int]] = {}
+        for kind, way in self._calls:  # on an accelerator nothing waited for an answer until here
+            kinds.setdefault(kind, set()).add(int(way))
+        if any(seen == {0, _EARLIER} for seen in kinds.values()):
             return "some layers of a stack attend to earlier steps only"
-        if kinds and all(seen == {True} for seen in kinds.values()):
+        if kinds and all(seen == {_EARLIER} for seen in kinds.values()):
             return "its attention looks at earlier steps only"
+        if kinds and all(seen == {_LATER} for seen in kinds.values()):
+            return "its attention looks at later steps only, as under a causal mask that is upside down"
         return ""
 
 
@@ -48,21 +56,21 @@ def causal_by_config(model: nn.Module) -> str:
     return "its configuration has is_decoder=True" if getattr(config, "is_decoder", False) is True else ""
 
 
-def _causal(func: Any, args: Any, kwargs: Any) -> bool | torch.Tensor | None:
-    """None for what is no attention of a sequence to itself."""
+def _causal(func: Any, args: Any, kwargs: Any) -> int | torch.Tensor | None:
+    """Which way it looks, or 0 for both; None for what is no attention of a sequence to itself."""
     if func is torch.nn.functional.scaled_dot_product_attention:
         query, key = (args[i] if len(args) > i else kwargs.get(name) for i, name in enumerate(("query", "key")))
         if query is None or key is None or query.shape[-2] != key.shape[-2] or query.shape[-2] < _LEAST:
             return None
         mask = args[3] if len(args) > 3 else kwargs.get("attn_mask")
         flag = args[5] if len(args) > 5 else kwargs.get("is_causal", False)
-        return bool(flag) or _triangular(mask)
+        return _EARLIER if flag else _triangular(mask)
     if func is torch.nn.functional.multi_head_attention_forward:
         query, key = args[:2]
         if query.shape[0] != key.shape[0] or query.shape[0] < _LEAST:
             return None
         mask = kwargs.get("attn_mask")
-        return bool(kwargs.get("is_causal", False)) or _triangular(mask, inverted=True)
+        return _EARLIER if kwargs.get("is_causal", False) else _triangular(mask, inverted=True)
     if func in (torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax):
         scores = args[0] if args else kwargs.get("input")
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
@@ -77,8 +85,8 @@ def _causal(func: Any, args: Any, kwargs: Any) -> bool | torch.Tensor | None:
     return None
 
 
-def _triangular(mask: Any, inverted: bool = False) -> bool | torch.Tensor:
-    """The last columns of the first rows are shut, in the first matrix of a mask or of scores.
+def _triangular(mask: Any, inverted: bool = False) -> int | torch.Tensor:
+    """Which way the first matrix of a mask or of scores looks: the last columns of its first rows are shut, or the reverse.
 
     A triangle that is off by a step or two counts as one: that is what the rule is to find.
 
@@ -86,12 +94,16 @@ def _triangular(mask: Any, inverted: bool = False) -> bool | torch.Tensor:
         inverted: a mask of booleans says True where it shuts.
     """
     if not isinstance(mask, torch.Tensor) or mask.dim() < 2 or mask.shape[-1] != mask.shape[-2] or mask.shape[-1] < _LEAST:
-        return False
+        return 0
     if mask.is_meta or mask.layout != torch.strided or torch._C._functorch.is_functorch_wrapped_tensor(mask):
-        return False
+        return 0
     with torch._C.DisableTorchFunction():
         matrix = mask.detach()[(0,) * (mask.dim() - 2)]
         shut = (matrix if inverted else ~matrix) if matrix.dtype == torch.bool else matrix <= _SHUT
-        far = torch.ones_like(shut).triu(max(1, len(shut) // 2))
-        past = torch.ones_like(shut).tril(-1)
-        return (shut | ~far).all() & ~(shut & past).any()
+        return _EARLIER * _looks_back(shut).int() + _LATER * _looks_back(shut.mT).int()
+
+
+def _looks_back(shut: torch.Tensor) -> torch.Tensor:
+    far = torch.ones_like(shut).triu(max(1, len(shut) // 2))
+    past = torch.ones_like(shut).tril(-1)
+    return (shut | ~far).all() & ~(shut & past).any()

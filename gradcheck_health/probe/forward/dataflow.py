@@ -21,9 +21,12 @@ from gradcheck_health.probe.forward.activations import function_name
 from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
 from gradcheck_health.records.evidence import Cut, Nonfinite
 
-_PIECEWISE = ("round", "sign", "sgn", "floor", "ceil", "trunc", "fix", "bernoulli")
-FLAT = frozenset((*_PIECEWISE, *(f"{name}_" for name in _PIECEWISE), "heaviside", "floor_divide"))
+_PIECEWISE = ("round", "sign", "sgn", "floor", "ceil", "trunc", "fix")
+_DRAWS = ("bernoulli", "normal", "poisson", "binomial", "uniform", "exponential", "log_normal", "cauchy", "geometric", "random")
+FLAT = frozenset((*_PIECEWISE, *_DRAWS, *(f"{name}_" for name in (*_PIECEWISE, *_DRAWS)), "heaviside", "floor_divide"))
 """Differentiable in name, with a derivative that is zero everywhere."""
+_ONE_BY_ONE = frozenset({"broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d", "meshgrid"})
+"""Every result belongs to one argument."""
 _VIEWS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 """Attributes that hand out a tensor; the others are sizes and flags."""
 _EXITS = frozenset({"numpy", "tolist", "item", "__array__", "__float__", "__int__", "__bool__", "__index__"})
@@ -113,7 +116,10 @@ class Dataflow:
             self._exits.append((spot, came.influence))
         changed = [args[0]] if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) else []
         several = len(outputs) > 1 and any(tensor.requires_grad for tensor in outputs)
-        for tensor in outputs or changed:
+        apart = name in _ONE_BY_ONE and len(outputs) == len(inputs)
+        for k, tensor in enumerate(outputs or changed):
+            if apart:
+                came = self._of(inputs[k], layer, source)
             chosen = several and not tensor.is_floating_point() and not tensor.is_complex()
             self._follow((f"{name} indices" if chosen else name, layer, source), came, tensor)
         for tensor in changed:

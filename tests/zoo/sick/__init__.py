@@ -11,6 +11,7 @@ from tests.zoo.sick import (
     cuts,
     depths,
     double_softmax,
+    draws,
     flow,
     future,
     habits,
@@ -20,6 +21,7 @@ from tests.zoo.sick import (
     inside,
     joined,
     losses,
+    masked_nan,
     nonfinite,
     paths,
     samples,
@@ -30,11 +32,15 @@ from tests.zoo.sick import (
     unbalanced,
     units,
     unregistered,
+    upside_down,
     values,
     wiring,
 )
 
 SICK = sick_models(
+    upside_down,
+    masked_nan,
+    draws,
     stuck,
     shared,
     joined,

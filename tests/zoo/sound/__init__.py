@@ -9,6 +9,7 @@ from tests.zoo.sound import (
     architectures,
     backwards,
     deep,
+    draws,
     equal_rows,
     estimators,
     fields,
@@ -20,8 +21,10 @@ from tests.zoo.sound import (
     joined,
     leaves,
     losses,
+    masked_infinity,
     norms,
     numerics,
+    one_way,
     outputs,
     relations,
     routing,
@@ -43,6 +46,9 @@ from tests.zoo.sound import (
 )
 
 SOUND = sound_models(
+    one_way,
+    masked_infinity,
+    draws,
     waking,
     shared,
     joined,
