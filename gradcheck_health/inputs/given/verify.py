@@ -18,6 +18,7 @@ from gradcheck_health.inputs.search.hopeless import of_its_own
 from gradcheck_health.inputs.search.make_up import finished, infer
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.from_failure import explain
+from gradcheck_health.model.call import eager
 from gradcheck_health.model.nest import fresh, tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.records import errors
@@ -124,7 +125,7 @@ def failure(info: ModelInfo, inputs: Inputs, seed: int) -> tuple[Tracer, Excepti
     with sandbox(info.model):
         torch.manual_seed(seed)
         try:
-            with torch.enable_grad(), tracer:
+            with eager(), tracer:
                 info.model(*fresh(inputs.args), **fresh(dict(inputs.kwargs)))
         except Exception as error:  # noqa: BLE001 - the model's own
             return tracer, error
@@ -140,7 +141,7 @@ def reached_by(info: ModelInfo, inputs: Inputs, seed: int) -> tuple[frozenset[st
     with sandbox(info.model):
         torch.manual_seed(seed)
         try:
-            with torch.enable_grad():
+            with eager():
                 output = info.model(*fresh(inputs.args), **fresh(dict(inputs.kwargs)))
         except Exception as error:
             raise ModelError(f"{type(info.owner).__name__} does not run on {inputs.describe()}: {one_line(error)}") from error
