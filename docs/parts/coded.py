@@ -69,13 +69,13 @@ def commands() -> list[str]:
 
 
 def settings_table() -> str:
-    from gradcheck_health.settings.schema import Settings
+    from gradcheck_health.settings.catalogue import SETTINGS, default
 
     meaning = attribute_docs(ROOT / "gradcheck_health" / "settings" / "config.py", "Config")
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, entry in SETTINGS.items():
         said = " ".join(meaning.get(name, "").split())
-        rows.append(f"| `{name.replace('_', '-')}` | `{field.default!r}` | {cell(field.description or '')} | {cell(said)} |")
+        rows.append(f"| `{name.replace('_', '-')}` | `{default(name)!r}` | {cell(entry.allowed)} | {cell(said)} |")
     return "\n".join(["| setting | default | allowed | |", "|---|---|---|---|", *rows])
 
 

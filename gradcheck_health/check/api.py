@@ -13,11 +13,16 @@ from gradcheck_health.check.gate import Gate
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from gradcheck_health.rules import presets
-from gradcheck_health.settings.config import Config, load, override
+from gradcheck_health.settings.catalogue import IN_A_CALL
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.overrides import names_of
+from gradcheck_health.settings.resolution import load, override
 
 if TYPE_CHECKING:
     from gradcheck_health.baseline import Baseline
+
+APART = ("inputs", "loss", "targets", "baseline")
+"""Arguments that may be what no setting can: tensors, functions, a `Baseline`; they are used as they are."""
 
 
 def check_gradients(
@@ -90,55 +95,13 @@ def check_gradients(
         InputInferenceError: no inputs could be made up; the message says how to give them.
         ModelError: the factory or forward raised.
     """
+    arguments = dict(locals())  # so that a setting is named in the signature and nowhere else
     if isolation is not None:
-        again = partial(
-            check_gradients,
-            model,
-            inputs,
-            loss=loss,
-            targets=targets,
-            select=select,
-            ignore=ignore,
-            expect=expect,
-            rules=rules,
-            extra_rules=extra_rules,
-            seed=seed,
-            rounds=rounds,
-            fail_on=fail_on,
-            batch_size=batch_size,
-            batch_axis=batch_axis,
-            causal=causal,
-            optimizer=optimizer,
-            device=device,
-            dtype=dtype,
-            checkpoint=checkpoint,
-            preset=preset,
-            config=config,
-            target=target,
-            baseline=baseline,
-            facts=facts,
-        )
-        return check_apart(isolation, again)
+        return check_apart(isolation, partial(check_gradients, **{**arguments, "isolation": None}))
     # torch takes two seconds to import: a wrong setting is told before that
-    settings = override(
-        config if config is not None else load(names=names_of(model, target)),
-        select=select,
-        ignore=ignore,
-        expect=expect,
-        rules=rules,
-        extra_rules=extra_rules,
-        seed=seed,
-        rounds=rounds,
-        fail_on=fail_on,
-        batch_size=batch_size,
-        batch_axis="none" if batch_axis is None else None if batch_axis == "auto" else batch_axis,
-        causal=causal,
-        optimizer=optimizer,
-        device=device,
-        dtype=dtype,
-        checkpoint=checkpoint,
-        preset=preset,
-    )
+    given = {name: arguments[name] for name in IN_A_CALL if name not in APART}
+    given["batch_axis"] = "none" if batch_axis is None else None if batch_axis == "auto" else batch_axis
+    settings = override(config if config is not None else load(names=names_of(model, target)), **given)
     chosen = rule_files.load(settings.extra_rules) if settings.preset is None else presets.load(settings.preset)
     if settings.select is not None:
         chosen = {name: rule for name, rule in chosen.items() if name in settings.select}

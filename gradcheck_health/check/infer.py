@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gradcheck_health.records.inferred import InferredInputs
-from gradcheck_health.settings.config import Config, load, override
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.overrides import names_of
+from gradcheck_health.settings.resolution import load, override
 
 
 def infer_inputs(

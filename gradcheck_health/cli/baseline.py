@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gradcheck_health.baseline.commands import FOLDER
+from gradcheck_health.cli import _options
 from gradcheck_health.cli.check import check as check_command
 from gradcheck_health.cli.check import split_baseline
 from gradcheck_health.cli.commands import _session
@@ -23,7 +24,6 @@ Examples:
 A baseline holds the accepted findings with their reasons, and the gradient norm at each layer in decades (powers of ten) with
 its spread over seeds. Nothing is written where the variable CI is set.
 """
-_NOT_FOR_WRITING = ("outputs", "output_format", "exit_zero", "fail_on", "fail_if", "no_baseline", "changed_since", "quiet")
 REASON = click.Option(["--reason"], metavar="TEXT", help="Why findings that are new to the baseline are accepted.")
 FORCE = click.Option(["--force"], is_flag=True, help="Replace a baseline and its reasons.")
 
@@ -33,8 +33,15 @@ def baseline() -> None:
     """Record what later checks compare a model with: accepted findings, gradient flow."""
 
 
-def _settings() -> list[click.Parameter]:
-    return [parameter for parameter in check_command.params if parameter.name not in _NOT_FOR_WRITING]
+_WRITING = (
+    _options.TARGETS,
+    *_options.RULES,
+    *_options.SETTINGS,
+    *_options.MODEL,
+    _options.BASELINE,
+    *_options.RUN,
+    *_options.SCREEN,
+)
 
 
 def _writer(action: str, text: str, *more: click.Parameter) -> None:
@@ -62,7 +69,7 @@ def _writer(action: str, text: str, *more: click.Parameter) -> None:
         return writing.run(order, show, tell, status)
 
     example = f"\b\nExample:\n  gradhealth baseline {action} model.py:Net"
-    baseline.add_command(click.Command(action, params=[*_settings(), *more], callback=call, help=text, epilog=example))
+    baseline.add_command(click.Command(action, params=[*_WRITING, *more], callback=call, help=text, epilog=example))
 
 
 _writer("write", "Measure models and write a baseline for each that has none.", REASON, FORCE)
@@ -78,7 +85,20 @@ def _gate(**options: Any) -> Any:
 baseline.add_command(
     click.Command(
         "check",
-        params=[parameter for parameter in check_command.params if parameter.name != "no_baseline"],
+        params=[
+            _options.TARGETS,
+            *_options.OUTPUTS,
+            *_options.RULES,
+            *_options.SETTINGS,
+            *_options.VERDICT,
+            *_options.MODEL,
+            _options.BASELINE,
+            _options.FAIL_IF,
+            _options.CHANGED_SINCE,
+            *_options.RUN,
+            _options.QUIET,
+            *_options.SCREEN,
+        ],
         callback=lambda **options: _gate(no_baseline=False, **options),
         help="Fail on what is worse than in the baseline: gradhealth check --baseline.",
         epilog="\b\nExample:\n  gradhealth baseline check model.py:Net --fail-if flow:-1dec",

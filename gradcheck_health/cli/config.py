@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from gradcheck_health.cli import _options
+
 EPILOG = """\b
 Examples:
   gradhealth config                        what holds here, and where it was set
@@ -15,16 +17,7 @@ Examples:
 """
 
 
-@click.command(epilog=EPILOG)
-@click.argument("target", required=False)
-@click.option(
-    "--config", "settings_file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this file only."
-)
-@click.option("--isolated", is_flag=True, help="Read no settings file.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, as for check. Repeatable.")
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of the settings instead.")
-def config(target: str | None, settings_file: Path | None, isolated: bool, schema: bool, **options: Any) -> int:
-    """Show every setting, its value, and the file and line that set it."""
+def _run(target: str | None, settings_file: Path | None, isolated: bool, schema: bool, **options: Any) -> int:
     if schema:
         text = Path(__file__).parents[1].joinpath("settings.schema.json").read_text(encoding="utf-8")
         click.echo(text, nl=False)
@@ -37,3 +30,18 @@ def config(target: str | None, settings_file: Path | None, isolated: bool, schem
     make_importable(Path.cwd())  # where a person's own rules stand
     click.echo(render([*in_files(settings_file, isolated), *sources(options)], target), nl=False)
     return 0
+
+
+config = click.Command(
+    "config",
+    params=[
+        click.Argument(["target"], required=False),
+        _options.SETTINGS_FILE,
+        _options.ISOLATED,
+        _options.settings("One setting, as for check. Repeatable."),
+        click.Option(["--schema"], is_flag=True, help="Print the JSON Schema of the settings instead."),
+    ],
+    callback=_run,
+    help="Show every setting, its value, and the file and line that set it.",
+    epilog=EPILOG,
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gradcheck_health.cli.check import check as check_command
+from gradcheck_health.cli import _options
 from gradcheck_health.cli.commands import _session
 
 EPILOG = """\b
@@ -19,7 +19,6 @@ Examples:
 
 Exit codes: 0 nothing is worse and nothing new is found; 1 something is; 2 and above as for gradhealth check.
 """
-_LEFT_OUT = ("targets", "baseline", "no_baseline", "changed_since", "fail_on")
 
 
 def _run(first: str, second: str, color: str, **options: Any) -> int:
@@ -48,7 +47,15 @@ diff = click.Command(
     params=[
         click.Argument(["first"], metavar="BEFORE"),
         click.Argument(["second"], metavar="AFTER"),
-        *(parameter for parameter in check_command.params if parameter.name not in _LEFT_OUT),
+        *_options.OUTPUTS,
+        *_options.RULES,
+        *_options.SETTINGS,
+        _options.EXIT_ZERO,
+        *_options.MODEL,
+        _options.FAIL_IF,
+        *_options.RUN,
+        _options.QUIET,
+        *_options.SCREEN,
     ],
     callback=_run,
     help="Compare two runs (reports, baselines, or a target as it is now): what is worse, better, new or gone.",

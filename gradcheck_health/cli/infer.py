@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gradcheck_health.cli import _options
+
 EPILOG = """\b
 Examples:
   gradhealth infer model.py:Net
@@ -19,36 +21,7 @@ died or ran too long.
 """
 
 
-@click.command(epilog=EPILOG)
-@click.argument("targets", nargs=-1, metavar="TARGET...")
-@click.option(
-    "--save",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write them into gradhealth.yaml or pyproject.toml, where every check reads them.",
-)
-@click.option(
-    "--config", "settings_file", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from this file only."
-)
-@click.option("--isolated", is_flag=True, help="Read no settings file.")
-@click.option("--seed", type=int, help="Seed of inputs and initialisations (default: 0).")
-@click.option("--device", metavar="DEVICE", help="Where to run, such as cpu or cuda:1 (default: where the model is).")
-@click.option("--dtype", metavar="DTYPE", help="Floating dtype, such as float64 (default: the model's).")
-@click.option("--batch-size", type=int, metavar="N", help="Number of samples in a made-up batch.")
-@click.option(
-    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument: a Python literal or text. Repeatable."
-)
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="[NAME=]SPEC",
-    help="An input that is known, such as x=f32[B,3,32,32]. Repeatable.",
-)
-@click.option("--memory", metavar="SIZE", help="The most memory a model may allocate, such as 8G, or none.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop a model without a result after this long (default: 300).")
-def infer(targets: tuple[str, ...], **options: Any) -> int:
-    """Show the inputs that a check would make up, and where each size comes from. Nothing is judged."""
+def _run(targets: tuple[str, ...], **options: Any) -> int:
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands import infer as inferring
     from gradcheck_health.settings.from_options import sources
@@ -63,3 +36,27 @@ def infer(targets: tuple[str, ...], **options: Any) -> int:
     show = status.above(_console.writer(sys.stdout, painted=False))
     tell = status.above(_console.writer(sys.stderr, painted=False))
     return inferring.run(request, show, tell, status)
+
+
+SAVE = click.Option(
+    ["--save"],
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write them into gradhealth.yaml or pyproject.toml, where every check reads them.",
+)
+infer = click.Command(
+    "infer",
+    params=[
+        _options.TARGETS,
+        SAVE,
+        _options.SETTINGS_FILE,
+        _options.ISOLATED,
+        *_options.plain("seed", "device", "dtype", "batch_size"),
+        _options.ARGUMENT,
+        _options.inputs("An input that is known, such as x=f32[B,3,32,32]. Repeatable."),
+        *_options.plain("memory", "timeout"),
+    ],
+    callback=_run,
+    help="Show the inputs that a check would make up, and where each size comes from. Nothing is judged.",
+    epilog=EPILOG,
+)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from gradcheck_health.cli import _options
+
 EPILOG = """\b
 Examples:
   gradhealth report report.html                       what `gradhealth check -v` printed
@@ -15,18 +17,7 @@ Examples:
 """
 
 
-@click.command(epilog=EPILOG)
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option(
-    "-o",
-    "outputs",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a report; the suffix says in which format. Repeatable.",
-)
-def report(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
-    """Show saved reports (JSON or HTML), or convert them to another format. Nothing is run."""
+def _run(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
     from gradcheck_health import formats
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands.report import as_text, read
@@ -41,3 +32,15 @@ def report(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
     tell = _console.writer(sys.stderr, painted=False)
     written = [write(path, formats.render_run(form, reports, failures, code), tell) for path, form in forms]
     return 0 if all(written) else 2
+
+
+report = click.Command(
+    "report",
+    params=[
+        click.Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."),
+        _options.OUTPUT_FILES,
+    ],
+    callback=_run,
+    help="Show saved reports (JSON or HTML), or convert them to another format. Nothing is run.",
+    epilog=EPILOG,
+)

@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-PATTERN = r"(none|[0-9]+(\.[0-9]+)?\s*[KMGT]i?B?)"
-"""What the setting `memory` may be."""
 SHARE = 0.9
 """Of the machine's memory, where nobody says how much."""
 CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -19,7 +17,7 @@ def limit(text: str | None) -> int | None:
     """Bytes; None where there is no limit.
 
     Args:
-        text: "8G", "512 MiB" or "none" as in `PATTERN`; None is nine tenths of what the machine or its container has.
+        text: "8G", "512 MiB" or "none": the setting `memory`; None is nine tenths of what the machine or its container has.
     """
     if text is None:
         has = available()

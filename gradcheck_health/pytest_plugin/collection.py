@@ -49,7 +49,7 @@ class SettingsFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         from gradcheck_health.records.errors import UsageError
-        from gradcheck_health.settings.config import resolve
+        from gradcheck_health.settings.resolution import resolve
 
         try:
             sources = self._sources()
@@ -104,7 +104,7 @@ class ModelItem(pytest.Item):
 
     def _check(self, target: Target) -> None:
         from gradcheck_health.records.errors import GradhealthError, NothingToCheckError
-        from gradcheck_health.settings.config import resolve
+        from gradcheck_health.settings.resolution import resolve
         from gradcheck_health.targets.load import load
 
         failed: list[BaseException] = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gradcheck_health.settings.catalogue import IN_A_CALL
+
 MARKER = (
-    "gradhealth(*, seed, rounds, select, ignore, expect, rules, extra_rules, fail_on, batch_size, batch_axis, causal, "
-    "optimizer, loss, targets, device, dtype, inputs): "
+    f"gradhealth(*, {', '.join(IN_A_CALL)}): "
     'settings for the fixture `gradhealth`, such as ignore={"dead-unit": "ReLU at initialisation"}'
 )
 

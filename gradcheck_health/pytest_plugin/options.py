@@ -6,6 +6,21 @@ from typing import Any
 
 import pytest
 
+from gradcheck_health.settings.catalogue import help_text, number, options
+from gradcheck_health.settings.setting import Option
+
+
+def _plain(name: str, option: Option) -> dict[str, Any]:
+    """An option that is one setting, as argparse takes it: without the capital letter."""
+    text = help_text(name)
+    made: dict[str, Any] = {"help": text[0].lower() + text[1:]}
+    if option.choices:
+        return made | {"choices": list(option.choices)}
+    if (kind := number(name)) is not None:
+        made["type"] = kind
+    return made | {"metavar": option.metavar or "N"}
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "select": {"action": "append", "metavar": "RULE[,RULE]", "help": "run only these rules; repeatable"},
     "ignore": {
@@ -19,11 +34,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "KEY=VALUE",
         "help": "one setting, such as rules.dead-unit.max_fraction=0.3; repeatable",
     },
-    "fail-on": {"choices": ["error", "warning", "note"], "help": "the least severity that fails (default: error)"},
-    "seed": {"type": int, "metavar": "N", "help": "seed of inputs, projections and initialisations (default: 0)"},
-    "rounds": {"type": int, "metavar": "N", "help": "measure a model at most this often before a verdict (default: 5)"},
-    "device": {"metavar": "DEVICE", "help": "where to run, such as cpu or cuda:1"},
-    "dtype": {"metavar": "DTYPE", "help": "floating dtype, such as float64"},
+    **{name.replace("_", "-"): _plain(name, option) for name, option in {**options("gate"), **options("model")}.items()},
     "baseline": {
         "metavar": "FOLDER",
         "help": "fail on what is worse than in the baseline of the test, kept in this folder",
@@ -35,7 +46,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "update": {"action": "store_true", "help": "write the baselines of the tests that run: accept what is there"},
     "update-new-only": {"action": "store_true", "help": "write baselines where there is none, and compare with the others"},
-    "batch-size": {"type": int, "metavar": "N", "help": "samples in a made-up batch"},
 }
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def settings_or_fail(request: pytest.FixtureRequest) -> Callable[[Any], Config]:
     """The settings for a model that this test checks; what is wrong with them fails it at once, in one clean message."""
     from gradcheck_health.records.errors import UsageError
-    from gradcheck_health.settings.config import resolve
     from gradcheck_health.settings.overrides import names_of
+    from gradcheck_health.settings.resolution import resolve
 
     nodeid = request.node.nodeid
     try:

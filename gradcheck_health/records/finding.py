@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
-
-class Severity(str, enum.Enum):
-    """As in SARIF. An error fails an assertion; a warning is likely harmful; a note is worth knowing."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def rank(self) -> int:
-        """0 is the worst."""
-        return list(Severity).index(self)
+from gradcheck_health.records.severity import Severity as Severity
 
 
 @dataclass(frozen=True, slots=True)

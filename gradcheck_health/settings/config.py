@@ -1,200 +1,180 @@
-"""The settings of a check, and where each came from.
+"""The catalogue of settings: one field each, with all that files, options, messages and the documentation say about it.
 
-Defaults < pyproject.toml or gradhealth.yaml < command line or pytest marker < keyword arguments. The tables `ignore`,
-`expect`, `rules`, `saved_inputs` and `args` are merged key by key; every other setting replaces the one before it.
+From it are made: the checks of values and `settings.schema.json` (`schema`), the options of the command line and of pytest,
+the text of the marker, what `gradhealth init` writes, and the table of docs/settings.md. A new setting is a field here, the
+place that uses it, and where a call may give it a parameter of `check_gradients`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from gradcheck_health import rules
-from gradcheck_health.records.errors import UsageError
-from gradcheck_health.records.finding import Severity
-from gradcheck_health.rules import presets
-from gradcheck_health.settings.config_files import in_files
-from gradcheck_health.settings.overrides import expanded
-from gradcheck_health.settings.source import Source
+from gradcheck_health.records.severity import Severity
+from gradcheck_health.settings.setting import Option, setting
 
-KnownRules = Mapping[str, Callable[..., Any]] | Literal["all"] | None
-LISTS = ("select", "extra_rules", "models", "overrides")
-MERGED = ("ignore", "expect", "rules", "args", "saved_inputs")
+Word = str
+"""Text that is not empty."""
+Dtype = Literal["float64", "float32", "bfloat16", "float16", "complex128", "complex64"]
+SavedInputs = Mapping[str, Any]
+"""A table of `model`, `forward` and `inputs`."""
+WeightsIn = Mapping[str, str]
+"""A table of `file`, `key` and `prefix`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The settings of a check; `load` reads them from files, `override` puts others over them."""
 
-    seed: int = 0
-    rounds: int = 5
+    seed: int = setting(
+        0,
+        "a whole number from 0",
+        limits={"ge": 0, "lt": 2**63},
+        option=Option("model", "Seed of inputs, projections and initialisations"),
+    )
+    rounds: int = setting(
+        5,
+        "a whole number from 1 to 1000",
+        limits={"ge": 1, "le": 1000},
+        option=Option("model", "Measure a model at most this often before a verdict"),
+    )
     """How often a model is measured before a verdict, at most."""
-    select: tuple[str, ...] | None = None
+    select: tuple[Word, ...] | None = setting(
+        None,
+        'a list of rule names, at least one, such as ["vanishing-gradient"]',
+        limits={"min_length": 1},
+        example=["vanishing-gradient", "missing-gradient"],
+        needs_reason=True,
+    )
     """Names of the rules to run; None is all."""
-    ignore: Mapping[str, str] = field(default_factory=dict)
+    ignore: Mapping[Word, Word] = setting(
+        {},
+        'a table of "rule" or "rule:name-pattern" = "the reason"',
+        example={"missing-gradient:teacher.*": "frozen on purpose"},
+    )
     """"rule" or "rule:name-pattern" -> the reason why its findings are accepted."""
-    expect: Mapping[str, str] = field(default_factory=dict)
+    expect: Mapping[Word, Word] = setting(
+        {}, 'a table of "rule" or "rule:name-pattern" = "the reason"', example={"dead-unit:stem.*": "known, a fix is planned"}
+    )
     """"rule" or "rule:name-pattern" -> the reason why such a finding has to be there; a check without it fails."""
-    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Any]] = setting(
+        {},
+        "a table of options for each rule, such as {min_ratio = 1e-3}",
+        example={"vanishing-gradient": {"min_ratio": 1e-3}},
+        needs_reason=True,
+    )
     """Rule -> its options."""
-    extra_rules: tuple[str | Callable[..., Any], ...] = ()
+    extra_rules: tuple[Word | Callable[..., Any], ...] = setting(
+        (), 'a list such as ["package.module:function"]', example=["package.module:function"], whole_run=True
+    )
     """Functions, or "package.module:function"."""
-    fail_on: Severity = Severity.ERROR
-    batch_size: int | None = None
-    device: str | None = None
-    dtype: str | None = None
-    inputs: Any = None
+    fail_on: Severity = setting(
+        Severity.ERROR,
+        "'error', 'warning' or 'note'",
+        option=Option("gate", "The least severity that fails", choices=("error", "warning", "note")),
+        needs_reason=True,
+    )
+    batch_size: int | None = setting(
+        None,
+        "a whole number from 1",
+        limits={"ge": 1},
+        example=64,
+        option=Option("model", "Number of samples in a made-up batch", metavar="N"),
+    )
+    device: Word | None = setting(
+        None,
+        "a device, such as 'cpu' or 'cuda:0'",
+        example="cpu",
+        option=Option("model", "Where to run, such as cpu or cuda:1", metavar="DEVICE", unset="where the model is"),
+    )
+    dtype: Dtype | None = setting(
+        None,
+        "one of " + ", ".join(typing.get_args(Dtype)),
+        example="float32",
+        option=Option("model", "Floating dtype, such as float64", metavar="DTYPE", unset="the model's"),
+    )
+    inputs: Any = setting(None, example={"x": "f32[B,3,32,32]"})
     """What to feed the model, where it is not made up."""
-    loss: Any = None
+    loss: Word | Callable[..., Any] | None = setting(
+        None, "a function, or its name: 'CrossEntropyLoss', 'package.module:function'", example="CrossEntropyLoss"
+    )
     """A function of the output, or of (output, targets), by its name in `torch.nn` or as "package.module:function"."""
-    targets: Any = None
+    targets: Any = setting(None, in_init=False)
     """What a loss of two arguments is handed; made up where None, for losses of torch."""
-    causal: bool | None = None
+    causal: bool | None = setting(None, "true or false", example=True)
     """The output at a time step must not depend on later ones; None where the model itself says so or not."""
-    batch_axis: int | str = "auto"
+    batch_axis: int | Literal["auto", "none"] = setting("auto", "a whole number, 'none' or 'auto'")
     """The axis of the inputs along which the samples lie, or "none"."""
-    optimizer: str = "sgd"
+    optimizer: Literal["sgd", "adam"] = setting("sgd", "'sgd' or 'adam'")
     """What the model is trained with: limits on shrinking gradients depend on it."""
-    saved_inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    saved_inputs: Mapping[Word, SavedInputs] = setting(
+        {},
+        "what `gradhealth infer TARGET --save FILE` writes: a table of model, forward and inputs for each target",
+        in_call=False,
+        in_init=False,
+        whole_run=True,
+    )
     """Target -> what `gradhealth infer --save` wrote: the class, forward's arguments, and the inputs."""
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[Word, Any] = setting(
+        {}, "a table of constructor arguments, such as {depth = 3}", example={"depth": 3}, in_call=False
+    )
     """Arguments for a model's constructor."""
-    preset: str | None = None
+    preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = setting(
+        None,
+        "'autotrainer', 'deepchecker' or 'sagemaker'",
+        example="sagemaker",
+        option=Option("rules", "Another tool's rules: sagemaker, autotrainer or deepchecker", metavar="NAME"),
+        whole_run=True,
+    )
     """Another tool's published rules instead of this package's, for teams that move from it."""
-    baseline: str | None = None
+    baseline: Word | None = setting(
+        None, "a folder, or a file that ends with .json, such as '.gradhealth'", example=".gradhealth", is_path=True
+    )
     """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
-    checkpoint: str | Mapping[str, str] | None = None
+    checkpoint: Word | WeightsIn | None = setting(
+        None,
+        "a file such as 'weights.safetensors', or a table such as {file = 'last.ckpt', key = 'state_dict'}",
+        example="weights.safetensors",
+        is_path=True,
+    )
     """A file of weights that are loaded before the check, or a table of `file`, `key` and `prefix`."""
-    timeout: float = 300.0
+    timeout: float = setting(
+        300.0,
+        "a number of seconds above 0",
+        limits={"gt": 0, "allow_inf_nan": False},
+        option=Option("run", "Stop a model without a result after this long", metavar="SECONDS"),
+        in_call=False,
+        whole_run=True,
+    )
     """Seconds that the command line waits for one model."""
-    memory: str | None = None
+    memory: str | None = setting(
+        None,
+        "a size such as '8G' or '512M', or 'none'",
+        limits={"pattern": r"^(none|[0-9]+(\.[0-9]+)?\s*[KMGT]i?B?)$"},
+        example="8G",
+        option=Option(
+            "run",
+            "The most memory a model may allocate, such as 8G, or none",
+            metavar="SIZE",
+            unset="0.9 of the machine's",
+        ),
+        in_call=False,
+        whole_run=True,
+    )
     """What a worker of the command line may allocate, such as "8G", or "none"; None is nine tenths of what the machine has."""
-    models: tuple[str, ...] = ()
+    models: tuple[Word, ...] = setting(
+        (), 'a list of targets, such as ["models/net.py:Net"]', example=["model.py:Net"], in_call=False
+    )
     """What `gradhealth check` checks where no target is given, and pytest where it collects the file."""
-    overrides: tuple[Mapping[str, Any], ...] = ()
+    overrides: tuple[Mapping[str, Any], ...] = setting(
+        (),
+        "a list of tables, each with `models` and the settings for them",
+        example=[{"models": ["nets/*.py:Generator"], "inputs": "f32[B,100]"}],
+        in_call=False,
+        whole_run=True,
+    )
     """Tables of settings for some models only, each with the patterns `models` that name them."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> where its value was set; what is not in here is a default."""
-
-
-def load(
-    start: Path | None = None,
-    *,
-    file: Path | None = None,
-    isolated: bool = False,
-    over: Sequence[Source] = (),
-    known_rules: KnownRules = "all",
-    names: Sequence[str] = (),
-) -> Config:
-    """The settings that hold in the folder `start` (the working directory if None), with the sources `over` put over them.
-
-    Args:
-        file: read this file and look for no other.
-        isolated: read no file.
-        known_rules, names: see `resolve`.
-
-    Raises:
-        UsageError: every problem of every source at once.
-    """
-    return resolve([*in_files(file, isolated, start), *over], known_rules=known_rules, names=names)
-
-
-def resolve(
-    sources: Sequence[Source], *, known_rules: KnownRules = "all", base: Config | None = None, names: Sequence[str] = ()
-) -> Config:
-    """One `Config` out of sources; a later one goes over an earlier one, all go over `base`.
-
-    Args:
-        names: what the model is called; the overrides of a source that are for it go over the rest of that source.
-        known_rules: every rule by its name, to check rule names and options against; "all" loads them, `extra_rules` included;
-            None checks neither.
-
-    Raises:
-        UsageError: every problem of every source at once.
-    """
-    config = base or Config()
-    sources = [_normal(source) for source in sources if source.table]
-    if not sources:
-        return config
-    if known_rules == "all":
-        extra = (rule for source in sources for rule in _extra(source))
-        known_rules = {**presets.every(), **rules.load([*config.extra_rules, *extra])}
-    # pydantic takes a tenth of a second to import: only settings that exist are worth it
-    from gradcheck_health.settings.validation import problems
-
-    found = [line for source in sources for line in problems(source, known_rules)]
-    if found:
-        head = "" if len(found) == 1 else f"{len(found)} problems in the settings:\n  "
-        raise UsageError(head + "\n  ".join(found))
-    for source in sources:
-        for part in expanded(source, names):
-            config = _over(config, _normal(part))
-    return config
-
-
-def override(config: Config, *, known_rules: KnownRules = "all", **keywords: Any) -> Config:
-    """Keyword arguments over a `Config`; None leaves a setting as it is.
-
-    Values may be as in a call: tuples, a `Severity`, a `torch.device` or `torch.dtype`.
-
-    Raises:
-        UsageError: every problem at once.
-    """
-    table = {key: _plain(key, value) for key, value in keywords.items() if value is not None}
-    return resolve([Source("argument", table)], known_rules=known_rules, base=config)
-
-
-def _extra(source: Source) -> list[Any]:
-    """Its extra rules; what is no list is told later, with every other problem."""
-    given = source.table.get("extra_rules")
-    return [rule for rule in given if callable(rule) or isinstance(rule, str)] if isinstance(given, list) else []
-
-
-def _plain(key: str, value: Any) -> Any:
-    if isinstance(value, Severity):
-        return value.value
-    if key in ("device", "dtype") and not isinstance(value, str):
-        return str(value).removeprefix("torch.")
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, tuple | set | frozenset) and key in LISTS:
-        return list(value)
-    if isinstance(value, Mapping) and key in MERGED:
-        return {name: dict(item) if isinstance(item, Mapping) else item for name, item in value.items()}
-    return value
-
-
-def _normal(source: Source) -> Source:
-    """`fail-on` is `fail_on`: files spell settings with either."""
-    table: dict[str, Any] = {}
-    for key, value in source.table.items():
-        name = str(key).replace("-", "_")
-        if name in table:
-            raise UsageError(f"{source.where((key,))}: {name}: stands twice, once as {key!r}; keep one")
-        table[name] = value
-    lines = {(str(path[0]).replace("-", "_"), *path[1:]): line for path, line in source.lines.items()}
-    return Source(source.origin, table, lines)
-
-
-def _over(config: Config, source: Source) -> Config:
-    changes: dict[str, Any] = {}
-    origins = dict(config.origins)
-    for key, value in source.table.items():
-        if key == "rules":
-            merged = {rule: dict(options) for rule, options in config.rules.items()}
-            for rule, options in value.items():
-                merged.setdefault(rule, {}).update(options)
-                origins.update({f"rules.{rule}.{option}": source.where((key, rule, option)) for option in options})
-            changes[key] = merged
-        elif key in MERGED:
-            changes[key] = {**getattr(config, key), **value}
-            origins.update({f"{key}.{name}": source.where((key, name)) for name in value})
-        else:
-            changes[key] = (
-                Severity(value) if key == "fail_on" else tuple(value) if key in LISTS and value is not None else value
-            )
-            origins[key] = source.where((key,))
-    return dataclasses.replace(config, **changes, origins=origins)

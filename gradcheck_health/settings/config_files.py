@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.settings.catalogue import PATHS
 from gradcheck_health.settings.source import Source
 from gradcheck_health.settings.strict_yaml import MAX_BYTES, Document, YamlError, read
 from gradcheck_health.settings.toml_lines import key_lines
@@ -96,9 +97,9 @@ def _toml(path: Path) -> Source | None:
 
 
 def _anchored(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """Baselines and weights are meant from where the file stands, wherever the command is run."""
+    """Paths are relative to the file in which they stand, wherever the command is run."""
     table = dict(table)
-    for name in ("baseline", "checkpoint"):
+    for name in PATHS:
         given = table.get(name)
         if isinstance(given, str) and given:
             table[name] = _shown(path.parent / given)

@@ -9,9 +9,9 @@ from typing import Any
 
 from gradcheck_health.baseline.bounds import parse_all
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.settings.catalogue import OPTIONS
 from gradcheck_health.settings.source import Source
 
-PLAIN = ("seed", "rounds", "device", "dtype", "batch_size", "timeout", "memory", "fail_on", "preset")
 NO_REASON = "ignored on the command line"
 WORDS = {"true": True, "false": False, "null": None}
 
@@ -28,7 +28,7 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
     """
     found = [_set(text, prefix) for text in options.get("settings") or ()]
     found += [
-        Source(f"{prefix}{name.replace('_', '-')}", {name: options[name]}) for name in PLAIN if options.get(name) is not None
+        Source(f"{prefix}{name.replace('_', '-')}", {name: options[name]}) for name in OPTIONS if options.get(name) is not None
     ]
     if select := options.get("select"):
         names = [name.strip() for text in select for name in text.split(",")]

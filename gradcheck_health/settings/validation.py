@@ -1,6 +1,6 @@
 """What settings may say: every problem of a source at once, each with its place, what was got and what is allowed.
 
-This file and `config_schema` are the only ones that import pydantic, and only where there are settings to check.
+This file and `schema` are the only ones that import pydantic, and only where there are settings to check.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gradcheck_health.records.errors import did_you_mean
 from gradcheck_health.rules import options
-from gradcheck_health.settings.schema import ONLY_OUTSIDE, WITH_REASON, Override, Settings
+from gradcheck_health.settings.catalogue import ONLY_OUTSIDE, WITH_REASON
+from gradcheck_health.settings.schema import Override, Settings
 from gradcheck_health.settings.source import Source
 
 Problem = tuple[tuple[str | int, ...], str]
@@ -37,7 +38,7 @@ def problems(source: Source, rules: Mapping[str, Callable[..., Any]] | None) -> 
 
 
 def _table_problems(
-    model: type[Settings], table: Mapping[str, Any], rules: Mapping[str, Callable[..., Any]] | None
+    model: type[BaseModel], table: Mapping[str, Any], rules: Mapping[str, Callable[..., Any]] | None
 ) -> Iterator[Problem]:
     try:
         model.model_validate(dict(table))
@@ -58,7 +59,7 @@ def _override_problems(table: Mapping[str, Any], rules: Mapping[str, Callable[..
         yield (silent[0],), 'changes what is reported for these models: add reason = "why"'
 
 
-def _told_once(error: ValidationError, model: type[Settings]) -> Iterator[Problem]:
+def _told_once(error: ValidationError, model: type[BaseModel]) -> Iterator[Problem]:
     """One line for a value, however many alternatives of its type refused it."""
     seen = set()
     for entry in error.errors(include_url=False, include_context=False):

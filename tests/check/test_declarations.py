@@ -15,8 +15,8 @@ from gradcheck_health.check.suppressions import accept
 from gradcheck_health.formats import terminal
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.finding import Finding, Place, Severity
-from gradcheck_health.settings.config import load, resolve
 from gradcheck_health.settings.from_options import sources
+from gradcheck_health.settings.resolution import load, resolve
 from gradcheck_health.settings.source import Source
 
 

@@ -26,8 +26,8 @@ from gradcheck_health.formats import _schema
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
-from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.from_options import literal, sources
+from gradcheck_health.settings.resolution import resolve
 from tests.support.hostile import finding, report
 
 MODEL = """

@@ -21,9 +21,10 @@ from gradcheck_health.inputs.language.notation import parse_node, write
 from gradcheck_health.inputs.plan import Const, Plan
 from gradcheck_health.model.nest import tensors
 from gradcheck_health.records.errors import InputsError, UsageError
-from gradcheck_health.settings.config import Config, load
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import from_file
 from gradcheck_health.settings.edit import save
+from gradcheck_health.settings.resolution import load
 from tests.inputs.user_models import MODELS
 
 FILE = """

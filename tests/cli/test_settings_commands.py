@@ -15,8 +15,9 @@ from gradcheck_health import cli, rules
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.records.report import Failure
 from gradcheck_health.rules import presets
-from gradcheck_health.settings.config import Config, load
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import nearest
+from gradcheck_health.settings.resolution import load
 from gradcheck_health.settings.toml_lines import key_lines
 from tests.support.hostile import report
 

@@ -21,10 +21,10 @@ from gradcheck_health.inputs.language.notation import parse_node
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.rules import presets
 from gradcheck_health.settings import strict_yaml
-from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.config_files import from_file
 from gradcheck_health.settings.from_options import sources
 from gradcheck_health.settings.overrides import matches
+from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.target import Target
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from gradcheck_health import check_gradients
 from gradcheck_health.model.checkpoint import Checkpoint, load
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.settings.config import load as settings
 from gradcheck_health.settings.from_options import sources
+from gradcheck_health.settings.resolution import load as settings
 
 
 class Net(nn.Module):

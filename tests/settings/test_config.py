@@ -18,8 +18,9 @@ from gradcheck_health import rules
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.settings import schema, strict_yaml
-from gradcheck_health.settings.config import Config, load, override, resolve
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import in_files, nearest
+from gradcheck_health.settings.resolution import load, override, resolve
 from gradcheck_health.settings.source import Source
 
 

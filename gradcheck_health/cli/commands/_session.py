@@ -9,8 +9,9 @@ from pathlib import Path
 from gradcheck_health import rules
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.rules import presets
-from gradcheck_health.settings.config import Config, resolve
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import in_files
+from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.target import Target
 

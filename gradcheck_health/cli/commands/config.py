@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from gradcheck_health.formats._text import escape, shorten
-from gradcheck_health.settings.config import MERGED, Config, resolve
+from gradcheck_health.settings.catalogue import MERGED, SETTINGS
+from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.overrides import entries, matches
+from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import SKIPPED, seen_from
 from gradcheck_health.targets.target import Target
@@ -64,14 +65,12 @@ def _any_file(folder: Path, pattern: str, source: Source) -> bool:
 
 
 def _rows(config: Config) -> Iterator[tuple[str, str, str]]:
-    for entry in fields(Config):
-        if entry.name == "origins":
-            continue
-        value = getattr(config, entry.name)
-        if entry.name in MERGED and value:
-            yield from _table_rows(entry.name, value, config.origins)
+    for name in SETTINGS:
+        value = getattr(config, name)
+        if name in MERGED and value:
+            yield from _table_rows(name, value, config.origins)
         else:
-            yield entry.name.replace("_", "-"), _shown(value), config.origins.get(entry.name, DEFAULT)
+            yield name.replace("_", "-"), _shown(value), config.origins.get(name, DEFAULT)
 
 
 def _table_rows(name: str, table: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

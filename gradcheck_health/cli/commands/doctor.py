@@ -17,8 +17,8 @@ from gradcheck_health.formats._text import escape, safe_lines
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.version import __version__
-from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.config_files import in_files
+from gradcheck_health.settings.resolution import resolve
 
 PROBLEM = 2
 NEEDED = ("torch", "pytest", "click", "pydantic", "PyYAML")

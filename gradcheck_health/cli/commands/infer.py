@@ -12,9 +12,9 @@ from gradcheck_health.formats._text import safe_lines, wrap
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.report import Failure, NothingToCheck
-from gradcheck_health.settings.config import resolve
 from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.edit import save
+from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import expand
 

@@ -7,31 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.settings.catalogue import SETTINGS, default
 from gradcheck_health.settings.config_files import TOML_NAME, YAML_NAME, nearest
 
 HEAD = "Settings of gradcheck_health: every line that is commented out shows the default, or an example."
-EXAMPLES: dict[str, Any] = {
-    "models": ["model.py:Net"],
-    "select": ["vanishing-gradient", "missing-gradient"],
-    "ignore": {"missing-gradient:teacher.*": "frozen on purpose"},
-    "expect": {"dead-unit:stem.*": "known, a fix is planned"},
-    "rules": {"vanishing-gradient": {"min_ratio": 1e-3}},
-    "extra_rules": ["package.module:function"],
-    "overrides": [{"models": ["nets/*.py:Generator"], "inputs": "f32[B,100]"}],
-    "inputs": {"x": "f32[B,3,32,32]"},
-    "args": {"depth": 3},
-    "batch_size": 64,
-    "device": "cpu",
-    "dtype": "float32",
-    "loss": "CrossEntropyLoss",
-    "causal": True,
-    "preset": "sagemaker",
-    "baseline": ".gradhealth",
-    "memory": "8G",
-    "checkpoint": "weights.safetensors",
-}
-LEFT_OUT = ("saved_inputs", "targets")
-"""What a command writes, or a call gives."""
 
 
 def write(folder: Path, toml: bool) -> Path:
@@ -78,14 +57,15 @@ def as_toml() -> str:
 
 def _settings() -> list[tuple[str, Any, str]]:
     """(name, default or example, what is allowed)."""
-    from gradcheck_health.settings.schema import Settings
-
-    found = []
-    for name, field in Settings.model_fields.items():
-        if name not in LEFT_OUT:
-            value = EXAMPLES.get(name, field.default)
-            found.append((name.replace("_", "-"), value, field.description or "see the documentation"))
-    return found
+    return [
+        (
+            name.replace("_", "-"),
+            default(name) if entry.example is None else entry.example,
+            entry.allowed or "see the documentation",
+        )
+        for name, entry in SETTINGS.items()
+        if entry.in_init
+    ]
 
 
 def _yaml(value: Any) -> str:

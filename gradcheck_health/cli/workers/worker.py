@@ -26,7 +26,8 @@ from typing import Any
 from gradcheck_health.model import memory
 from gradcheck_health.records import errors
 from gradcheck_health.records.errors import GradhealthError, ModelError, NothingToCheckError, UsageError, describe_error
-from gradcheck_health.settings.config import Config, resolve
+from gradcheck_health.settings.config import Config
+from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.load import Loaded
 

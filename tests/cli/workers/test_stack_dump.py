@@ -13,7 +13,7 @@ import pytest
 from gradcheck_health.cli.workers import stack_dump
 from gradcheck_health.model import memory
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.settings.config import load
+from gradcheck_health.settings.resolution import load
 from gradcheck_health.settings.source import Source
 
 PACKAGE = Path(stack_dump.__file__).parents[2]

@@ -15,7 +15,7 @@ from torch import nn
 from gradcheck_health.check.api import check_gradients
 from gradcheck_health.inputs import blame, synthesize
 from gradcheck_health.records.errors import InputsError
-from gradcheck_health.settings.config import load
+from gradcheck_health.settings.resolution import load
 
 X, Y = torch.arange(12.0).reshape(4, 3), torch.tensor([[1, 2], [0, 1], [2, 2], [0, 0]])
 
