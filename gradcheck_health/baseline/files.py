@@ -42,6 +42,13 @@ def of_source(place: str | Path, target: str) -> list[Path]:
     return sorted(Path(place).glob(f"{_escaped(_slug(f'{target}:'))}-*.json"))
 
 
+def beginning(place: str | Path, target: str) -> tuple[Path, str]:
+    """The folder in which baselines of a target stand, or stood, and how their names begin."""
+    exact = path_for(place, target)
+    whole = exact == Path(place) or ":" in target
+    return exact.parent, exact.name if whole else f"{_slug(f'{target}:')}-"
+
+
 def read(path: Path) -> Baseline:
     """The baseline in a file.
 
@@ -91,6 +98,21 @@ def update(path: Path, change: Callable[[Baseline | None], Baseline], *, environ
             return True
     except OSError as error:
         raise UsageError(f"baseline {path}: cannot be written: {error.strerror or error}; the file is as it was") from None
+
+
+def refuse_another(path: Path, old: Baseline | None, target: str) -> None:
+    """A baseline is not overwritten by that of another model: the reasons that it holds would be lost.
+
+    Raises:
+        UsageError: the file is the baseline of another target.
+    """
+    if old is not None and old.target not in ("", target):
+        raise another(path, old.target, target)
+
+
+def another(path: Path, stored: str, target: str) -> UsageError:
+    """What is said where two models would share a baseline."""
+    return UsageError(f"{path} is the baseline of {stored}, not of {target}: give a folder, which holds a file for each model")
 
 
 def refuse_in_ci(environ: Mapping[str, str] | None = None) -> None:

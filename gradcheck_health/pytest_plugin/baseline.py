@@ -12,6 +12,7 @@ import pytest
 from gradcheck_health.pytest_plugin import options
 
 if TYPE_CHECKING:
+    from gradcheck_health.baseline import Baseline
     from gradcheck_health.records.report import Report
     from gradcheck_health.settings.config import Config
 
@@ -82,7 +83,11 @@ def _written(node: pytest.Item, path: Path, name: str, report: Report) -> Report
     from gradcheck_health import baseline as baselines
     from gradcheck_health.baseline import files
 
-    files.update(path, lambda old: baselines.of(report, before=old, target=name))
+    def changed(old: Baseline | None) -> Baseline:
+        files.refuse_another(path, old, name)
+        return baselines.of(report, before=old, target=name)
+
+    files.update(path, changed)
     node.user_properties.append((WRITTEN, str(path)))
     known = {entry.key for entry in baselines.entries(report.active)}
     return dataclasses.replace(

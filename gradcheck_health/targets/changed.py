@@ -1,27 +1,47 @@
-"""`--changed-since`: which targets have source that changed, their imports in the repository included; nothing is run."""
+"""`--changed-since`: a target is left out only where all that its verdict depends on is proven to be as it was; nothing is run.
+
+The proof compares the bytes of each file with what git recorded for the revision. It does not ask which files changed, so that
+neither git's index nor ignored files, submodules, links, filters or programs that a repository configures have a say.
+"""
 
 from __future__ import annotations
 
-import ast
+import hashlib
+import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.targets.closure import Closure, module_files
 from gradcheck_health.targets.target import Target
 
-DYNAMIC = ("import_module", "__import__")
-"""Functions that import what only a run could tell, unless they are called with a plain text."""
+ENVIRONMENT = (
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "*requirements*.txt",
+    "constraints*.txt",
+    "*.lock",
+    "environment*.y*ml",
+    "Pipfile",
+)
+"""Files that say which packages are installed."""
+BESIDE = ("conftest.py", "gradhealth.yaml")
+"""Files that hold for the files of their folder and below."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The files of a repository that are another since a revision: changed, added, deleted, committed or not."""
+    """The files of a repository as a revision holds them."""
 
     root: Path
     revision: str
-    files: frozenset[Path]
+    blobs: Mapping[str, str]
+    """Path from the root -> git's hash of the contents; regular files only."""
 
     @classmethod
     def since(cls, revision: str, folder: Path) -> Changes:
@@ -30,7 +50,7 @@ class Changes:
         Raises:
             UsageError: no git, no repository, or no such revision.
         """
-        root = Path(_git(folder, "rev-parse", "--show-toplevel").strip()).resolve()
+        root = Path(_git(folder, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
         try:
             commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
         except UsageError:
@@ -38,122 +58,104 @@ class Changes:
                 f"--changed-since {revision}: git knows no such revision here; in CI fetch it first "
                 "(actions/checkout: fetch-depth: 0)"
             ) from None
-        named = _git(root, "diff", "--name-only", "--no-renames", "-z", commit, "--").split("\0")
-        named += _git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-        return cls(root, revision, frozenset(root / name for name in named if name))
+        entries = (entry.partition("\t") for entry in _git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"))
+        blobs = {name: head.split()[2] for head, _, name in entries if head.startswith("100")}
+        return cls(root, revision, blobs)
 
-    def why(self, target: str, also: Sequence[Path] = ()) -> tuple[bool, str]:
+    def why(self, target: str, also: Sequence[Path] = (), rules: Sequence[str] = ()) -> tuple[bool, str]:
         """Whether a target has to be checked, and the reason in a few words.
 
         Args:
-            also: files beside its source that it depends on: settings, its baseline.
+            also: files beside its source that it depends on: settings, baselines, weights, inputs.
+            rules: modules of the user's own rules.
         """
-        for path in also:
-            if path.resolve() in self.files:
-                return True, f"{path} changed"
         source = self._source(Target.parse(target))
         if source is None:
             return True, "its source is not in this repository"
         closure = Closure(self.root, (_import_root(source), Path.cwd().resolve(), self.root, self.root / "src"))
         closure.follow(source)
-        if hit := sorted(self.files & closure.candidates):
-            return True, f"{hit[0].relative_to(self.root)} changed"
+        for module in rules:
+            for path in closure.named(module):
+                closure.follow(path)
+        around = [path for folder in self._folders(source) for path in self._holding(folder)]
+        for path in [*also, *sorted(closure.candidates), *around]:
+            if not self._is_proven(path):
+                absolute = self._absolute(path)
+                inside = absolute.is_relative_to(self.root)
+                shown = absolute.relative_to(self.root) if inside else path
+                return True, f"{shown} {'changed' if inside else 'is outside of this repository'}"
         if closure.unknown:
             return True, closure.unknown
         count = len(closure.files)
         return False, f"unchanged since {self.revision} ({count} {'file' if count == 1 else 'files, its imports included'})"
 
+    def _is_proven(self, path: Path) -> bool:
+        """The path holds the bytes that it held in the revision, or nothing in both."""
+        absolute = self._absolute(path)
+        if not absolute.is_relative_to(self.root):
+            return False
+        blob = self.blobs.get(absolute.relative_to(self.root).as_posix())
+        if not os.path.lexists(absolute):
+            return blob is None
+        if blob is None or not absolute.is_file() or absolute.resolve() != absolute:
+            return False
+        try:
+            contents = absolute.read_bytes()
+        except OSError:
+            return False
+        digest = hashlib.sha1 if len(blob) == 40 else hashlib.sha256
+        return digest(b"blob %d\0" % len(contents) + contents, usedforsecurity=False).hexdigest() == blob
+
+    def _absolute(self, path: Path) -> Path:
+        return Path(os.path.normpath(Path.cwd().resolve() / path))
+
+    def _folders(self, source: Path) -> Iterator[Path]:
+        """Those around the source and around the working directory, up to the root."""
+        for start in dict.fromkeys((source.parent, Path.cwd().resolve())):
+            for folder in (start, *start.parents):
+                if folder.is_relative_to(self.root):
+                    yield folder
+
+    def _holding(self, folder: Path) -> Iterator[Path]:
+        """What a folder holds, or held, that decides for others: settings, conftest.py, the list of installed packages."""
+        there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        prefix = "" if folder == self.root else f"{folder.relative_to(self.root).as_posix()}/"
+        was = {name[len(prefix) :] for name in self.blobs if name.startswith(prefix)}
+        for name in sorted(there | {name for name in was if "/" not in name}):
+            if name in BESIDE or any(fnmatch(name, pattern) for pattern in ENVIRONMENT):
+                yield folder / name
+
+    def below(self, folder: Path, prefix: str) -> list[Path]:
+        """The files of a folder that begin so, now or in the revision."""
+        absolute = self._absolute(folder)
+        names = {entry.name for entry in absolute.iterdir()} if absolute.is_dir() else set()
+        if absolute.is_relative_to(self.root):
+            names |= {Path(name).name for name in self.blobs if (self.root / name).parent == absolute}
+        return [absolute / name for name in sorted(names) if name.startswith(prefix)]
+
     def _source(self, target: Target) -> Path | None:
         if target.is_file:
-            path = Path(target.where).resolve()
+            path = self._absolute(Path(target.where))
             return path if path.is_relative_to(self.root) else None
         roots = (Path.cwd().resolve(), self.root, self.root / "src")
-        paths = (path for root in roots for path in _module_files(root, target.where.split(".")))
+        paths = (path for root in roots for path in module_files(root, target.where.split(".")))
         return next((path for path in paths if path.is_file() and path.is_relative_to(self.root)), None)
 
 
-class Closure:
-    """What a file imports within a repository, and what that imports."""
-
-    def __init__(self, root: Path, roots: Sequence[Path]) -> None:
-        self.root = root
-        self.roots = list(dict.fromkeys(roots))
-        self.files: set[Path] = set()
-        self.candidates: set[Path] = set()
-        """Every path that an import could have meant, whether or not it is there: a file that was deleted is a change, too."""
-        self.unknown = ""
-        """Why the closure may be larger than what was found; "" if it is not."""
-
-    def follow(self, source: Path) -> None:
-        left = [source, *self._packages(source)]
-        while left:
-            path = left.pop()
-            self.candidates.add(path)
-            if path in self.files or not path.is_file() or not path.is_relative_to(self.root):
-                continue
-            self.files.add(path)
-            left += self._imports(path)
-
-    def _imports(self, path: Path) -> Iterator[Path]:
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
-            self.unknown = self.unknown or f"{path.relative_to(self.root)} cannot be read as Python"
-            return
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    yield from self._named(alias.name.split("."))
-            elif isinstance(node, ast.ImportFrom):
-                parts = node.module.split(".") if node.module else []
-                for alias in node.names:
-                    yield from self._relative(path, node.level, [*parts, alias.name])
-            elif isinstance(node, ast.Call):
-                yield from self._called(path, node)
-
-    def _called(self, path: Path, node: ast.Call) -> Iterator[Path]:
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name not in DYNAMIC:
-            return
-        first = node.args[0] if node.args else None
-        if isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith("."):
-            yield from self._named(first.value.split("."))
-        else:
-            self.unknown = (
-                self.unknown or f"{path.relative_to(self.root)}:{node.lineno} imports a name that is only known at run time"
-            )
-
-    def _relative(self, path: Path, level: int, parts: list[str]) -> Iterator[Path]:
-        if level == 0:
-            yield from self._named(parts)
-            return
-        base = path.parent
-        for _ in range(level - 1):
-            base = base.parent
-        yield base / "__init__.py"
-        yield from _with_parents(base, parts)
-
-    def _named(self, parts: list[str]) -> Iterator[Path]:
-        for root in self.roots:
-            yield from _with_parents(root, parts)
-
-    def _packages(self, source: Path) -> Iterator[Path]:
-        """The `__init__.py` files that run before the file itself."""
-        folder = source.parent
-        while (folder / "__init__.py").is_file():
-            yield folder / "__init__.py"
-            folder = folder.parent
-
-
-def _with_parents(root: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """`a`, `a.b` and `a.b.c` for `a.b.c`: importing a module runs the packages around it."""
-    for end in range(1, len(parts) + 1):
-        yield from _module_files(root, parts[:end])
-
-
-def _module_files(root: Path, parts: Sequence[str]) -> tuple[Path, Path]:
-    path = root.joinpath(*parts)
-    return path / "__init__.py", path.with_name(f"{path.name}.py")
+def files_named_in(value: Any, folder: Path) -> Iterator[Path]:
+    """The files that settings name, wherever in the table: weights, inputs, baselines."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from files_named_in(key, folder)
+            yield from files_named_in(item, folder)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from files_named_in(item, folder)
+    elif isinstance(value, str) and 0 < len(value) < 4096 and "\0" not in value and "\n" not in value:
+        for text in dict.fromkeys((value, value.rpartition(":")[0], value.rpartition("=")[2])):
+            for path in (Path(text), folder / text) if text else ():
+                if os.path.isfile(path):
+                    yield path
 
 
 def _import_root(source: Path) -> Path:
@@ -165,8 +167,11 @@ def _import_root(source: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    """What git says; it runs none of the programs that a repository may configure, and fetches nothing."""
+    command = ["git", "--no-replace-objects", "-c", "core.fsmonitor=", "-c", f"core.hooksPath={os.devnull}", *arguments]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=True)
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=True, env=environment)
     except FileNotFoundError:
         raise UsageError("--changed-since: the command git is not there: install it, or check every target") from None
     except subprocess.CalledProcessError as error:

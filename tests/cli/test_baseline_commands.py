@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ import pytest
 import gradcheck_health
 from gradcheck_health import Report, baseline, check_gradients
 from gradcheck_health.baseline import files
+from gradcheck_health.cli.commands.check import _changed
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.targets.changed import Changes
+from gradcheck_health.settings.config import Config
+from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.changed import Changes, files_named_in
 
 ROOT = Path(gradcheck_health.__file__).parents[1]
 MODEL = """
@@ -99,6 +104,21 @@ def test_diff_of_reports_baselines_and_targets(folder: Path) -> None:
     assert execute("diff", "before.json", "nothing.json").returncode == 2
 
 
+def test_baseline_of_another_model_is_not_overwritten(folder: Path) -> None:
+    """Two models of one file, and one baseline for both: the reasons of the first are kept."""
+    (folder / "net.py").write_text(f"{MODEL}\nclass Other(Net): pass\n")
+    first = execute("baseline", "write", "net.py:Net", "--baseline", "b.json", "--reason", "kept for later")
+    assert first.returncode == 0, first.stderr
+    before = (folder / "b.json").read_text()
+    both = execute("baseline", "update", "net.py", "--baseline", "b.json")
+    assert both.returncode == 2
+    assert "b.json is the baseline of net.py:Net, not of net.py:Other: give a folder" in both.stderr
+    assert (folder / "b.json").read_text() == before
+    forced = execute("baseline", "write", "net.py", "--baseline", "c.json", "--force")
+    assert forced.returncode == 2
+    assert files.read(folder / "c.json").target == "net.py:Net"
+
+
 def test_wrong_use_is_told() -> None:
     for arguments, words in (
         (("check", "a.py", "--fail-if", "flw:-1dec"), "did you mean 'flow'?"),
@@ -179,10 +199,159 @@ def test_relative_and_named_imports_are_followed(repository: Path) -> None:
 
 
 def test_settings_and_the_baseline_belong_to_a_target(repository: Path) -> None:
-    changes = Changes.since("HEAD", repository)
+    assert not Changes.since("HEAD", repository).why("net.py")[0]
     (repository / "gradhealth.yaml").write_text("seed: 1\n")
-    assert Changes.since("HEAD", repository).why("net.py", [Path("gradhealth.yaml")])[0]
-    assert not changes.why("net.py", [Path("gradhealth.yaml")])[0]
+    assert Changes.since("HEAD", repository).why("net.py") == (True, "gradhealth.yaml changed")
+
+
+HELPER = "ACT = 'relu'\n"
+READS = {
+    "path inserted": "import sys\nsys.path.insert(0, 'lib')\nfrom helper import ACT\n",
+    "path of another name": "from sys import path as p\np.insert(0, 'lib')\nfrom helper import ACT\n",
+    "module handed on": "import sys\ndef add(m): m.path.insert(0, 'lib')\nadd(sys)\nfrom helper import ACT\n",
+    "site": "import site\nsite.addsitedir('lib')\nfrom helper import ACT\n",
+    "spec from a file": "from importlib.util import spec_from_file_location, module_from_spec\n"
+    "s = spec_from_file_location('h', 'lib/helper.py')\nm = module_from_spec(s); s.loader.exec_module(m); ACT = m.ACT\n",
+    "runpy": "import runpy\nACT = runpy.run_path('lib/helper.py')['ACT']\n",
+    "import_module of another name": "import importlib as im\nACT = im.import_module('lib.' + 'helper').ACT\n",
+    "import_module by a variable": "from importlib import import_module as load_it\nACT = load_it('lib.' + 'helper').ACT\n",
+    "the builtin": "ACT = __import__('lib.helper', fromlist=['ACT']).ACT\n",
+    "the builtin by getattr": "import builtins\nACT = getattr(builtins, '__imp' + 'ort__')('lib.helper', fromlist=['x']).ACT\n",
+    "exec": "exec(open('lib/helper.py').read())\n",
+    "eval": "scope = {}\neval(compile(open('lib/helper.py').read(), 'x', 'exec'), scope)\nACT = scope['ACT']\n",
+    "pathlib": "from pathlib import Path\nscope = {}\nACT = Path('lib', 'helper.py').read_text().split(\"'\")[1]\n",
+    "a file that is there or not": "import os\nACT = 'relu' if os.path.exists('lib/helper.py') else 'tanh'\n",
+    "torch.load": "import torch\nACT = torch.load('lib/act.pt')\n",
+    "numpy": "import numpy as np\nACT = np.loadtxt('lib/act')\n",
+    "yaml": "import yaml\nACT = yaml.safe_load('a: 1')\n",
+    "a name of data": "import torch\nACT = torch.jit.script\nCONFIG = 'lib/act.yaml'\n",
+    "subprocess": "import subprocess\nACT = subprocess.getoutput('cat lib/act')\n",
+    "zipimport": "import zipimport\n",
+    "a package's own path": "__path__ = ['lib']\n",
+    "pkgutil": "import pkgutil\nACT = pkgutil.get_data('lib', 'act')\n",
+    "resources": "import importlib.resources\nACT = importlib.resources.files('lib')\n",
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_code_that_may_read_what_is_not_followed_is_checked(repository: Path, name: str) -> None:
+    """Nothing changed at all, and still nothing is proven."""
+    (repository / "lib").mkdir()
+    (repository / "lib" / "helper.py").write_text(HELPER)
+    (repository / "net.py").write_text(READS[name] + MODEL)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "second")
+    checked, why = Changes.since("HEAD", repository).why("net.py")
+    assert checked, why
+    assert why.startswith("net.py:")
+
+
+def test_usual_model_is_followed(repository: Path) -> None:
+    """What research code imports and does not read."""
+    text = "import math, os, sys\nfrom dataclasses import dataclass\nfrom typing import Any\nimport torch.nn.functional as F\n"
+    text += "if sys.version_info < (3, 8) or os.environ.get('DEBUG'): print(os.path.join('a', 'b'))\nnet_eval = lambda m: m.eval()\n"
+    (repository / "net.py").write_text(text + MODEL)
+    git(repository, "commit", "-qam", "second")
+    assert Changes.since("HEAD", repository).why("net.py")[1] == "unchanged since HEAD (3 files, its imports included)"
+
+
+def _ignored(folder: Path) -> None:
+    (folder / ".gitignore").write_text("generated.py\n")
+    (folder / "generated.py").write_text("WIDTH = 1\n")
+    (folder / "net.py").write_text("from generated import WIDTH\n" + MODEL)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "second")
+
+
+def _assumed(folder: Path, flag: str) -> None:
+    git(folder, "update-index", flag, "parts/act.py")
+    (folder / "parts" / "act.py").write_text("from torch.nn import GELU as act\n")
+
+
+def _submodule(folder: Path) -> None:
+    (folder / "vendor").mkdir()
+    (folder / "vendor" / "__init__.py").write_text("")
+    git(folder / "vendor", "init", "-q")
+    git(folder / "vendor", "add", "-A")
+    git(folder / "vendor", "commit", "-qm", "first")
+    (folder / "net.py").write_text("import vendor\n" + MODEL)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "second")
+
+
+def _linked(folder: Path) -> None:
+    (folder / "parts").rename(folder / "real")
+    (folder / "parts").symlink_to("real")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "second")
+
+
+def _compiled(folder: Path) -> None:
+    (folder / "fast.cpython-311-x86_64-linux-gnu.so").write_bytes(b"")
+    (folder / "fast.abi3.so").write_bytes(b"")
+    (folder / "net.py").write_text("import fast\n" + MODEL)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "second")
+
+
+SURROUNDINGS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "an ignored file": (_ignored, "generated.py changed"),
+    "assume-unchanged": (lambda folder: _assumed(folder, "--assume-unchanged"), "parts/act.py changed"),
+    "skip-worktree": (lambda folder: _assumed(folder, "--skip-worktree"), "parts/act.py changed"),
+    "a submodule": (_submodule, "vendor/__init__.py changed"),
+    "a linked folder": (_linked, "parts/__init__.py changed"),
+    "a compiled module": (_compiled, "net.py:1 imports fast, which is compiled"),
+    "a conftest beside": (lambda folder: (folder / "conftest.py").write_text(""), "conftest.py changed"),
+    "installed packages": (lambda folder: (folder / "requirements.txt").write_text("torch\n"), "requirements.txt changed"),
+    "mode of a file kept": (lambda folder: (folder / "net.py").write_text(MODEL + "# x\n"), "net.py changed"),
+}
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_what_git_does_not_tell_is_no_proof(repository: Path, name: str) -> None:
+    prepare, why = SURROUNDINGS[name]
+    prepare(repository)
+    assert Changes.since("HEAD", repository).why("net.py") == (True, why)
+
+
+def test_files_that_settings_and_options_name_belong_to_a_target(repository: Path) -> None:
+    (repository / "w.pt").write_bytes(b"1")
+    (repository / "x.npz").write_bytes(b"1")
+    (repository / "rules_of_mine.py").write_text("")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "second")
+    table = {"checkpoint": {"file": "w.pt"}, "overrides": [{"models": ["*"], "inputs": {"x": "x.npz:images"}}]}
+    for name in ("w.pt", "x.npz"):
+        assert Path(name) in list(files_named_in(table, Path()))
+        assert not Changes.since("HEAD", repository).why("net.py", [Path(name)])[0]
+        (repository / name).write_bytes(b"2")
+        assert Changes.since("HEAD", repository).why("net.py", [Path(name)]) == (True, f"{name} changed")
+    assert not Changes.since("HEAD", repository).why("net.py", (), ["rules_of_mine"])[0]
+    (repository / "rules_of_mine.py").write_text("x = 1\n")
+    assert Changes.since("HEAD", repository).why("net.py", (), ["rules_of_mine"]) == (True, "rules_of_mine.py changed")
+
+
+def test_no_baseline_or_another_one_is_checked(repository: Path) -> None:
+    sources: list[Source] = []
+    config = dataclasses.replace(Config(), baseline=".gradhealth")
+    assert _changed([("net.py", False)], "HEAD", sources, config)[0] == [("net.py", False)], "there is none"
+    path = files.path_for(".gradhealth", "net.py:Net")
+    path.parent.mkdir()
+    path.write_text("{}")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "second")
+    assert _changed([("net.py", False)], "HEAD", sources, config)[0] == []
+    path.write_text("{} ")
+    assert _changed([("net.py", False)], "HEAD", sources, config)[0] == [("net.py", False)]
+
+
+def test_programs_that_a_repository_configures_are_not_run(repository: Path) -> None:
+    for key in ("core.fsmonitor", "core.sshCommand", "diff.external", "filter.x.clean", "core.pager"):
+        git(repository, "config", key, f"touch {repository / 'run'}; true")
+    (repository / ".gitattributes").write_text("*.py filter=x diff=x\n")
+    git(repository, "config", "diff.x.textconv", f"touch {repository / 'run'}; cat")
+    Changes.since("HEAD", repository).why("net.py")
+    assert not (repository / "run").exists()
 
 
 def test_unknown_revision_and_no_repository_are_told(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -47,6 +47,7 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
     place = config.baseline or FOLDER
     sources.append(Source("gradhealth baseline", {"baseline": place}))
     done, code = 0, 0
+    written: dict[Path, str] = {}
     for target, from_folder in expand(order.request.targets):
         status(f"measuring {target}")
         nothing: list[str] = []
@@ -56,6 +57,9 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
                 nothing.append(_session.message(result))
                 continue
             try:
+                own = files.path_for(place, result.target or "")
+                if not isinstance(result, Failure) and written.setdefault(own, result.target or "") != result.target:
+                    raise files.another(own, written[own], result.target or "")
                 show(_told(result, order, Path(place)))
                 done += 1
             except GradhealthError as error:
@@ -97,6 +101,8 @@ def _changed(order: Order, report: Report, old: Baseline | None, path: Path) -> 
         raise UsageError(
             f"{path} is there already: `{baselines.command('update', target)}` keeps its reasons, --force does not"
         )
+    if not order.force:
+        files.refuse_another(path, old, target)
     if order.action == "prune":
         if old is None:
             raise UsageError(f"no baseline {path} for {target}: there is nothing to prune")

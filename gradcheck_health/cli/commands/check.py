@@ -108,15 +108,23 @@ def _changed(
 ) -> tuple[list[tuple[str, bool]], dict[str, str]]:
     """The targets that have to be checked, and those that do not, with the reason."""
     from gradcheck_health.baseline import files
-    from gradcheck_health.targets.changed import Changes
+    from gradcheck_health.targets.changed import Changes, files_named_in
 
     changes = Changes.since(revision, Path.cwd())
     given = [Path(source.origin) for source in sources if Path(source.origin).is_file()]
+    for source in sources:
+        given += files_named_in(source.table, Path(source.origin).parent)
+    own_rules = [name.partition(":")[0] for name in config.extra_rules]
     kept: list[tuple[str, bool]] = []
     unchanged: dict[str, str] = {}
     for target, from_folder in wanted:
-        held = [] if config.baseline is None else files.of_source(config.baseline, target)
-        changed, why = changes.why(target, [*given, *held])
+        also = list(given)
+        if config.baseline is not None:
+            if not files.of_source(config.baseline, target):
+                kept.append((target, from_folder))
+                continue
+            also += changes.below(*files.beginning(config.baseline, target))
+        changed, why = changes.why(target, also, own_rules)
         if changed:
             kept.append((target, from_folder))
         else:
