@@ -1,7 +1,7 @@
 """What a file imports within a repository, and whether that is all that its behaviour depends on; read, never run.
 
-A proof needs more than a list of imports: code may read files, or load code by a path. So a name counts as followed only where it
-is known to do neither; everything else makes the closure unknown. The known library for the first half is grimp.
+A proof needs more than a list of imports: code may read files, or load code by a path. So a name counts as followed only where
+it is known to do neither; everything else makes the closure unknown. The known library for the first half is grimp.
 """
 
 from __future__ import annotations
@@ -15,35 +15,48 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-PLAIN = frozenset(
-    ["__future__", "abc", "argparse", "array", "base64", "bisect", "cmath", "collections", "collections.abc", "colorsys", "contextlib", "contextvars", "copy", "copyreg", "dataclasses", "datetime", "decimal", "difflib", "enum", "errno", "fractions", "functools", "gc", "graphlib", "hashlib", "heapq", "html", "inspect", "itertools", "json", "keyword", "locale", "logging", "math", "numbers", "operator", "pprint", "queue", "random", "re", "reprlib", "secrets", "statistics", "string", "struct", "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "unittest", "unittest.mock", "uuid", "warnings", "weakref", "zlib"]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PLAIN = _words(
+    """__future__ abc argparse array base64 bisect cmath collections collections.abc colorsys contextlib contextvars copy copyreg
+    dataclasses datetime decimal difflib enum errno fractions functools gc graphlib hashlib heapq html inspect itertools json
+    keyword locale logging math numbers operator pprint queue random re reprlib secrets statistics string struct textwrap
+    threading time traceback types typing unicodedata unittest unittest.mock uuid warnings weakref zlib"""
 )
 """Modules of Python itself that read no file and load no code of their own accord."""
 ATTRIBUTES = {
-    "os": frozenset(["environ", "getenv", "cpu_count", "getpid", "sep", "linesep", "name", "urandom", "PathLike", "fspath"]),
-    "sys": frozenset(
-        ["version_info", "version", "platform", "maxsize", "float_info", "byteorder", "stdout", "stderr", "exit", "getsizeof", "argv", "getrecursionlimit", "setrecursionlimit"]
+    "os": _words("environ getenv cpu_count getpid sep linesep name urandom PathLike fspath"),
+    "sys": _words(
+        """version_info version platform maxsize float_info byteorder stdout stderr exit getsizeof argv getrecursionlimit
+        setrecursionlimit"""
     ),
-    "importlib": frozenset({"import_module"}),
-    "os.path": frozenset(
-        ["abspath", "basename", "commonpath", "dirname", "expanduser", "isabs", "join", "normpath", "relpath", "sep", "split", "splitext"]
-    ),
+    "importlib": _words("import_module"),
+    "os.path": _words("abspath basename commonpath dirname expanduser isabs join normpath relpath sep split splitext"),
 }
 """Modules of which only these names are plain."""
-READERS = frozenset(
-    ["PIL", "cffi", "cloudpickle", "cv2", "dill", "h5py", "hydra", "imageio", "joblib", "lmdb", "netCDF4", "omegaconf", "pandas", "pkg_resources", "polars", "pyarrow", "ruamel", "safetensors", "skimage", "soundfile", "toml", "tomli", "torchaudio", "tomllib", "yaml", "zarr"]
+READERS = _words(
+    """PIL cffi cloudpickle cv2 dill h5py hydra imageio joblib lmdb netCDF4 omegaconf pandas pkg_resources polars pyarrow ruamel
+    safetensors skimage soundfile toml tomli torchaudio tomllib yaml zarr"""
 )
 """Installed packages that are there to read files."""
-NAMES = frozenset(
-    ["__builtins__", "__file__", "__import__", "__loader__", "__path__", "__spec__", "addsitedir", "datasets", "dlopen", "exec", "exec_module", "find_spec", "from_file", "from_pretrained", "fromfile", "genfromtxt", "get_data", "imread", "import_module", "load", "loadtxt", "memmap", "open", "read", "readlines", "reload", "run_module", "run_path", "spec_from_file_location"]
+NAMES = _words(
+    """__builtins__ __file__ __import__ __loader__ __path__ __spec__ addsitedir datasets dlopen exec exec_module find_spec
+    from_file from_pretrained fromfile genfromtxt get_data imread import_module load loadtxt memmap open read readlines reload
+    run_module run_path spec_from_file_location"""
 )
 """Functions and attributes that read a file or load code, wherever they come from."""
-PREFIXES = ("load_", "read_", "from_pretrained", "open_")
-HARMLESS = frozenset({"load_state_dict"})
-BARE = frozenset({"compile", "eval", "globals", "locals", "vars"})
+PREFIXES = ("load_", "read_", "open_")
+HARMLESS = _words("load_state_dict")
+BARE = _words("compile eval globals locals vars")
 """Builtins that are dangerous only under their bare name: `model.eval()` is not the function `eval`."""
 DATA_SUFFIXES = tuple(
-    [".bin", ".cfg", ".ckpt", ".csv", ".h5", ".ini", ".json", ".npy", ".npz", ".onnx", ".pickle", ".pkl", ".pt", ".pth", ".py", ".safetensors", ".so", ".toml", ".tsv", ".txt", ".yaml", ".yml"]
+    _words(
+        """.bin .cfg .ckpt .csv .h5 .ini .json .npy .npz .onnx .pickle .pkl .pt .pth .py .safetensors .so .toml .tsv .txt .yaml
+        .yml"""
+    )
 )
 
 

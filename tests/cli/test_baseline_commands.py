@@ -249,7 +249,8 @@ def test_code_that_may_read_what_is_not_followed_is_checked(repository: Path, na
 def test_usual_model_is_followed(repository: Path) -> None:
     """What research code imports and does not read."""
     text = "import math, os, sys\nfrom dataclasses import dataclass\nfrom typing import Any\nimport torch.nn.functional as F\n"
-    text += "if sys.version_info < (3, 8) or os.environ.get('DEBUG'): print(os.path.join('a', 'b'))\nnet_eval = lambda m: m.eval()\n"
+    text += "if sys.version_info < (3, 8) or os.environ.get('DEBUG'): print(os.path.join('a', 'b'))\n"
+    text += "net_eval = lambda m: m.eval()\n"
     (repository / "net.py").write_text(text + MODEL)
     git(repository, "commit", "-qam", "second")
     assert Changes.since("HEAD", repository).why("net.py")[1] == "unchanged since HEAD (3 files, its imports included)"

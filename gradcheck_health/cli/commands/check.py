@@ -114,7 +114,7 @@ def _changed(
     given = [Path(source.origin) for source in sources if Path(source.origin).is_file()]
     for source in sources:
         given += files_named_in(source.table, Path(source.origin).parent)
-    own_rules = [name.partition(":")[0] for name in config.extra_rules]
+    own_rules = [rule.partition(":")[0] for rule in config.extra_rules if isinstance(rule, str)]
     kept: list[tuple[str, bool]] = []
     unchanged: dict[str, str] = {}
     for target, from_folder in wanted:
