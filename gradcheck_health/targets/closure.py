@@ -21,9 +21,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 PLAIN = _words(
-    """__future__ abc argparse array base64 bisect cmath collections collections.abc colorsys contextlib contextvars copy copyreg
-    dataclasses datetime decimal difflib enum errno fractions functools gc graphlib hashlib heapq html inspect itertools json
-    keyword locale logging math numbers operator pprint queue random re reprlib secrets statistics string struct textwrap
+    """__future__ abc array argparse base64 bisect cmath collections collections.abc colorsys contextlib contextvars copy
+    copyreg dataclasses datetime decimal difflib enum errno fractions functools gc graphlib hashlib heapq html inspect itertools
+    json keyword locale logging math numbers operator pprint queue random re reprlib secrets statistics string struct textwrap
     threading time traceback types typing unicodedata unittest unittest.mock uuid warnings weakref zlib"""
 )
 """Modules of Python itself that read no file and load no code of their own accord."""
