@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from gradcheck_health.baseline.commands import command
-from gradcheck_health.formats._text import escape, many, shorten, wrap
+from gradcheck_health.formats._text import escape, shorten, wrap
 from gradcheck_health.records.change import Change, Entry, Restructured, Shift, Verdict
+from gradcheck_health.records.wording import counted
 
 _SHOWN = 4
 _FLAT = 40
@@ -23,7 +24,7 @@ def lines(change: Change, width: int, *, verbose: bool = False, new: bool = Fals
     where = shorten(escape(change.against), 60) or "the other run"
     seen = [shift for shift in change.shifts if shift.metric != "gain"] or change.shifts
     moved = "; ".join(text for verdict in Verdict if (text := _counted(seen, verdict)))
-    yield from wrap(f"{where}: {many(change.compared, 'layer')} compared, {moved or 'none moved'}", width, "baseline: ", 10)
+    yield from wrap(f"{where}: {counted(change.compared, 'layer')} compared, {moved or 'none moved'}", width, "baseline: ", 10)
     yield from _shifts(change.shifts, width, None if verbose else _SHOWN)
     for text in _structure(change.structure, None if verbose else _SHOWN):
         yield from wrap(text, width, " " * 10)
@@ -50,7 +51,7 @@ def flat(change: Change | None) -> Iterator[str]:
     ]
     yield from texts[:_FLAT]
     if len(texts) > _FLAT:
-        yield f"and {many(len(texts) - _FLAT, 'more difference')}"
+        yield f"and {counted(len(texts) - _FLAT, 'more difference')}"
 
 
 def _counted(shifts: Sequence[Shift], verdict: Verdict) -> str:
@@ -94,7 +95,7 @@ def _structure(structure: Sequence[Restructured], limit: int | None) -> Iterator
         counts[entry.what, entry.how] = counts.get((entry.what, entry.how), 0) + 1
     if counts:
         yield "structure: " + ", ".join(
-            f"{many(n, what)} {how}{' (same shape)' if how == 'renamed' else ''}" for (what, how), n in counts.items()
+            f"{counted(n, what)} {how}{' (same shape)' if how == 'renamed' else ''}" for (what, how), n in counts.items()
         )
     telling = [entry for entry in structure if limit is None or entry.how in ("replaced", "reshaped", "renamed", "frozen")]
     shown = _covered(telling)

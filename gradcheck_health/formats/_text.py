@@ -15,11 +15,6 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
 
 
-def many(count: int, noun: str) -> str:
-    """`1 error`, `2 errors`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def shorten(text: str, limit: int) -> str:
     """At most `limit` characters, with the middle left out: both ends of a parameter's name tell something."""
     if len(text) <= limit:

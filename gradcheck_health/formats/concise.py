@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from gradcheck_health.formats import _change
 from gradcheck_health.formats._places import first_line, subject, worth_showing
-from gradcheck_health.formats._text import defuse, escape, many
+from gradcheck_health.formats._text import defuse, escape
 from gradcheck_health.formats._wording import places
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.wording import counted
 
 SUFFIX = ".concise.txt"
 
@@ -49,4 +50,4 @@ def _at(finding: Finding) -> str:
 def _summary(reports: Sequence[Report], failures: Sequence[Failure]) -> str:
     sick = sum(not report.ok for report in reports)
     failed = f", {len(failures)} not checked" if failures else ""
-    return f"{many(len(reports), 'model')} checked: {len(reports) - sick} healthy, {sick} unhealthy{failed}"
+    return f"{counted(len(reports), 'model')} checked: {len(reports) - sick} healthy, {sick} unhealthy{failed}"

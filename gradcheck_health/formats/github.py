@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradcheck_health.formats._places import SourceLine, first_line, from_root, full_text, subject, top, worth_showing
-from gradcheck_health.formats._text import many, printable, shorten
+from gradcheck_health.formats._text import printable, shorten
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.wording import counted
 
 SUFFIX = ".github.txt"
 LIMIT = 10
@@ -38,7 +39,7 @@ def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code
     found = [*map(_failure, failures), *_grouped(reports)]
     found.sort(key=lambda annotation: annotation.rank)
     if len(found) > LIMIT:
-        more = many(len(found) - LIMIT + 1, "more finding")
+        more = counted(len(found) - LIMIT + 1, "more finding")
         rank = found[LIMIT - 1].rank
         found = [*found[: LIMIT - 1], _Annotation(rank, "gradhealth", f"and {more}: see the summary of this job", None, [])]
     return "\n".join(map(_command, found)) + "\n"

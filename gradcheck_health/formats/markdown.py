@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from gradcheck_health.formats import _change
 from gradcheck_health.formats._places import subject, worth_showing
-from gradcheck_health.formats._text import defuse, many, printable
+from gradcheck_health.formats._text import defuse, printable
 from gradcheck_health.formats._wording import places
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.wording import counted
 
 SUFFIX = ".md"
 _MEANT = re.compile(r"[\\`*_\[\]<#|~&@$]")
@@ -26,7 +27,7 @@ def render(report: Report) -> str:
 def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> str:
     """A run."""
     sick = sum(not report.ok for report in reports)
-    verdict = f"{sick} of {many(len(reports), 'model')} unhealthy" if sick else f"{many(len(reports), 'model')} healthy"
+    verdict = f"{sick} of {counted(len(reports), 'model')} unhealthy" if sick else f"{counted(len(reports), 'model')} healthy"
     failed = f", {len(failures)} not checked" if failures else ""
     blocks = [f"# Gradient health: {verdict}{failed}"]
     if reports:
@@ -80,7 +81,8 @@ def _report(report: Report) -> Iterator[str]:
         yield "\n".join(_details(finding))
     if shown:
         inputs = report.trace.inputs
-        yield f"Inputs: {text(inputs.description)}, {text(inputs.origin)}; seed {report.seed}; {many(report.rounds, 'round')}."
+        rounds = counted(report.rounds, "round")
+        yield f"Inputs: {text(inputs.description)}, {text(inputs.origin)}; seed {report.seed}; {rounds}."
     if changes:
         yield "Changed:"
         yield "\n".join(f"- {text(line)}" for line in changes)

@@ -14,6 +14,7 @@ from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.measurements import CutPoint
 from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import counted
 
 SUFFIX = ".txt"
 MAX_PROSE = 120
@@ -81,10 +82,10 @@ def _headline(report: Report, shown: Sequence[Finding], width: int) -> str:
     model = defuse(escape(report.model))
     if not shown:
         accepted = len(report.findings) - len(report.active)
-        apart = f" apart from {_many(accepted, 'accepted finding')}" if accepted else ""
-        verdict = f": no unhealthy gradient found{apart} ({_many(len(report.rules), 'rule')} ran)"
+        apart = f" apart from {counted(accepted, 'accepted finding')}" if accepted else ""
+        verdict = f": no unhealthy gradient found{apart} ({counted(len(report.rules), 'rule')} ran)"
         return shorten(model, max(22, width - len(verdict))) + verdict
-    counts = ", ".join(_many(n, str(severity)) for severity in Severity if (n := sum(f.severity is severity for f in shown)))
+    counts = ", ".join(counted(n, str(severity)) for severity in Severity if (n := sum(f.severity is severity for f in shown)))
     names = list(dict.fromkeys(defuse(escape(finding.rule)) for finding in shown))
     for kept in range(len(names), 0, -1):
         more = f" and {len(names) - kept} more" if kept < len(names) else ""
@@ -127,7 +128,7 @@ def _flow(report: Report, width: int) -> Iterator[str]:
     reached = [p for p in trace.parameters.values() if p.trainable]
     if reached:
         got = sum(p.gradient is not None for p in reached)
-        yield from _labelled("reached", f"{got} of {_many(len(reached), 'trainable parameter')}", width)
+        yield from _labelled("reached", f"{got} of {counted(len(reached), 'trainable parameter')}", width)
 
 
 def _kept(trace: Trace) -> str:
@@ -148,12 +149,12 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield from _line("built", f"with {built}, made up (pass --arg {first}=... for real ones)", width)
     hint = " (pass inputs= for real ones)" if trace.inputs.made_up else ""
     fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"
-    yield from _line("inputs", f"{fed}; seed {report.seed}; {_many(report.rounds, 'round')}", width)
+    yield from _line("inputs", f"{fed}; seed {report.seed}; {counted(report.rounds, 'round')}", width)
     if trace.gaps:
         seen = "; ".join(escape(gap) for gap in trace.gaps[:MAX_NAMES])
         more = len(trace.gaps) - MAX_NAMES
         yield from _line(
-            "not seen", f"{_many(len(trace.gaps), 'region')}: {seen}" + (f"; and {more} more" if more > 0 else ""), width
+            "not seen", f"{counted(len(trace.gaps), 'region')}: {seen}" + (f"; and {more} more" if more > 0 else ""), width
         )
     yield from _accepted(report, width, verbose)
     if report.change is not None:
@@ -181,13 +182,9 @@ def _accepted(report: Report, width: int, verbose: bool) -> Iterator[str]:
     accepted = [finding for finding in report.findings if finding.suppressed is not None]
     if accepted:
         rules = ", ".join(dict.fromkeys(escape(finding.rule) for finding in accepted))
-        yield from _line("accepted", f"{_many(len(accepted), 'finding')} of {rules}", width)
+        yield from _line("accepted", f"{counted(len(accepted), 'finding')} of {rules}", width)
     for finding in accepted if verbose else ():
         where = f" at {places(finding.places)}" if finding.places else ""
         yield from wrap(f"{escape(finding.rule)}{where}: {escape(finding.suppressed or '')}", width, first=" " * 9)
     for entry in report.unmatched:
         yield from _line("unused", f"ignore entry {escape(entry)!r} matched nothing: remove it", width)
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import sys
+import traceback
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -14,9 +15,10 @@ from torch import nn
 
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import fresh
-from gradcheck_health.model.source.frames import receiver, user_frames
+from gradcheck_health.model.source.frames import receiver
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.records.errors import GradhealthError, ModelError
+from gradcheck_health.records.frames import is_user_file
 from gradcheck_health.records.inputs import Inputs
 
 
@@ -94,7 +96,8 @@ def _forward_failed(model: nn.Module, inputs: Inputs, error: Exception) -> str:
     name = type(unwrap(model)).__name__
     lines = [f"{name}.forward raised {type(error).__name__}: {safe_text(error)}"]
     layer = _failing_layer(model, error)
-    frame = next(user_frames(error), None)
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    frame = next((frame for frame in frames if is_user_file(frame.filename)), None)
     where = [layer] if layer else []
     where += [f"{frame.filename}:{frame.lineno}"] if frame else []
     if where:

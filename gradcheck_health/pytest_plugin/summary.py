@@ -133,11 +133,11 @@ def _models(properties: list[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _line(entry: tuple[str, dict[str, Any]]) -> str:
-    from gradcheck_health.formats._text import escape, many, shorten
+    from gradcheck_health.formats._text import escape, shorten
 
     nodeid, model = entry
     verdict = "healthy" if model["ok"] else "sick   "
-    counts = [many(model[what], noun) for what, noun in (("errors", "error"), ("warnings", "warning")) if model[what]]
+    counts = [counted(model[what], noun) for what, noun in (("errors", "error"), ("warnings", "warning")) if model[what]]
     counts += [f"{model['accepted']} accepted"] if model["accepted"] else []
     rules = f": {model['rules']}" if model["rules"] else ""
     said = f" ({', '.join(counts)}{rules})" if counts else ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from gradcheck_health.records.frames import user_frames
 
 if TYPE_CHECKING:
     import traceback
@@ -110,7 +111,7 @@ def describe_error(error: BaseException) -> str:
         return f"{head}\n  {error.filename}:{error.lineno}: {_clipped((error.text or '').strip(), MAX_LINE)}"
     import traceback
 
-    return "\n".join([head, *map(shown_frame, own_frames(traceback.extract_tb(error.__traceback__)))])
+    return "\n".join([head, *map(format_frame, user_frames(traceback.extract_tb(error.__traceback__)))])
 
 
 def _clipped(text: str, room: int) -> str:
@@ -118,28 +119,10 @@ def _clipped(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[:room]} ... ({len(text) - room} more characters)"
 
 
-def shown_frame(frame: traceback.FrameSummary) -> str:
+def format_frame(frame: traceback.FrameSummary) -> str:
     """A frame as a line of a message."""
     line = f": {_clipped(frame.line, MAX_LINE)}" if frame.line else ""
     return f"  {frame.filename}:{frame.lineno} in {frame.name}{line}"
-
-
-def own_frames(frames: Sequence[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    """The last frames outside of this package, Python and torch; the very last one if there are none; innermost last."""
-    import sysconfig
-    from pathlib import Path
-
-    paths = sysconfig.get_paths()
-    never = (str(Path(__file__).parents[1]), str(Path(paths["purelib"]) / "torch"), "<")
-    standard = (paths["stdlib"], sys.base_prefix + "/lib/python")
-
-    def own(filename: str) -> bool:
-        # packages of others are installed below the standard library
-        return not filename.startswith(never) and ("site-packages" in filename or not filename.startswith(standard))
-
-    kept = [frame for frame in frames if own(frame.filename)]
-    last = [frame for frame in frames[-1:] if not frame.filename.startswith("<")]
-    return (kept or last)[-4:]
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

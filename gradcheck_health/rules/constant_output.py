@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis import flow, flow_wording
 from gradcheck_health.rules.analysis.no_gradient import Why, needs, why
 
@@ -125,7 +126,7 @@ def _never_moved(traces: tuple[Trace, ...], first: Trace) -> list[ParameterTrace
 
 def _some(members: list[ParameterTrace]) -> str:
     names = [p.name for p in members]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return listed(names)
 
 
 def healthy() -> nn.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.evidence import Cut
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis.flow_wording import listed
+from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
 
 if TYPE_CHECKING:

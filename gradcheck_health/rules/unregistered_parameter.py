@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.evidence import ForeignLeaf
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import listed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,8 +90,7 @@ def _finding(trace: Trace, group: str, members: list[ForeignLeaf]) -> Finding:
     if group == "derived":
         cut = list(dict.fromkeys(name for leaf in members for name in leaf.behind))
         made = Place(members[0].name, members[0].kind, members[0].source, "made of a layer's output")
-        more = f" and {len(cut) - 4} more" if len(cut) > 4 else ""
-        details = [("starts", str(made)), ("because", f"the gradient stops there: {', '.join(cut[:4])}{more} get none")]
+        details = [("starts", str(made)), ("because", f"the gradient stops there: {listed(cut)} get none")]
         places = tuple(Place(name, trace.parameters[name].kind) for name in cut)
     return Finding(
         rule="unregistered-parameter",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis import flow, flow_wording
-from gradcheck_health.rules.analysis.flow_wording import listed
 from gradcheck_health.rules.analysis.no_gradient import SOUND, Why, needs, supply, suspects, why_all, zeroed_of
 
 if TYPE_CHECKING:

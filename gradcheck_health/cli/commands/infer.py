@@ -12,6 +12,7 @@ from gradcheck_health.formats._text import safe_lines, wrap
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.report import Failure, NothingToCheck
+from gradcheck_health.records.wording import listed
 from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.edit import save
 from gradcheck_health.settings.resolution import resolve
@@ -101,9 +102,7 @@ def _facts(result: InferredInputs, width: int) -> Iterator[str]:
     tries = f", after {result.trials} tries" if result.trials > 1 else ""
     lost = ""
     if result.unreached:
-        more = len(result.unreached) - MAX_NAMES
-        names = ", ".join(result.unreached[:MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-        lost = f"; not {names}"
+        lost = f"; not {listed(result.unreached, MAX_NAMES)}"
     reached = f"forward runs and reaches {result.reached} of {result.trainable} trainable parameters{lost}{tries}"
     yield from wrap(reached, width, first=f"{'tried:':9}", hang=9)
     if result.left_out:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradcheck_health.records.errors import own_frames, shown_frame
+from gradcheck_health.records.errors import format_frame
+from gradcheck_health.records.frames import user_frames
 
 _HEAD = re.compile(r"(?P<current>Current thread|Thread) 0x(?P<number>[0-9a-f]+)")
 _FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d{1,9}) in (?P<name>.*)')
@@ -54,7 +55,7 @@ def read(dump: str, main_thread: int) -> StackPosition | None:
         elif blocks and (frame := _FRAME.fullmatch(line)):
             blocks[-1][1].insert(0, _frame(frame["file"], int(frame["line"]), frame["name"]))
     frames = next((frames for wanted, frames in reversed(blocks) if wanted and frames), None)
-    return None if frames is None else StackPosition(_phase(frames), tuple(map(shown_frame, own_frames(frames))))
+    return None if frames is None else StackPosition(_phase(frames), tuple(map(format_frame, user_frames(frames))))
 
 
 def _frame(file: str, number: int, name: str) -> traceback.FrameSummary:

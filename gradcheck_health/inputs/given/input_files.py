@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.records.errors import InputsError, describe_error, did_you_mean
+from gradcheck_health.records.wording import listed
 
 _NAME = re.compile(r"(?P<path>.+\.(?:npz|npy|pt|pth|safetensors))(?::(?P<entry>[^:/\\]+))?", re.I)
 _FORMS = "a file .npz, .npy, .pt (tensors only) or .safetensors"
@@ -87,7 +88,7 @@ def _entry(found: Any, entry: str | None, name: str | None, typed: str, where: s
 
 
 def _listed(names: list[str]) -> str:
-    return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) or "nothing"
+    return listed(names, 8) or "nothing"
 
 
 def _numpy(path: Path, where: str) -> Any:

@@ -17,6 +17,7 @@ from gradcheck_health.inputs.observation.ctc import CtcLoss
 from gradcheck_health.inputs.observation.dimension_flow import layout_after
 from gradcheck_health.inputs.plan import Path
 from gradcheck_health.model.nest import operand_tensors
+from gradcheck_health.records.frames import is_package_file
 
 Layout = tuple["tuple[Path, int] | None", ...]
 Site = tuple[str, str, int]
@@ -199,7 +200,7 @@ def _site(name: str, frame: Any) -> Site:
     inner = frame
     while frame is not None and "/torch/" in frame.f_code.co_filename and frame.f_back is not None:
         frame = frame.f_back
-    if frame is None or "/gradcheck_health/" in frame.f_code.co_filename:
+    if frame is None or is_package_file(frame.f_code.co_filename):
         frame = inner  # a layer of torch that nobody's code calls
     return (name, frame.f_code.co_filename, frame.f_lineno) if frame is not None else (name, "", 0)
 

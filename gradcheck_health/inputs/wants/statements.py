@@ -24,12 +24,13 @@ from gradcheck_health.inputs.wants.recurrent import recurrent_wants
 from gradcheck_health.inputs.wants.want import Want, putting
 from gradcheck_health.model.source.frames import receiver
 from gradcheck_health.records.errors import message_of as text_of
+from gradcheck_health.records.frames import is_package_file
 
 
 def python_wants(plan: Plan, tracer: Tracer, error: Exception, info: ModelInfo, operation: bool) -> list[Want]:
     """Wishes of the Python code around the failure; `operation` says that the operation itself has told some already."""
     walked = traceback.walk_tb(error.__traceback__)
-    frames = [(frame, line) for frame, line in walked if "/gradcheck_health/" not in frame.f_code.co_filename]
+    frames = [(frame, line) for frame, line in walked if not is_package_file(frame.f_code.co_filename)]
     message = text_of(error)
     wants = list(_missing(plan, info, message, frames))
     wants += pattern_wants(frames)

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.wrappers import logical
 from gradcheck_health.records.errors import UsageError, did_you_mean
+from gradcheck_health.records.wording import listed
 
 SHOWN = 4
 MAX_COMPARED = 2000
@@ -50,7 +51,9 @@ def chosen(held: Mapping[str, Any], file: str, key: str | None, model: nn.Module
         return tables[place]
     keys = [name for name in tables if name]
     if not keys:
-        raise UsageError(f"checkpoint {file}: there is no tensor in it; it holds {_listed(list(map(str, held))) or 'nothing'}")
+        raise UsageError(
+            f"checkpoint {file}: there is no tensor in it; it holds {listed(list(map(str, held)), SHOWN) or 'nothing'}"
+        )
     got = f"no tensors under {key!r}{did_you_mean(place, keys)}" if key else "no tensors at its top"
     best = max(keys, key=lambda name: _fit(tables[name], model)[0])
     count, prefix = _fit(tables[best], model)
@@ -169,10 +172,6 @@ def _as_options(key: str | None, prefix: str) -> list[str]:
 def _lines(kind: str, entries: Sequence[str]) -> list[str]:
     lines = [f"  {kind if i == 0 else '':<11} {entry}" for i, entry in enumerate(entries[:SHOWN])]
     return [*lines, f"  {'':<11} and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _dtype(tensor: torch.Tensor) -> str:

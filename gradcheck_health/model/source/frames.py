@@ -1,34 +1,14 @@
-"""Which stack frames and files are the user's."""
+"""Frames of a forward pass: where it ends, and whose method a frame runs."""
 
 from __future__ import annotations
 
-import os
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
-CALLER = str(Path(__file__).parents[1] / "call.py")
-"""The file of `call`: what lies further out on the stack is not part of forward."""
-_ROOMS = Path(__file__).parents[2]
-CALLERS = (CALLER, str(_ROOMS / "probe" / "objective.py"))
-"""The same with the file that computes a given loss."""
-_NOT_OF_USERS = (torch.__file__.rpartition("__init__")[0], f"{_ROOMS / 'model'}{os.sep}", f"{_ROOMS / 'probe'}{os.sep}", "<")
-
-
-def user_frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
-    """The frames of an error that lie outside torch and this package, innermost first."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if is_user_file(frame.filename):
-            yield frame
-
-
-def is_user_file(filename: str) -> bool:
-    """Not a file of torch's or of the rooms that run models, and not without a file at all."""
-    return not filename.startswith(_NOT_OF_USERS)
+_PACKAGE = Path(__file__).parents[2]
+CALLERS = (str(_PACKAGE / "model" / "call.py"), str(_PACKAGE / "probe" / "objective.py"))
+"""The files of `call` and of the loss: what lies further out on the stack is not part of forward, or of a given loss."""
 
 
 def receiver(frame: FrameType) -> Any:

@@ -6,7 +6,8 @@ import os
 import sys
 from types import FrameType
 
-from gradcheck_health.model.source.frames import CALLERS, is_user_file
+from gradcheck_health.model.source.frames import CALLERS
+from gradcheck_health.records.frames import is_user_file
 
 _SAMPLERS = frozenset({"sample", "sample_n"})
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from gradcheck_health.model.source.assignments import Assignments
-from gradcheck_health.model.source.frames import is_user_file
 from gradcheck_health.model.source.lines import place
 from gradcheck_health.records.finding import Finding, Place
+from gradcheck_health.records.frames import is_user_file
 
 MAX_BYTES = 4 * 2**20
 MAX_PLACES = 50

@@ -31,11 +31,6 @@ _MATCHES = 3.0
 """Weights explain a gain up to this factor."""
 
 
-def listed(names: Sequence[str]) -> str:
-    """At most four names, and how many more."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
 def end_name(trace: Trace, point: CutPoint) -> str:
     """A cut point as one end of a stretch: its layer, with the class where the name alone is a number."""
     layer = trace.layers.get(point.layer)

@@ -10,6 +10,7 @@ from gradcheck_health.records.evidence import Cut, Zeroed
 from gradcheck_health.records.finding import Need
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import listed
 
 WHOLE = 0.95
 """From this share of dead units on a layer passes nothing worth the name."""
@@ -118,7 +119,7 @@ def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
     if reason not in (Why.LEFT_OUT, Why.BYPASSED) or not names:
         return ()
     return (
-        ("left out", f"{', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''} (optional)"),
+        ("left out", f"{listed(names)} (optional)"),
         ("help", f"pass the argument that reaches them: inputs={{{names[0]!r}: ...}}"),
     )
 
