@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from gradcheck_health.baseline.compare import compare
 from gradcheck_health.baseline.profile_of import profile_of
 from gradcheck_health.records.change import Change, Entry
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.finding import Finding, Severity, common_pattern
 from gradcheck_health.records.profile import Profile
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.trace import Trace
@@ -89,30 +89,15 @@ def entries(findings: Iterable[Finding]) -> tuple[Entry, ...]:
     for finding in findings:
         if finding.severity is Severity.NOTE or finding.rule == RULE:
             continue
-        names = [_literal(name) for name in dict.fromkeys(finding.names)]
+        names = [glob.escape(name) for name in dict.fromkeys(finding.names)]
         if len(names) > _MANY:
-            names = [_common([place.name for place in finding.places])]
+            names = [common_pattern([place.name for place in finding.places])]
         if "" in names or not names:  # the model itself has no name that a pattern could stand for
             names = [""]
         for name in names:
             entry = Entry(finding.rule, name, finding.message)
             found.setdefault(entry.key, entry)
     return tuple(found.values())
-
-
-def _literal(name: str) -> str:
-    """The pattern that matches this name and no other."""
-    return re.sub(r"[*?[]", r"[\g<0>]", name)
-
-
-def _common(names: Sequence[str]) -> str:
-    """`encoder.*` for many names below one parent; "" where nothing is common."""
-    kept = []
-    for parts in zip(*(name.split(".") for name in names), strict=False):
-        if len(set(parts)) > 1:
-            break
-        kept.append(_literal(parts[0]))
-    return ".".join(kept) + ".*" if kept else ""
 
 
 def gone(before: Mapping[str, str], keys: Iterable[str]) -> tuple[Entry, ...]:

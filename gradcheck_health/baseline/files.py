@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import re
@@ -39,7 +40,7 @@ def of_source(place: str | Path, target: str) -> list[Path]:
     exact = path_for(place, target)
     if exact == Path(place) or ":" in target:
         return [exact]
-    return sorted(Path(place).glob(f"{_escaped(_slug(f'{target}:'))}-*.json"))
+    return sorted(Path(place).glob(f"{glob.escape(_slug(f'{target}:'))}-*.json"))
 
 
 def beginning(place: str | Path, target: str) -> tuple[Path, str]:
@@ -150,7 +151,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _replace(path: Path, text: str) -> None:
     """Write beside, onto the disk, and rename; under the lock, so that what a killed writer left may go."""
-    for leftover in path.parent.glob(f".{_escaped(path.name)}.*.tmp"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         leftover.unlink(missing_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -176,10 +177,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"[*?[]", r"[\g<0>]", name)
 
 
 def _umask() -> int:

@@ -60,11 +60,6 @@ def subject(report: Report) -> str:
     return report.model if report.target is None else report.target
 
 
-def worth_showing(report: Report) -> list[Finding]:
-    """Active findings that are more than a note, and whatever fails; worst first."""
-    return [finding for finding in report.active if finding.severity.rank < 2 or finding in report.failures]
-
-
 def full_text(finding: Finding) -> str:
     """All that a finding says, a line each: the message, the places, the details, the reason why it was accepted."""
     lines = [f"{finding.rule}: {finding.message}"]

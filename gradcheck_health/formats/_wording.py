@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import glob
 import shlex
 from collections.abc import Sequence
 from itertools import groupby
 
 from gradcheck_health.formats._text import escape, shorten
-from gradcheck_health.records.finding import Finding, Place
+from gradcheck_health.records.finding import Finding, Place, Severity, common_pattern
 from gradcheck_health.records.report import Report
 
 MAX_NAMES = 4
@@ -42,17 +42,11 @@ def repeat_command(report: Report) -> str:
 
 def accept_key(finding: Finding) -> str:
     """The narrowest ignore key that still covers the whole finding."""
-    # the characters that a pattern gives a meaning to stand for themselves in brackets
-    names = [re.sub(r"[*?[]", r"[\g<0>]", name) for name in finding.names]
-    pattern = names[0] if len(set(names)) == 1 else _common(names) if all(names) and names else ""
+    names = finding.names
+    pattern = glob.escape(names[0]) if len(set(names)) == 1 else common_pattern(names) if all(names) and names else ""
     return f"{finding.rule}:{pattern}" if pattern else finding.rule
 
 
-def _common(names: Sequence[str]) -> str:
-    """`aux.*` for aux.weight and aux.bias; "" where nothing is common."""
-    kept = []
-    for parts in zip(*(name.split(".") for name in names), strict=False):
-        if len(set(parts)) > 1:
-            break
-        kept.append(parts[0])
-    return ".".join(kept) + ".*" if kept else ""
+def worth_showing(report: Report) -> list[Finding]:
+    """Active findings that are more than a note, and whatever fails; worst first."""
+    return [finding for finding in report.active if finding.severity is not Severity.NOTE or finding in report.failures]

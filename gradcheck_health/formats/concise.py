@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gradcheck_health.formats import _change
-from gradcheck_health.formats._places import first_line, subject, worth_showing
+from gradcheck_health.formats._places import first_line, subject
 from gradcheck_health.formats._text import defuse, escape
-from gradcheck_health.formats._wording import places
+from gradcheck_health.formats._wording import places, worth_showing
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.wording import counted

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.formats._places import SourceLine, first_line, from_root, full_text, subject, top, worth_showing
+from gradcheck_health.formats._places import SourceLine, first_line, from_root, full_text, subject, top
 from gradcheck_health.formats._text import printable, shorten
+from gradcheck_health.formats._wording import worth_showing
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.wording import counted

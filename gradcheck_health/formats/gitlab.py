@@ -14,9 +14,9 @@ from gradcheck_health.formats._places import (
     from_root,
     subject,
     top,
-    worth_showing,
 )
 from gradcheck_health.formats._text import printable
+from gradcheck_health.formats._wording import worth_showing
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Failure, Report
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gradcheck_health.formats import _change
-from gradcheck_health.formats._places import subject, worth_showing
+from gradcheck_health.formats._places import subject
 from gradcheck_health.formats._text import defuse, printable
-from gradcheck_health.formats._wording import places
+from gradcheck_health.formats._wording import places, worth_showing
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.wording import counted

@@ -9,7 +9,7 @@ from gradcheck_health.baseline.commands import command
 from gradcheck_health.formats import _change
 from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
-from gradcheck_health.formats._wording import MAX_NAMES, accept_key, places, repeat_command
+from gradcheck_health.formats._wording import MAX_NAMES, accept_key, places, repeat_command, worth_showing
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.measurements import CutPoint
 from gradcheck_health.records.report import Failure, Report
@@ -43,7 +43,7 @@ def render(
     """
     drawn = _drawn(report, width, rows, blocks)
     width = min(width, MAX_PROSE)
-    shown = [finding for finding in report.active if verbose or _worth_showing(finding, report)]
+    shown = report.active if verbose else worth_showing(report)
     lines = [_headline(report, shown, width)]
     if not shown:
         lines += _flow(report, width)
@@ -71,10 +71,6 @@ def _drawn(report: Report, width: int, budget: int, blocks: bool) -> list[str]:
     picture = bars.picture(report, width=width, budget=budget, blocks=blocks) if budget else []
     title = "gradient norm at each layer's output, relative to the last, on a log scale:"
     return [*wrap(title, width), *picture] if picture else []
-
-
-def _worth_showing(finding: Finding, report: Report) -> bool:
-    return finding.severity is not Severity.NOTE or finding in report.failures
 
 
 def _headline(report: Report, shown: Sequence[Finding], width: int) -> str:

@@ -18,6 +18,16 @@ Path = tuple[str | int, ...]
 SIZES: dict[str, int] = {"B": 3, "T": 7, "H": 32, "W": 32, "D": 16, "L": 64, "N": 11, "E": 23, "P": 64, "A": 4000}
 """Sizes while searching: mostly odd and distinct, so that a size met inside the network tells which dimension it came from.
 L is the length of a 1-d signal, A of a raw waveform."""
+SPATIAL: dict[int, tuple[Dim, ...]] = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+"""Behind the channels, by the number of such axes."""
+USUAL: dict[int, tuple[Dim, ...]] = {
+    1: ("B",),
+    2: ("B", "T"),
+    3: ("B", "T", 8),
+    4: ("B", 3, "H", "W"),
+    5: ("B", 3, "D", "H", "W"),
+}
+"""What a tensor of this rank is likely to be: features of steps, images, volumes."""
 
 
 @dataclass(frozen=True, slots=True)

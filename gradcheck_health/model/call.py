@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import fresh
@@ -49,6 +50,25 @@ def eager() -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         yield
+
+
+@contextlib.contextmanager
+def running_modules(model: nn.Module) -> Iterator[list[str]]:
+    """Paths of the modules of the model whose forward is running, the innermost last; "", the model itself, is always there."""
+    names, stack = layer_names(unwrap(model)), [""]
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        stack.pop()
+
+    handles = (
+        register_module_forward_pre_hook(lambda module, args: stack.append(names.get(id(module), stack[-1]))),
+        register_module_forward_hook(leave, always_call=True),
+    )
+    try:
+        yield stack
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def seed_everything(seed: int) -> None:

@@ -22,7 +22,7 @@ from gradcheck_health.probe.forward.retained_graph import carried
 from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.graph.cut_points import Flow
 from gradcheck_health.probe.graph.identical_units import twins
-from gradcheck_health.probe.graph.recurrent_weights import recurring
+from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.sample_variation import input_variation, variation
@@ -36,8 +36,6 @@ from gradcheck_health.records.trace import Trace
 
 NO_GRADIENT = "carries no gradient"
 """Why an output was not probed; the others were left out on purpose."""
-OFTEN = 5
-"""From so many uses on a weight may be that of a recurrence."""
 
 
 def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = None) -> Trace:

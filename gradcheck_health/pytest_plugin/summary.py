@@ -134,6 +134,7 @@ def _models(properties: list[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _line(entry: tuple[str, dict[str, Any]]) -> str:
     from gradcheck_health.formats._text import escape, shorten
+    from gradcheck_health.records.wording import counted
 
     nodeid, model = entry
     verdict = "healthy" if model["ok"] else "sick   "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradcheck_health.records.severity import Severity as Severity
@@ -60,3 +62,13 @@ class Finding:
     def names(self) -> tuple[str, ...]:
         """What an ignore pattern is matched against."""
         return tuple(place.name for place in self.places)
+
+
+def common_pattern(names: Sequence[str]) -> str:
+    """`aux.*` for aux.weight and aux.bias; "" where nothing is common."""
+    kept = []
+    for parts in zip(*(name.split(".") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        kept.append(glob.escape(parts[0]))
+    return ".".join(kept) + ".*" if kept else ""

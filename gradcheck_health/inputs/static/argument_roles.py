@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from gradcheck_health.inputs.plan import Const, Group, Leaf, Node, Plan
+from gradcheck_health.inputs.plan import SPATIAL, Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.recipes import recipe_for
 from gradcheck_health.inputs.static.first_use import inside
 from gradcheck_health.inputs.static.model_info import ModelInfo
@@ -170,7 +170,7 @@ def main(argument: Argument, info: ModelInfo, position: int) -> Node:
     if leaf is None:
         axes = next((n for n in (1, 2, 3) for m in info.owner.modules() if f"{n}d" in type(m).__name__), 0)
         if axes:
-            return Leaf(("B", 3, *{1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}[axes]), why="default")
+            return Leaf(("B", 3, *SPATIAL[axes]), why="default")
         matrix = next((p for p in info.owner.parameters() if p.dim() >= 2 and not nn.parameter.is_lazy(p)), None)
         leaf = Leaf(("B", 10 if matrix is None else matrix.shape[-1]), why="default" if matrix is None else "first matrix")
     return _with_time(leaf, argument, info)

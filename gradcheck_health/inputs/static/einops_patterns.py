@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gradcheck_health.inputs.plan import Dim, Leaf
+from gradcheck_health.inputs.plan import USUAL, Dim, Leaf
 
-_USUAL: dict[int, tuple[Dim, ...]] = {3: ("B", "T", 8), 4: ("B", 3, "H", "W"), 5: ("B", 3, "D", "H", "W")}
 _AXIS = re.compile(r"\([^)]*\)|\S+")
 
 
@@ -35,9 +34,8 @@ def leaf_for(module: Any, behind: Leaf | None) -> Leaf | None:
     unknown = [name for name in right[-1] if name not in known] if right else []
     if isinstance(last, int) and len(unknown) == 1:
         known[unknown[0]] = last // max(math.prod(known.get(name, 1) for name in right[-1]), 1)
-    names = _USUAL.get(len(left), ("B", *["T"] * (len(left) - 1)))
+    names = USUAL.get(len(left), ("B", *["T"] * (len(left) - 1)))
     dims: list[Dim] = []
-    dims = []
     for default, parts in zip(names, left, strict=True):
         whole = math.prod(known.get(part, 0) for part in parts)
         step = math.prod(known.get(part, 1) for part in parts)

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.plan import Dim, Leaf
+from gradcheck_health.inputs.plan import SPATIAL, Leaf
 
-_SPATIAL: dict[int, tuple[Dim, ...]] = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 _UNKNOWN_CHANNELS = 3
 _UNKNOWN_FEATURES = 10
 
@@ -77,13 +76,13 @@ def _convolution(module: nn.Module, kind: str) -> Leaf | None:
     if channels is None or kernel is None:
         return None
     axes = len(kernel) if isinstance(kernel, tuple) else _axes(kind)
-    if axes not in _SPATIAL:
+    if axes not in SPATIAL:
         return None
     stride, padding = vars(module).get("stride"), vars(module).get("padding")
     if vars(module).get("transposed") and set(stride or ()) == {1} and set(padding or ()) == {0} and min(kernel) > 1:
         # the first layer of a generator, which grows an image out of a point
         return Leaf(("B", channels, *[1] * axes))
-    return Leaf(("B", channels or _UNKNOWN_CHANNELS, *_SPATIAL[axes]))
+    return Leaf(("B", channels or _UNKNOWN_CHANNELS, *SPATIAL[axes]))
 
 
 def _axes(kind: str) -> int:
@@ -108,7 +107,7 @@ def _norm(module: nn.Module, kind: str) -> Leaf | None:
     if "1d" in kind.lower():
         # two axes mean one unbatched sample to instance normalisation
         return Leaf(("B", features, "L") if "instance" in kind.lower() else ("B", features))
-    return Leaf(("B", features, *_SPATIAL[3 if "3d" in kind.lower() else 2]))
+    return Leaf(("B", features, *SPATIAL[3 if "3d" in kind.lower() else 2]))
 
 
 def entries(model: nn.Module, limit: int = 200) -> Iterator[tuple[str, nn.Module, Leaf]]:

@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradcheck_health.inputs.observation.tracer import ArgumentPaths
-from gradcheck_health.inputs.plan import Dim, Edit, Leaf, Path, Plan
+from gradcheck_health.inputs.plan import USUAL, Dim, Edit, Leaf, Path, Plan
 from gradcheck_health.inputs.wants.want import Want
 
-_GROWTH: dict[int, tuple[Dim, ...]] = {
-    1: ("B",),
-    2: ("B", "T"),
-    3: ("B", "T", 8),
-    4: ("B", 3, "H", "W"),
-    5: ("B", 3, "D", "H", "W"),
-}
 _IMAGES = 2
 """Images that go with one text."""
 _CHANNELS = 4
@@ -197,7 +190,7 @@ def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...], steps: Dim) 
         more = rank - len(dims)
         middle: tuple[Dim, ...] = {1: (steps,), 2: ("H", "W"), 3: ("D", "H", "W")}.get(more, ("T",) * more)
         if not dims:
-            options.append(_GROWTH.get(rank, ("B",) * rank))
+            options.append(USUAL.get(rank, ("B",) * rank))
         elif "T" in dims and more == 1:
             options += [(*dims, 8) if leaf.kind == "float" else (*dims, 5), (dims[0], 5, *dims[1:])]
         elif leaf.kind == "float" and len(dims) >= 2:

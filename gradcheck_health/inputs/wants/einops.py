@@ -8,7 +8,8 @@ from types import FrameType
 
 import torch
 
-from gradcheck_health.inputs.static.einops_patterns import _USUAL, axes, lengths_of
+from gradcheck_health.inputs.plan import USUAL
+from gradcheck_health.inputs.static.einops_patterns import axes, lengths_of
 from gradcheck_health.inputs.wants.want import Want
 
 
@@ -26,7 +27,7 @@ def pattern_wants(frames: list[tuple[FrameType, int]]) -> Iterator[Want]:
         left = axes(pattern.split("->")[0])
         known = lengths_of(values.get("axes_lengths", getattr(owner, "axes_lengths", {})))
         if tensor.dim() != len(left):
-            template = _USUAL.get(len(left), ()) if len(left) > 3 else ()
+            template = USUAL.get(len(left), ()) if len(left) > 3 else ()
             yield Want("rank", tensor, value=len(left), template=template, why=f"pattern {pattern}", cost=0.5)
             return
         for d, parts in enumerate(left):

@@ -8,11 +8,9 @@ from typing import Any
 import torch
 
 from gradcheck_health.inputs.observation.tracer import FailedOperation
-from gradcheck_health.inputs.plan import Dim
+from gradcheck_health.inputs.plan import SPATIAL, Dim
 from gradcheck_health.inputs.wants.want import Want, size
 from gradcheck_health.records.errors import message_of as text_of
-
-_SPATIAL: dict[int, tuple[Dim, ...]] = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 
 
 def argument(failure: FailedOperation, position: int, name: str, default: Any = None) -> Any:
@@ -35,7 +33,7 @@ def convolution(failure: FailedOperation) -> list[Want]:
     if not isinstance(x, torch.Tensor) or not isinstance(w, torch.Tensor):
         return []
     axes = w.dim() - 2
-    if axes not in _SPATIAL:
+    if axes not in SPATIAL:
         return []
     transposed = "transpose" in failure.name
     groups = argument(failure, 6, "groups", 1)
@@ -43,7 +41,7 @@ def convolution(failure: FailedOperation) -> list[Want]:
     why = f"{failure.name} with {channels} channels"
     wants = [] if x.is_floating_point() or x.is_complex() else [Want("kind", x, value="float", why=why, cost=0.6)]
     if x.dim() != axes + 2 and not (x.dim() == axes + 1 and x.shape[0] == channels):
-        wants.append(Want("rank", x, value=axes + 2, template=("B", channels, *_SPATIAL[axes]), why=why))
+        wants.append(Want("rank", x, value=axes + 2, template=("B", channels, *SPATIAL[axes]), why=why))
     elif x.shape[-axes - 1] != channels:
         wants.append(size(x, x.dim() - axes - 1, channels, why))
     elif not transposed:
@@ -132,7 +130,7 @@ def pooling(failure: FailedOperation) -> list[Want]:
         return []
     wants = [] if x.is_floating_point() else [Want("kind", x, value="float", why=failure.name, cost=0.8)]
     if x.dim() not in (axes + 1, axes + 2):
-        wants.append(Want("rank", x, value=(axes + 2, axes + 1), template=("B", 3, *_SPATIAL[axes]), why=failure.name))
+        wants.append(Want("rank", x, value=(axes + 2, axes + 1), template=("B", 3, *SPATIAL[axes]), why=failure.name))
         return wants
     kernel = argument(failure, 1, "kernel_size")
     kernels = _tuple(kernel, axes) if isinstance(kernel, int | tuple | list) else (2,) * axes

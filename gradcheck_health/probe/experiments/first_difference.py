@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from gradcheck_health.model.call import call
+from gradcheck_health.model.call import call, running_modules
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.source.lines import user_line
@@ -43,20 +42,12 @@ class _Step:
 class _Recorder(TorchFunctionMode):
     """What each operation of a forward pass returns."""
 
-    def __init__(self, model: nn.Module, part: Part) -> None:
+    def __init__(self, running: Sequence[str], part: Part) -> None:
         super().__init__()
         self.steps: list[_Step] = []
-        self._part, self._names = part, layer_names(model)
-        self._stack: list[str] = []
+        self._running, self._part = running, part
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
         """Tensor -> the step that made it."""
-
-    def enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append(self._names.get(id(module), self._stack[-1] if self._stack else ""))
-
-    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._stack:
-            self._stack.pop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         takes = tuple(self._made[one] for one in _tensors((args, kwargs or {})) if one in self._made)
@@ -71,9 +62,8 @@ class _Recorder(TorchFunctionMode):
                     part = self._part(tensor.detach())
                     whole = None if part is not None or tensor.numel() > _LARGE else tensor.detach().clone()
                     kept = None if part is None else part.clone()
-                layer = self._stack[-1] if self._stack else ""
                 self._made[tensor] = len(self.steps)
-                self.steps.append(_Step(layer, func.__name__, user_line(), kept, whole, takes))
+                self.steps.append(_Step(self._running[-1], func.__name__, user_line(), kept, whole, takes))
         return out
 
 
@@ -139,16 +129,8 @@ def _module(subject: Subject, layer: str) -> nn.Module | None:
 
 
 def _recorded(subject: Subject, inputs: Inputs, part: Part) -> list[_Step]:
-    recorder = _Recorder(unwrap(subject.model), part)
-    with evaluated(subject):
-        handles = [
-            register_module_forward_pre_hook(recorder.enter),
-            register_module_forward_hook(recorder.leave, always_call=True),
-        ]
-        try:
-            with recorder:
-                call(subject.model, inputs, subject.seed)
-        finally:
-            for handle in handles:
-                handle.remove()
+    with evaluated(subject), running_modules(subject.model) as running:
+        recorder = _Recorder(running, part)
+        with recorder:
+            call(subject.model, inputs, subject.seed)
     return recorder.steps

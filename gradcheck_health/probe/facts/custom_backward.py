@@ -9,15 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from gradcheck_health.model.call import call
-from gradcheck_health.model.names import layer_names
+from gradcheck_health.model.call import call, running_modules
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.lines import place
-from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.finite_differences import DerivativeCheck, compare
 from gradcheck_health.probe.experiments.paired_runs import changed
 from gradcheck_health.probe.experiments.subbatch import chosen
@@ -69,7 +65,7 @@ def _calls(subject: Subject) -> list[_Call]:
     """The first call of each function that the outputs depend on."""
     classes = _classes(subject)
     found: dict[Any, _Call] = {}
-    with _stack(unwrap(subject.model)) as stack, contextlib.ExitStack() as undo:
+    with running_modules(subject.model) as stack, contextlib.ExitStack() as undo:
         for cls in classes:
             undo.enter_context(_spied(cls, stack, found))
         call(subject.model, subject.inputs, subject.seed)
@@ -83,25 +79,6 @@ def _classes(subject: Subject) -> list[Any]:
     nodes = () if graph is None else graph.nodes[1:]
     classes = dict.fromkeys(type(node)._forward_cls for node in nodes if hasattr(type(node), "_forward_cls"))
     return [cls for cls in classes if of_a_person(cls)]
-
-
-@contextlib.contextmanager
-def _stack(model: nn.Module) -> Iterator[list[str]]:
-    """Paths of the modules that are running."""
-    names, stack = layer_names(model), [""]
-
-    def leave(module: nn.Module, args: Any, output: Any) -> None:
-        stack.pop()
-
-    handles = (
-        register_module_forward_pre_hook(lambda module, args: stack.append(names.get(id(module), stack[-1]))),
-        register_module_forward_hook(leave, always_call=True),
-    )
-    try:
-        yield stack
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.graph.graph import Graph, takers
 from gradcheck_health.records.evidence import Recurring
 
-_OFTEN = 5
+OFTEN = 5
 _CAP = 20_000
 """Nodes that are visited for all weights together."""
 
@@ -22,7 +22,7 @@ def recurring(graph: Graph, instrument: Instrument, named: Sequence[NamedParamet
     found = []
     for entry in named:
         above = uses.get(id(entry.tensor), [])
-        if len(above) < _OFTEN or entry.role == "bias":
+        if len(above) < OFTEN or entry.role == "bias":
             continue
         last = min(above)
         if _reaches(graph, last, set(above) - {last}):
