@@ -19,10 +19,11 @@ from gradcheck_health.cli.commands._session import (
 )
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats import terminal
-from gradcheck_health.formats._text import many, safe_lines
+from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.files import write
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
+from gradcheck_health.records.wording import counted
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.models import declared
 from gradcheck_health.settings.source import Source
@@ -153,7 +154,8 @@ def _fail(done: Run, failure: Failure, tell: Write) -> None:
 
 def _summary(done: Run, show: Write, tell: Write) -> None:
     if done.skipped:
-        tell(f"skipped {many(len(done.skipped), 'target')} with nothing to train: no model, or no parameters (-v names them)\n")
+        skipped = counted(len(done.skipped), "target")
+        tell(f"skipped {skipped} with nothing to train: no model, or no parameters (-v names them)\n")
     if done.unchanged and not done.reports and not done.failures:
         tell(f"nothing to check: {len(done.unchanged)} of {len(done.unchanged)} targets are unchanged\n")
     elif not done.reports and not done.failures:
