@@ -64,7 +64,7 @@ EXAMPLES = 10_000
 GATES = {
     "faults": Gate(
         "fault-fixtures",
-        "targets that break, hang, flood or lie: the right exit code, valid JSON, results before and after kept",
+        "targets that crash, hang, flood the output or forge results: the right exit code, valid JSON, results before and after kept",
         "60 of 60",
         ("tests/cli/test_faults.py",),
         faults,
@@ -92,7 +92,7 @@ GATES = {
     ),
     "silent": Gate(
         "missed-in-silence",
-        "dead units, NaN, Inf and norms that are missed: neither found nor told as a gap",
+        "dead units, NaN, Inf and norms that are missed: neither found nor reported as a gap",
         "0",
         ("tests/probe/test_gaps.py",),
         silent,

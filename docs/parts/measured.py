@@ -19,7 +19,7 @@ def verdict_flips() -> str:
         counts = "; ".join(f"{count} {verdict}" for verdict, count in row["verdicts"].items())
         about = f"{row['model']} | {row['label']} | {row['given']}"
         rows.append(f"| {about} | {counts} | {row['flips']:.1%} | {row['rounds']:.2f} |")
-    head = ["| model | meant to be | given as | verdicts | flips | seeds a verdict |", "|---|---|---|---|---|---|"]
+    head = ["| model | built to be | given as | verdicts | flips | seeds a verdict |", "|---|---|---|---|---|---|"]
     counts = [sum(row["verdicts"].values()) for row in measured["rows"]]
     seen = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     worst = {label: max(row["flips"] for row in measured["rows"] if row["label"] == label) for label in LABELS}

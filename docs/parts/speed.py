@@ -51,7 +51,7 @@ def speed_sick(document: Any) -> str:
     ]
     median = section["median"]
     rows.append((f"median of {median['models']} from 20 ms on", "", "", f"{median['whole']:.1f}", ""))
-    return _table(("model", "verdict", "bare step", "whole call / bare", "looks"), rows)
+    return _table(("model", "verdict", "bare step", "whole call / bare", "passes"), rows)
 
 
 def speed_rivals(document: Any) -> str:
