@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 Path = tuple[str | int, ...]
+_TOKEN = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}'  # up to two quotes may stand before the three that end it
+    r"|'''.*?'{3,5}"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'"
+    r"|#[^\n]*"
+    r"|[\[\]{}\n]"
+    r"|[^\"'#\[\]{}\n]+",
+    re.DOTALL,
+)
+"""What decides where a statement ends: strings and comments, in which brackets do not count, brackets, and ends of lines."""
 
 
 def key_lines(text: str, loads: Callable[[str], dict[str, Any]], within: Path = ()) -> dict[Path, int]:
     """Key path -> 1-based line, for the keys below the table `within`; the path starts behind it.
 
-    What is inside of a value that spans several lines has the line on which the value begins.
+    What is inside of a value that spans several lines has the line on which the value begins. The time is linear in the size
+    of the file, and values of tables that are not around or below `within` are not parsed.
 
     Args:
         text: a whole file that `loads` accepts.
         loads: the parser.
     """
     found: dict[Path, int] = {}
-    for path, line in _statements(text.splitlines(), loads):
+    for path, line in _keys(text.replace("\r\n", "\n"), loads, within):
         if path[: len(within)] == within and len(path) > len(within):
             found.setdefault(path[len(within) :], line)
     return found
 
 
-def _statements(lines: list[str], loads: Callable[[str], dict[str, Any]]) -> Iterator[tuple[Path, int]]:
+def _keys(text: str, loads: Callable[[str], dict[str, Any]], within: Path) -> Iterator[tuple[Path, int]]:
     table: Path = ()
     sizes: dict[Path, int] = {}
-    i = 0
-    while i < len(lines):
-        bare = lines[i].strip()
-        if not bare or bare.startswith("#"):
-            i += 1
-            continue
-        end, value = _statement(lines, i, loads)
-        if bare.startswith("["):
-            table = _table(next(_paths(value)), sizes, is_array=bare.startswith("[["))
-            yield table, i + 1
-        else:
-            yield from (((*table, *path), i + 1) for path in _paths(value))
-        i = end
+    for line, statement in _statements(text):
+        if statement.startswith("["):
+            table = _table(next(_paths(loads(statement))), sizes, is_array=statement.startswith("[["))
+            yield table, line
+        elif table[: len(within)] == within[: len(table)]:
+            yield from (((*table, *path), line) for path in _paths(loads(statement)))
 
 
-def _statement(lines: list[str], start: int, loads: Callable[[str], dict[str, Any]]) -> tuple[int, dict[str, Any]]:
-    """The end of the statement that begins on a line, and what it says: the shortest text that is TOML."""
-    for end in range(start + 1, len(lines) + 1):
-        try:
-            return end, loads("\n".join(lines[start:end]))
-        except ValueError:
-            continue
-    return len(lines), {}
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each header and each `key = value`, with the line on which it begins."""
+    depth, line, start, first = 0, 1, 0, 1
+    for token in _TOKEN.finditer(text + "\n"):
+        word = token[0]
+        depth += (word in "[{") - (word in "]}")
+        line += word.count("\n")
+        if word == "\n" and depth == 0:
+            statement = text[start : token.start()].strip()
+            if statement and not statement.startswith("#"):
+                yield first, statement
+            start, first = token.end(), line
 
 
 def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
