@@ -7,9 +7,34 @@ import enum
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
+
+
+def to_document(record: Any, schema: int, **derived: Any) -> dict[str, Any]:
+    """A record with the number of its schema, and what can be computed from it for readers that do not."""
+    return {"schema": schema, **derived, **encode(record)}
+
+
+def from_document(cls: type[Record], data: Mapping[str, Any], schema: int, name: str, derived: Sequence[str] = ()) -> Record:
+    """The inverse of `to_document`.
+
+    Args:
+        name: what the record is called in errors.
+        derived: keys beside the fields of the record.
+
+    Raises:
+        ValueError: another schema, or a missing or unknown field.
+    """
+    found = data.get("schema")
+    if found != schema:
+        raise ValueError(f"a {name} of schema {found!r}, this version reads schema {schema}: write it again with this version")
+    fields = {key: value for key, value in data.items() if key != "schema" and key not in derived}
+    decoded: Record = decode(cls, fields, name)
+    return decoded
 
 
 def encode(value: Any) -> Any:

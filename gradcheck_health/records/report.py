@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.records.change import Change
-from gradcheck_health.records.codec import decode, encode
+from gradcheck_health.records.codec import from_document, to_document
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.trace import Trace
 
@@ -83,7 +83,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Strict JSON values; the schema is shipped as `gradcheck_health/formats/report.schema.json`."""
-        return {"schema": SCHEMA, "ok": self.ok, **encode(self)}
+        return to_document(self, SCHEMA, ok=self.ok)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
@@ -92,13 +92,7 @@ class Report:
         Raises:
             ValueError: another schema version, or a missing or unknown field.
         """
-        found = data.get("schema")
-        if found != SCHEMA:
-            raise ValueError(
-                f"a report of schema {found!r}, this version reads schema {SCHEMA}: write it again with this version"
-            )
-        decoded: Report = decode(cls, {key: value for key, value in data.items() if key not in ("schema", "ok")}, "report")
-        return decoded
+        return from_document(cls, data, SCHEMA, "report", derived=("ok",))
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), allow_nan=False, indent=1)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradcheck_health.records.codec import decode, encode
+from gradcheck_health.records.codec import from_document, to_document
 from gradcheck_health.records.declarations import UNDECLARED, Declared
 from gradcheck_health.records.evidence import (
     ConstantPredictor,
@@ -156,7 +156,7 @@ class Trace:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; NaN and infinities become the strings "nan", "inf" and "-inf"."""
-        return {"schema": SCHEMA, **encode(self)}
+        return to_document(self, SCHEMA)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Trace:
@@ -165,13 +165,7 @@ class Trace:
         Raises:
             ValueError: another schema version, or a missing or unknown field.
         """
-        found = data.get("schema")
-        if found != SCHEMA:
-            raise ValueError(
-                f"a trace of schema {found!r}, this version reads schema {SCHEMA}: write it again with this version"
-            )
-        decoded: Trace = decode(cls, {key: value for key, value in data.items() if key != "schema"}, "trace")
-        return decoded
+        return from_document(cls, data, SCHEMA, "trace")
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), allow_nan=False)

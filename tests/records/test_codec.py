@@ -150,3 +150,12 @@ def test_refusal_names_the_place(hint: Any, value: Any, words: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
         decode(hint, value, "here")
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(("record", "name"), [(Trace, "trace"), (Report, "report")])
+@pytest.mark.parametrize("document", [{}, {"schema": 7, "ok": True}])
+def test_document_of_another_schema_is_refused(record: Any, name: str, document: dict[str, Any]) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
+        record.from_dict(document)
+    found = document.get("schema")
+    assert str(caught.value) == f"a {name} of schema {found}, this version reads schema 1: write it again with this version"
