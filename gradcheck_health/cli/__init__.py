@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
-from gradcheck_health.cli._streams import READER_GONE, OutputError, ReaderGoneError, give_up_output, interruptible, open_streams
-from gradcheck_health.records.errors import GradhealthError, did_you_mean
+from gradcheck_health.cli._streams import OutputError, ReaderGoneError, give_up_output, interruptible, open_streams
+from gradcheck_health.records.errors import ExitCode, GradhealthError, did_you_mean
 from gradcheck_health.records.version import __version__
 
 EPILOG = """\b
@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             give_up_output()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        code = 130
+        code = ExitCode.INTERRUPTED
     except ReaderGoneError:
         give_up_output()
-        code = READER_GONE
+        code = ExitCode.READER_GONE
     sys.exit(code or 0)

@@ -12,9 +12,6 @@ from typing import Any
 
 from gradcheck_health.records.errors import UsageError
 
-READER_GONE = 141
-"""What a shell reports for a program that wrote into a pipe that nobody reads."""
-
 
 class OutputError(UsageError):
     """Standard output cannot be written: what was found is told nowhere."""

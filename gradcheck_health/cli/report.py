@@ -21,6 +21,7 @@ def _run(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
     from gradcheck_health import formats
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands.report import as_text, read
+    from gradcheck_health.records.errors import ExitCode
     from gradcheck_health.records.files import write
 
     forms = [(path, formats.find(path)) for path in outputs]
@@ -31,7 +32,7 @@ def _run(files: tuple[Path, ...], outputs: tuple[Path, ...]) -> int:
         return 0
     tell = _console.writer(sys.stderr, painted=False)
     written = [write(path, formats.render_run(form, reports, failures, code), tell) for path, form in forms]
-    return 0 if all(written) else 2
+    return ExitCode.HEALTHY if all(written) else ExitCode.USAGE
 
 
 report = click.Command(

@@ -7,6 +7,7 @@ kind: that is a `Finding`, raised as `UnhealthyGradientsError` by assertions onl
 from __future__ import annotations
 
 import contextlib
+import enum
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +22,33 @@ MAX_TEXT, MAX_LINE = 2000, 160
 """Characters of an exception's text, and of a line of source, that a message shows."""
 
 
+class ExitCode(enum.IntEnum):
+    """What the command line returns: of everything that happened the worst, which is the largest of the first five."""
+
+    HEALTHY = 0
+    FINDINGS = 1
+    """Sick at or above `fail_on`, or worse than before."""
+    USAGE = 2
+    """A wrong option, setting or target, or nothing to check."""
+    FAILED = 3
+    """A file or a model raised."""
+    STOPPED = 4
+    """A process died, ran too long, or sent no result."""
+    INTERRUPTED = 130
+    """Ctrl-C; as shells count, 128 and the number of SIGINT."""
+    READER_GONE = 141
+    """What a shell reports for a program that wrote into a pipe that nobody reads: 128 and the number of SIGPIPE."""
+
+    def __str__(self) -> str:
+        return str(self.value)  # before Python 3.11 this was the name
+
+
 class GradhealthError(Exception):
     """Base of every error that this package raises on purpose."""
 
     __module__ = "gradcheck_health"  # where people import it from, and what a traceback shows
 
-    exit_code = 3
+    exit_code = ExitCode.FAILED
     """What the command line returns for it."""
     specs: Mapping[str, str] = {}
     """Inputs to give, argument -> text, where the message proposes some."""
@@ -44,7 +66,7 @@ class UsageError(GradhealthError):
 
     __module__ = "gradcheck_health"
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class NothingToCheckError(UsageError):

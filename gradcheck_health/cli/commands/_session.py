@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradcheck_health import rules
+from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.rules import presets
 from gradcheck_health.settings.config import Config
@@ -14,8 +15,6 @@ from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.target import Target
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,9 @@ class Run:
         if self.failures:
             return max(failure.exit_code for failure in self.failures)
         if not self.reports:
-            return 0 if self.unchanged else NOTHING_CHECKED
-        return int(not all(report.ok for report in self.reports) and not exit_zero)
-
-
-NOTHING_CHECKED = 2
+            return ExitCode.HEALTHY if self.unchanged else ExitCode.USAGE
+        sick = not all(report.ok for report in self.reports) and not exit_zero
+        return ExitCode.FINDINGS if sick else ExitCode.HEALTHY
 
 
 Write = Callable[[str], None]

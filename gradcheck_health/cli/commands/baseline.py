@@ -12,7 +12,7 @@ from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.cli.commands import _session
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import escape, safe_lines, shorten, wrap
-from gradcheck_health.records.errors import GradhealthError, UsageError
+from gradcheck_health.records.errors import ExitCode, GradhealthError, UsageError
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import expand
@@ -67,11 +67,11 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
                 code = max(code, result.exit_code if isinstance(result, Failure) else error.exit_code)
         if not from_folder and (done, code) == before:
             tell(f"error: {safe_lines('; '.join(nothing))}\n")
-            code = max(code, UsageError.exit_code)
+            code = max(code, ExitCode.USAGE)
         status("")
     if not done and not code:
         tell("nothing was measured: no model was found; name one, as in `gradhealth baseline write model.py:Net`\n")
-    return code if done or code else _session.NOTHING_CHECKED
+    return code if done or code else ExitCode.USAGE
 
 
 def _told(result: Report | Failure, order: Order, place: Path) -> str:

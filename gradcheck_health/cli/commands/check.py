@@ -8,8 +8,6 @@ from pathlib import Path
 from gradcheck_health import formats
 from gradcheck_health.cli.commands import _github
 from gradcheck_health.cli.commands._session import (
-    INTERRUPTED,
-    NOTHING_CHECKED,
     CheckRequest,
     Run,
     Write,
@@ -20,7 +18,7 @@ from gradcheck_health.cli.commands._session import (
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats import terminal
 from gradcheck_health.formats._text import safe_lines
-from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import write
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.records.wording import counted
@@ -75,19 +73,19 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
         for (target, from_folder), found in zip(wanted, results, strict=True):
             nothing = [one for one in found if isinstance(one, NothingToCheck)]
             if not from_folder and len(nothing) == len(found) and not Target.parse(target).name:
-                _fail(done, Failure(target, "; ".join(map(message, nothing)) or "no model in it", NOTHING_CHECKED), tell)
+                _fail(done, Failure(target, "; ".join(map(message, nothing)) or "no model in it", ExitCode.USAGE), tell)
     except KeyboardInterrupt:
         interrupted = True
         tell("interrupted: what was checked before stands\n")
     status("")
-    code = INTERRUPTED if interrupted else done.exit_code(request.exit_zero)
+    code = ExitCode.INTERRUPTED if interrupted else done.exit_code(request.exit_zero)
     if streaming:
         _summary(done, show, tell)
     else:
         show(formats.render_run(form, done.reports, done.failures, code))
     _tell_forge(request, done, code, show, tell)
     written = [write(path, formats.render_run(module, done.reports, done.failures, code), tell) for path, module in writers]
-    return code if all(written) or interrupted else max(code, 2)
+    return code if all(written) or interrupted else max(code, ExitCode.USAGE)
 
 
 def _doing(targets: Sequence[str], i: int) -> str:
@@ -139,7 +137,7 @@ def _take(done: Run, result: Report | Failure | NothingToCheck, target: str, req
     elif isinstance(result, Failure):
         _fail(done, result, tell)
     elif Target.parse(target).name:
-        _fail(done, Failure(result.target, result.message, UsageError.exit_code), tell)
+        _fail(done, Failure(result.target, result.message, ExitCode.USAGE), tell)
     else:
         done.skipped.append(result)
         if request.verbose:
@@ -148,8 +146,8 @@ def _take(done: Run, result: Report | Failure | NothingToCheck, target: str, req
 
 def _fail(done: Run, failure: Failure, tell: Write) -> None:
     done.failures.append(failure)
-    kinds = {2: "usage error", 3: "failed", 4: "stopped"}
-    tell(f"{kinds.get(failure.exit_code, 'failed')}: {safe_lines(message(failure))}\n")
+    kinds = {ExitCode.USAGE: "usage error", ExitCode.FAILED: "failed", ExitCode.STOPPED: "stopped"}
+    tell(f"{kinds[ExitCode(failure.exit_code)]}: {safe_lines(message(failure))}\n")
 
 
 def _summary(done: Run, show: Write, tell: Write) -> None:

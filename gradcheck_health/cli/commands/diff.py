@@ -20,7 +20,7 @@ from gradcheck_health.cli.commands import _session
 from gradcheck_health.cli.commands.report import read as read_reports
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import safe_lines
-from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import write
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.measurements import InputsTrace, LayerTrace
@@ -70,7 +70,7 @@ def run(request: _session.CheckRequest, show: _session.Write, tell: _session.Wri
     for line in alone:
         tell(f"not compared: {safe_lines(line)}\n")
     reports = [_compared(old, new, report, bounds) for old, new, report in pairs]
-    failed = max((failure.exit_code for failure in failures), default=0)
+    failed = max((failure.exit_code for failure in failures), default=ExitCode.HEALTHY)
     code = failed or int(not all(report.ok for report in reports) and not request.exit_zero)
     for failure in failures:
         tell(f"failed: {safe_lines(_session.message(failure))}\n")
@@ -80,7 +80,7 @@ def run(request: _session.CheckRequest, show: _session.Write, tell: _session.Wri
     else:
         show(formats.render_run(form, reports, failures, code))
     written = [write(path, formats.render_run(module, reports, failures, code), tell) for path, module in writers]
-    return code if all(written) else max(code, 2)
+    return code if all(written) else max(code, ExitCode.USAGE)
 
 
 def _fail_if(request: _session.CheckRequest) -> Sequence[str]:
@@ -115,7 +115,7 @@ def _side(name: str, request: _session.CheckRequest, tell: _session.Write, statu
             else:
                 nothing.append(result)
         if not from_folder and not side.reports and not side.failures:
-            side.failures += [Failure(one.target, one.message, UsageError.exit_code) for one in nothing]
+            side.failures += [Failure(one.target, one.message, ExitCode.USAGE) for one in nothing]
     return side
 
 

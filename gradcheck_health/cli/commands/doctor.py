@@ -14,13 +14,12 @@ from pathlib import Path
 from gradcheck_health.cli.commands.config import without_effect
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import escape, safe_lines
-from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.version import __version__
 from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.resolution import resolve
 
-PROBLEM = 2
 NEEDED = ("torch", "pytest", "click", "pydantic", "PyYAML")
 USEFUL = ("numpy", "timm", "torchvision", "transformers")
 TINY = "from torch import nn\n\n\nclass Net(nn.Linear):\n    def __init__(self) -> None:\n        super().__init__(3, 2)\n"
@@ -46,7 +45,7 @@ def run(show: Callable[[str], None]) -> int:
     for check in _checks():
         sick = sick or check.verdict == "problem"
         show(f"{check.verdict.ljust(8)} {check.what.ljust(18)} {safe_lines(check.found)}\n")
-    return PROBLEM if sick else 0
+    return ExitCode.USAGE if sick else ExitCode.HEALTHY
 
 
 def _checks() -> Iterator[Check]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import safe_lines, wrap
-from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.records.wording import listed
@@ -62,7 +62,7 @@ def run(request: InferRequest, show: Write, tell: Write, status: Write = lambda 
             first = False
             if request.save is not None:
                 _save(request.save, result, show, tell)
-    return UsageError.exit_code if first and not code else code
+    return ExitCode.USAGE if first and not code else code
 
 
 def _save(path: Path, result: InferredInputs, show: Write, tell: Write) -> None:

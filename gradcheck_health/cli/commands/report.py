@@ -9,12 +9,13 @@ from typing import Any
 
 from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.records.codec import decode
-from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.report import Failure, Report
 
 MAX_BYTES = 2**30
 MANY_ROWS = 40
-EXIT_CODES = (0, 1, 2, 3, 4, 130)
+EXIT_CODES = tuple(code for code in ExitCode if code is not ExitCode.READER_GONE)
+"""What a document may hold: who has no reader writes none."""
 
 
 def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
@@ -25,7 +26,7 @@ def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
     """
     reports: list[Report] = []
     failures: list[Failure] = []
-    code = 0
+    code = int(ExitCode.HEALTHY)
     for path in paths:
         document = _document(path)
         try:

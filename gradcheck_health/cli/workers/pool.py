@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from gradcheck_health.cli.workers.fork_client import fork_server
 from gradcheck_health.cli.workers.supervisor import Supervisor
 from gradcheck_health.records.codec import decode
+from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.source import Source
@@ -113,7 +114,7 @@ def _each(
         workers, most = workers + 1, max(most, len(worker.targets))
         left = [name for name in worker.targets if name not in done]
         if worker.finished and (left or not done):
-            yield from (Failure(name, LOST, 4) for name in left or [target])
+            yield from (Failure(name, LOST, ExitCode.STOPPED) for name in left or [target])
             return
         advanced = any(name in worker.targets for name in done[before:])
         # a file whose models have other names each time would have no end
@@ -125,4 +126,4 @@ def _read_result(read: Callable[[Any], Result], name: str, value: Any) -> Result
     try:
         return read(value)
     except ValueError as error:
-        return Failure(name, f"its process sent a result that cannot be read: {error}", 4)
+        return Failure(name, f"its process sent a result that cannot be read: {error}", ExitCode.STOPPED)

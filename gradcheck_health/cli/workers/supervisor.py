@@ -16,6 +16,7 @@ from typing import Any
 from gradcheck_health.cli.workers import stack_dump
 from gradcheck_health.cli.workers.fork_client import Child, ForkServer
 from gradcheck_health.cli.workers.worker import signature
+from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.settings.source import Source
 
@@ -23,7 +24,7 @@ MAX_OUTPUT = 64 * 1024
 """Bytes of a person's own output that are passed on, per process."""
 MAX_RECORD = 512 * 2**20
 MAX_STACK = 1 << 20
-EXIT_CODES = (2, 3, 4)
+EXIT_CODES = (ExitCode.USAGE, ExitCode.FAILED, ExitCode.STOPPED)
 """Those of a failure: whatever the user's code raises, it does not choose another."""
 PATIENCE = 120.0
 """Seconds for torch to be imported before the first worker is there: a busy machine is not a model that hangs."""
@@ -165,7 +166,7 @@ class Supervisor:
             why = f"its process died of {_signal_name(-code)} {during}{hint}"
         else:
             why = f"its process exited with code {code} {during} (os._exit?): there is no verdict"
-        return Failure(target, f"{why}{where}", 4)
+        return Failure(target, f"{why}{where}", ExitCode.STOPPED)
 
 
 def _read(descriptor: int) -> bytes:

@@ -25,7 +25,7 @@ from typing import Any
 
 from gradcheck_health.model import memory
 from gradcheck_health.records import errors
-from gradcheck_health.records.errors import GradhealthError, ModelError, NothingToCheckError, UsageError, describe_error
+from gradcheck_health.records.errors import ExitCode, GradhealthError, NothingToCheckError, UsageError, describe_error
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.resolution import resolve
 from gradcheck_health.settings.source import Source
@@ -171,9 +171,9 @@ def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType(
         hint = f"{hint}\n  it may use {memory.format_size(size)}: allow more with --memory SIZE, or try a smaller --batch-size"
     if isinstance(error, GradhealthError):
         # the user's code may raise a subclass with a code of its own
-        code = UsageError.exit_code if isinstance(error, UsageError) else ModelError.exit_code
+        code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
         return {"message": f"{error.on_command_line()}{hint}", "exit_code": code}
-    return {"message": f"{describe_error(error)}{hint}", "exit_code": ModelError.exit_code}
+    return {"message": f"{describe_error(error)}{hint}", "exit_code": ExitCode.FAILED}
 
 
 def _end_with(parent: int) -> None:
