@@ -1,4 +1,4 @@
-"""A model held against a baseline: what `check` does with one before, during and after the rules."""
+"""A check against a baseline, and one that writes it: what happens before, during and after the rules."""
 
 from __future__ import annotations
 
@@ -75,3 +75,12 @@ class Gate:
             missing=baselines.gone(self.baseline.accepted, gone),
             notes=baselines.comparable(self.baseline, environment, trace),
         )
+
+
+def accepting(settings: Config, path: Path | None) -> Config:
+    """The settings that a baseline is written under: what the older one in this file accepts is accepted, so that it shows
+    what of it is gone."""
+    from gradcheck_health.baseline import files
+
+    accepted = files.read(path).accepted if path is not None and path.exists() else {}
+    return dataclasses.replace(settings, ignore={**accepted, **settings.ignore})

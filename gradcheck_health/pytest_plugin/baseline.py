@@ -66,9 +66,10 @@ def check_beside(
     path = files.path_for(place, name)
     if not updating or (path.exists() and options.given(node.config)["update_new_only"]):
         return check_gradients(model, inputs, config=config, baseline=files.required(path, name), **settings)
-    accepted = files.read(path).accepted if path.exists() else {}
-    lenient = dataclasses.replace(config, ignore={**accepted, **config.ignore})
-    return _written(node, path, name, check_gradients(model, inputs, config=lenient, facts=["reseeded"], **settings))
+    from gradcheck_health.check.gate import accepting
+
+    report = check_gradients(model, inputs, config=accepting(config, path), facts=["reseeded"], **settings)
+    return _written(node, path, name, report)
 
 
 def nth(test: str, number: int) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health import Finding, Severity, check_gradients
-from gradcheck_health.check.root_causes import ask, root_causes
+from gradcheck_health import Finding, Severity, check_gradients, rules
+from gradcheck_health.check.root_causes import HIDES, ask, root_causes
 from gradcheck_health.records.finding import Need
 from gradcheck_health.records.measurements import CutPoint, InputsTrace
 from gradcheck_health.records.trace import Trace
@@ -116,3 +116,8 @@ def test_fixed_model_batch_and_loss_are_said_to_repeat() -> None:
     model = nn.Sequential(*(layer for _ in range(10) for layer in (nn.Linear(8, 8), nn.Sigmoid())))
     (finding,) = check_gradients(model, torch.randn(16, 8), loss=lambda out: out.square().mean()).failures
     assert "each repeats the first" in dict(finding.details)["confirmed"]
+
+
+def test_every_name_in_the_table_of_causes_is_a_rule() -> None:
+    named = {*HIDES, *(effect for effects in HIDES.values() for effect in effects or ())}
+    assert named <= {*rules.names()}

@@ -94,32 +94,30 @@ def _sender(records: int, stack: int, timeout: float, key: bytes) -> Send:
 
 
 def _report(one: Loaded, config: Config) -> Any:
-    """Held against its baseline, where the settings name one."""
-    from gradcheck_health.baseline import files
+    """Compared with its baseline, where the settings name one."""
     from gradcheck_health.check.api import check_gradients
 
-    held = None if config.baseline is None else files.required(files.path_for(config.baseline, one.target), one.target)
-    report = check_gradients(one.model, config=config, target=one.target, baseline=held)
+    report = check_gradients(one.model, config=config, target=one.target, baseline=config.baseline)
     return dataclasses.replace(report, made_up_arguments=one.made_up).to_dict()
 
 
 def _measured(one: Loaded, config: Config) -> Any:
-    """What an older baseline accepts is accepted, so that it can be seen what of it is gone."""
+    """What a baseline needs to be written."""
     from gradcheck_health.baseline import files
     from gradcheck_health.check.api import check_gradients
+    from gradcheck_health.check.gate import accepting
 
     path = None if config.baseline is None else files.path_for(config.baseline, one.target)
-    accepted = files.read(path).accepted if path is not None and path.exists() else {}
-    config = dataclasses.replace(config, ignore={**accepted, **config.ignore})
-    return check_gradients(one.model, config=config, target=one.target, facts=["reseeded", "detailed"]).to_dict()
+    facts = ["reseeded", "detailed"]
+    return check_gradients(one.model, config=accepting(config, path), target=one.target, facts=facts).to_dict()
 
 
 def _inferred(one: Loaded, config: Config) -> Any:
     from gradcheck_health.check.infer import infer_inputs
     from gradcheck_health.records.codec import encode
 
-    describe_error = infer_inputs(one.model, config=config, target=one.target)
-    return encode(dataclasses.replace(describe_error, made_up_arguments=one.made_up))
+    inferred = infer_inputs(one.model, config=config, target=one.target)
+    return encode(dataclasses.replace(inferred, made_up_arguments=one.made_up))
 
 
 JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured": _measured, "inferred": _inferred}
