@@ -9,7 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from gradcheck_health.records import errors
 from gradcheck_health.records.errors import GradhealthError, ModelError, UsageError, describe_error, did_you_mean
@@ -71,7 +71,8 @@ def _answer(check: Callable[[], Report]) -> bytes:
         torch.set_num_threads(1)  # first of all: a pool of threads that the parent had does not exist here
         return b"R" + json.dumps(check().to_dict(), allow_nan=False).encode()
     except GradhealthError as error:
-        return b"G" + json.dumps([type(error).__name__, str(error), dict(error.specs)]).encode()
+        remedy = error.remedy and [error.remedy.what, dict(error.remedy.specs), error.remedy.after]
+        return b"G" + json.dumps([type(error).__name__, error.text, error.where, remedy]).encode()
     except BaseException as error:  # noqa: BLE001 - of the person's code; it is raised in the parent
         try:
             sent = pickle.dumps(error)
@@ -86,10 +87,8 @@ def _read(answer: bytes, code: int) -> Report:
     if kind == b"R":
         return Report.from_dict(json.loads(content))
     if kind == b"G":
-        name, text, specs = json.loads(content)
-        error: Any = getattr(errors, name)(text)
-        error.specs = specs
-        raise error
+        name, text, where, remedy = json.loads(content)
+        raise getattr(errors, name)(text, where, remedy and errors.Remedy(*remedy))
     if kind == b"P":
         raise pickle.loads(content)
     if kind == b"T":

@@ -10,7 +10,8 @@ import contextlib
 import enum
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.frames import user_frames
@@ -43,6 +44,18 @@ class ExitCode(enum.IntEnum):
         return str(self.value)  # before Python 3.11 this was the name
 
 
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Inputs to give instead, which a message shows as a call in Python or as options of the command line."""
+
+    what: str
+    """What they are: "this runs", "give them"."""
+    specs: Mapping[str, str]
+    """Argument -> text."""
+    after: str = ""
+    """Further lines of the message."""
+
+
 class GradhealthError(Exception):
     """Base of every error that this package raises on purpose."""
 
@@ -50,15 +63,42 @@ class GradhealthError(Exception):
 
     exit_code = ExitCode.FAILED
     """What the command line returns for it."""
-    specs: Mapping[str, str] = {}
-    """Inputs to give, argument -> text, where the message proposes some."""
+
+    def __init__(self, text: str = "", where: str = "", remedy: Remedy | None = None) -> None:
+        """A message in its parts.
+
+        Args:
+            text: the message without its place and remedy.
+            where: the argument that it is about, as Python has it: "inputs", "inputs['x']".
+            remedy: inputs to give instead.
+        """
+        super().__init__(text)
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self._rendered(self.where, in_python)
 
     def on_command_line(self) -> str:
-        """The message with its remedy as options of the command line instead of Python."""
-        text = str(self)
-        if self.specs:
-            text = text.replace(in_python(self.specs), as_options(self.specs))
-        return re.sub(r"^inputs(?:\['(\w+)'\])?:", lambda found: f"--input {found[1]}:" if found[1] else "--input:", text)
+        """The message with its place and its remedy as options of the command line instead of Python."""
+        found = re.fullmatch(r"inputs(?:\['(\w+)'\])?", self.where)
+        where = self.where if found is None else f"--input {found[1]}" if found[1] else "--input"
+        return self._rendered(where, as_options)
+
+    def _rendered(self, where: str, write: Callable[[Mapping[str, str]], str]) -> str:
+        head = f"{where}: " if where else ""
+        tail = f"\n  {self.remedy.what}: {write(self.remedy.specs)}{self.remedy.after}" if self.remedy else ""
+        return f"{head}{self.text}{tail}"
+
+    @property
+    def text(self) -> str:
+        """The message without its place and remedy."""
+        return super().__str__()
+
+    @property
+    def specs(self) -> Mapping[str, str]:
+        """Inputs to give, argument -> text, where the message proposes some."""
+        return self.remedy.specs if self.remedy else {}
 
 
 class UsageError(GradhealthError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import safe_lines, wrap
-from gradcheck_health.records.errors import ExitCode
+from gradcheck_health.records.errors import ExitCode, as_options, in_python
 from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.records.wording import listed
@@ -111,13 +111,7 @@ def _facts(result: InferredInputs, width: int) -> Iterator[str]:
 
 def _to_paste(result: InferredInputs, saved: bool) -> Iterator[str]:
     specs, target = result.specs or {}, shlex.quote(result.target or "model.py")
-    table = ", ".join(f'"{name}": {_python(text)}' for name, text in specs.items())
-    yield f"{'python:':9}assert_gradients_healthy(model, inputs={{{table}}})"
-    given = " ".join(f"--input {shlex.quote(f'{name}={text}')}" for name, text in specs.items())
-    yield f"{'shell:':9}gradhealth check {target} {given}"
+    yield f"{'python:':9}{in_python(specs)}"
+    yield f"{'shell:':9}gradhealth check {target} {as_options(specs)}"
     if not saved:
         yield f"{'keep:':9}gradhealth infer {target} --save gradhealth.yaml"
-
-
-def _python(text: str) -> str:
-    return repr(text) if '"' in text else f'"{text}"'

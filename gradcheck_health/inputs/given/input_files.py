@@ -52,7 +52,7 @@ def load(text: str, where: str, info: ModelInfo, name: str | None = None) -> Any
         folder = path.parent if path.parent.is_dir() else Path()
         beside = sorted(found.name for found in folder.iterdir() if is_file(found.name))
         near = did_you_mean(path.name, beside) or (f"; there is {', '.join(beside[:4])}" if beside else "")
-        raise InputsError(f"{where}: no file {typed}{near}; give {_FORMS}")
+        raise InputsError(f"no file {typed}{near}; give {_FORMS}", where)
     found = _READERS[path.suffix.lower()](path, where)
     return _moved(_entry(found, entry, name, typed, where), info, where)
 
@@ -67,12 +67,12 @@ def _entry(found: Any, entry: str | None, name: str | None, typed: str, where: s
     """The part of the file that was asked for."""
     if not isinstance(found, Mapping):
         if entry is not None:
-            raise InputsError(f"{where}: {typed} holds no entries with names, so there is no {entry!r} in it")
+            raise InputsError(f"{typed} holds no entries with names, so there is no {entry!r} in it", where)
         return found
     keys = [str(key) for key in found]
     if entry is not None:
         if entry not in found:
-            raise InputsError(f"{where}: {typed} holds no entry {entry!r}{did_you_mean(entry, keys)}; it holds {_listed(keys)}")
+            raise InputsError(f"{typed} holds no entry {entry!r}{did_you_mean(entry, keys)}; it holds {_listed(keys)}", where)
         return found[entry]
     if name is None:
         # numpy's names for arrays that were saved without any
@@ -82,8 +82,9 @@ def _entry(found: Any, entry: str | None, name: str | None, typed: str, where: s
     if len(found) == 1:
         return next(iter(found.values()))
     raise InputsError(
-        f"{where}: {typed} holds no entry {name!r}{did_you_mean(name, keys)}; it holds {_listed(keys)}: name one, as in"
-        f" {typed}:{keys[0] if keys else 'name'}"
+        f"{typed} holds no entry {name!r}{did_you_mean(name, keys)}; it holds {_listed(keys)}: name one, as in"
+        f" {typed}:{keys[0] if keys else 'name'}",
+        where,
     )
 
 
@@ -95,9 +96,7 @@ def _numpy(path: Path, where: str) -> Any:
     try:
         import numpy
     except ImportError:
-        raise InputsError(
-            f"{where}: {path} needs numpy, which is not installed: pip install numpy, or save a .pt file"
-        ) from None
+        raise InputsError(f"{path} needs numpy, which is not installed: pip install numpy, or save a .pt file", where) from None
 
     def read() -> Any:
         found = numpy.load(path, allow_pickle=False)
@@ -115,7 +114,7 @@ def _safetensors(path: Path, where: str) -> Any:
         from safetensors.torch import load_file
     except ImportError:
         raise InputsError(
-            f"{where}: {path} needs safetensors, which is not installed: pip install safetensors, or save a .pt or .npz file"
+            f"{path} needs safetensors, which is not installed: pip install safetensors, or save a .pt or .npz file", where
         ) from None
     return _read(lambda: load_file(path), path, where)
 
@@ -126,7 +125,7 @@ def _read(read: Callable[[], Any], path: Path, where: str) -> Any:
     except Exception as error:
         reason = describe_error(error).partition("\n")[0][:160]
         raise InputsError(
-            f"{where}: {path} is no {path.suffix} file of plain arrays ({reason}): save tensors or numbers, no objects"
+            f"{path} is no {path.suffix} file of plain arrays ({reason}): save tensors or numbers, no objects", where
         ) from error
 
 
@@ -150,6 +149,6 @@ def _moved(value: Any, info: ModelInfo, where: str) -> Any:
         try:
             value = torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise InputsError(f"{where}: got an array of {value.dtype}; allowed: numbers and booleans") from error
+            raise InputsError(f"got an array of {value.dtype}; allowed: numbers and booleans", where) from error
     value = value.detach()
     return value.to(info.device, info.dtype) if value.is_floating_point() else value.to(info.device)

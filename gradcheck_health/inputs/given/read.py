@@ -48,10 +48,10 @@ def _first_batch(loader: Any) -> Any:
         return next(iter(loader))
     except StopIteration:
         raise InputsError(
-            "inputs: the loader gave no batch (it is empty, or used up): pass one that yields at least one batch"
+            "the loader gave no batch (it is empty, or used up): pass one that yields at least one batch", "inputs"
         ) from None
     except Exception as error:
-        raise InputsError(f"inputs: the loader raised {one_line(error)} before its first batch") from error
+        raise InputsError(f"the loader raised {one_line(error)} before its first batch", "inputs") from error
 
 
 def _without_labels(batch: Any, info: ModelInfo) -> Any:
@@ -67,9 +67,9 @@ def _call(factory: Callable[[], Any]) -> Any:
         value = factory()
     except Exception as error:
         name = getattr(factory, "__qualname__", type(factory).__name__)
-        raise InputsError(f"inputs: the factory {name}() raised {one_line(error)}; it is called without arguments") from error
+        raise InputsError(f"the factory {name}() raised {one_line(error)}; it is called without arguments", "inputs") from error
     if value is None:
-        raise InputsError("inputs: the factory returned None: return a tensor, a tuple, or a dict of keyword arguments")
+        raise InputsError("the factory returned None: return a tensor, a tuple, or a dict of keyword arguments", "inputs")
     return value
 
 
@@ -90,7 +90,7 @@ def _positional(value: Any, info: ModelInfo) -> Inputs | Plan:
                 Inputs((value,)) if all(isinstance(item, torch.Tensor) for item in value) and most == 1 else Inputs(args[:most])
             )
         names = ", ".join(a.name for a in info.signature.arguments)
-        raise InputsError(f"inputs: got {len(args)} positional values, forward takes at most {most}: {names}")
+        raise InputsError(f"got {len(args)} positional values, forward takes at most {most}: {names}", "inputs")
     return _completed(args, info)
 
 
@@ -111,7 +111,8 @@ def _keywords(given: Mapping[str, Any], info: ModelInfo) -> Inputs | Plan:
             return Inputs((dict(given),))  # a model that takes one dict
         for name in unknown:
             raise InputsError(
-                f"inputs[{name!r}]: forward has no such argument{did_you_mean(str(name), names)}; it takes {', '.join(names)}"
+                f"forward has no such argument{did_you_mean(str(name), names)}; it takes {', '.join(names)}",
+                f"inputs[{name!r}]",
             )
     given = {
         name: input_files.load(value, f"inputs[{name!r}]", info, name) if input_files.is_file(value) else value

@@ -22,7 +22,7 @@ from gradcheck_health.model.call import eager
 from gradcheck_health.model.nest import fresh, tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.records import errors
-from gradcheck_health.records.errors import InputInferenceError, InputsError, ModelError, in_python, one_line
+from gradcheck_health.records.errors import InputInferenceError, InputsError, ModelError, Remedy, one_line
 from gradcheck_health.records.errors import message_of as text_of
 from gradcheck_health.records.inputs import Inputs
 
@@ -42,9 +42,7 @@ def synthesize_given(info: ModelInfo, given: Any, seed: int, batch_size: int | N
 
 def with_remedy(text: str, specs: dict[str, str] | None) -> InputsError:
     """The error, with inputs that were seen to run where some were found."""
-    error = InputsError(f"{text}\n  this runs: {in_python(specs)}" if specs else text)
-    error.specs = specs or {}
-    return error
+    return InputsError(text, "inputs", Remedy("this runs", specs) if specs else None)
 
 
 def _resampler(first: Inputs, factory: Callable[[], Any], info: ModelInfo) -> Callable[[int], Inputs]:
@@ -68,9 +66,8 @@ def _completed(info: ModelInfo, plan: Plan, seed: int, batch_size: int | None) -
             return finished(info, plan, seed, Inputs(origin="given"))
         if specs is None and free:
             raise
-        # its last line is what to give: the very spec that failed, where nothing was left to guess
-        told = str(error).removeprefix("could not make up inputs for ").partition("\n  give them: ")[0]
-        raise with_remedy(f"inputs: {told}", specs) from error
+        # not its own remedy: the very spec that failed, where nothing was left to guess
+        raise with_remedy(error.text.removeprefix("could not make up inputs for "), specs) from error
     names = ", ".join(dict.fromkeys(str(path[0]) for path in free))
     return replace(made, origin=f"given, {names} made up" if free else "given", made_up=bool(free))
 
@@ -86,13 +83,13 @@ def check(info: ModelInfo, inputs: Inputs) -> None:
     for name, value in [*places, *inputs.kwargs.items()]:
         if type(value).__name__ == "ndarray":
             kind = f"{value.dtype}{list(value.shape)}"
-            raise InputsError(f"inputs: {name} is a NumPy array, {kind}: hand over torch.from_numpy({name})")
+            raise InputsError(f"{name} is a NumPy array, {kind}: hand over torch.from_numpy({name})", "inputs")
         for tensor in tensors(value):
             if tensor.numel() == 0:
-                raise InputsError(f"inputs: {name} is empty, shape {list(tensor.shape)}: give at least one sample")
+                raise InputsError(f"{name} is empty, shape {list(tensor.shape)}: give at least one sample", "inputs")
             if tensor.device != info.device and tensor.device.type != "meta" and info.tensors:
                 raise InputsError(
-                    f"inputs: {name} is on {tensor.device}, the model on {info.device}: move one of them with .to()"
+                    f"{name} is on {tensor.device}, the model on {info.device}: move one of them with .to()", "inputs"
                 )
             if tensor.is_meta:
                 continue
@@ -100,7 +97,7 @@ def check(info: ModelInfo, inputs: Inputs) -> None:
                 bad = int((~torch.isfinite(tensor)).sum())
                 if bool(torch.isnan(tensor).any()):
                     raise InputsError(
-                        f"inputs: {name} holds NaN ({bad} of {tensor.numel()} entries are not finite): clean the data first"
+                        f"{name} holds NaN ({bad} of {tensor.numel()} entries are not finite): clean the data first", "inputs"
                     )
 
 
@@ -152,7 +149,7 @@ def _lines(info: ModelInfo, inputs: Inputs, tracer: Tracer, error: Exception) ->
     """What cannot run on what, where it failed, and what was wanted there."""
     wants, place = explain(Plan(()), tracer, error, info)
     lines = [
-        f"inputs: {type(info.owner).__name__} cannot run on {inputs.describe()}",
+        f"{type(info.owner).__name__} cannot run on {inputs.describe()}",
         f"  failed at {place}: {one_line(error)}",
     ]
     (only,) = inputs.args if len(inputs.args) == 1 else (None,)

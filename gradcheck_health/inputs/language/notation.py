@@ -33,14 +33,14 @@ def parse_node(text: str, where: str, sizes: dict[str, int], depth: int = 0) -> 
     """
     text = text.strip()
     if depth > DEPTH:
-        raise InputsError(f"{where}: more than {DEPTH} brackets in each other: no forward takes that")
+        raise InputsError(f"more than {DEPTH} brackets in each other: no forward takes that", where)
     if text in _WORDS or re.fullmatch(r"[-+]?\d[\d_.eE+-]*|[\"'].*[\"']", text):
         return Const(_WORDS[text] if text in _WORDS else _literal(text, where), fixed=True)
     end = _ENDS.get(text[:1])
     if end is None:
         return parse(text, where, sizes)
     if not text.endswith(end):
-        raise InputsError(f"{where}: {text!r} opens with {text[0]!r} and does not end with {end!r}")
+        raise InputsError(f"{text!r} opens with {text[0]!r} and does not end with {end!r}", where)
     parts = list(_split(text[1:-1]))
     if text[0] == "(" and parts and all(part.lstrip().startswith(".") for part in parts):
         return Group(_keyed([part.lstrip()[1:] for part in parts], text, where, sizes, depth), "object")
@@ -54,7 +54,7 @@ def _literal(text: str, where: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        raise InputsError(f"{where}: {text!r} is neither a number nor quoted text") from None
+        raise InputsError(f"{text!r} is neither a number nor quoted text", where) from None
 
 
 def _keyed(parts: list[str], text: str, where: str, sizes: dict[str, int], depth: int) -> tuple[tuple[str | int, Node], ...]:
@@ -62,7 +62,7 @@ def _keyed(parts: list[str], text: str, where: str, sizes: dict[str, int], depth
     for part in parts:
         key, colon, value = part.partition(":")
         if not colon:
-            raise InputsError(f"{where}: {part.strip()!r} in {text!r} has no key: write key: value")
+            raise InputsError(f"{part.strip()!r} in {text!r} has no key: write key: value", where)
         name = key.strip().strip("\"'")
         items.append((name, parse_node(value, f"{where}[{name!r}]", sizes, depth + 1)))
     return tuple(items)

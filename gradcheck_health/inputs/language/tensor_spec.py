@@ -38,16 +38,16 @@ def parse(text: str, where: str, sizes: dict[str, int]) -> Leaf:
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise InputsError(f"{where}: {text!r} is no spec; write {FORM}{_hint(text)}")
+        raise InputsError(f"{text!r} is no spec; write {FORM}{_hint(text)}", where)
     if re.search(r"\d{19}", text):
         raise InputsError(
-            f"{where}: a number of more than 18 digits in a spec of {len(text)} characters: no tensor is that large"
+            f"a number of more than 18 digits in a spec of {len(text)} characters: no tensor is that large", where
         )
     dtype = match["dtype"]
     if dtype not in _DTYPES:
         raise InputsError(
-            f"{where}: unknown dtype {dtype!r} in {text!r}{did_you_mean(dtype, _DTYPES)};"
-            " one of f16, f32, f64, bf16, i64, bool, c64"
+            f"unknown dtype {dtype!r} in {text!r}{did_you_mean(dtype, _DTYPES)}; one of f16, f32, f64, bf16, i64, bool, c64",
+            where,
         )
     name = _DTYPES[dtype]
     kind = "bool" if name == "bool" else "float" if name in ("", "bfloat16") else _KINDS[name[0]]
@@ -56,16 +56,16 @@ def parse(text: str, where: str, sizes: dict[str, int]) -> Leaf:
     if match["high"]:
         high = _dim(match["high"], text, where, sizes)
         if kind != "int":
-            raise InputsError(f"{where}: a bound '<{match['high']}' is for integers, {text!r} is {kind}")
+            raise InputsError(f"a bound '<{match['high']}' is for integers, {text!r} is {kind}", where)
     low = int(match["low"] or 0)
     if low and (kind != "int" or (isinstance(high, int) and high <= low)):
-        raise InputsError(f"{where}: a lower bound '>={low}' is for integers, and lies below the upper one; got {text!r}")
+        raise InputsError(f"a lower bound '>={low}' is for integers, and lies below the upper one; got {text!r}", where)
     fill = {"0": "zeros", "1": "ones"}.get(match["value"] or "", match["value"] or "normal")
     from gradcheck_health.inputs.language.values import FILLS
 
     if fill not in FILLS:
         raise InputsError(
-            f"{where}: unknown value {fill!r} in {text!r}{did_you_mean(fill, FILLS)}; 0, 1, or one of {', '.join(FILLS)}"
+            f"unknown value {fill!r} in {text!r}{did_you_mean(fill, FILLS)}; 0, 1, or one of {', '.join(FILLS)}", where
         )
     exact = "" if kind == "float" and name in ("", "float32") else name
     drawn = bool(match["value"] or match["low"] or match["high"])
@@ -76,10 +76,10 @@ def _dim(text: str, spec: str, where: str, sizes: dict[str, int]) -> Dim:
     if text.isdigit():
         value = int(text)
         if value == 0 and "<" not in spec:
-            raise InputsError(f"{where}: size 0 in {spec!r}: a batch needs at least one entry")
+            raise InputsError(f"size 0 in {spec!r}: a batch needs at least one entry", where)
         return value
     if not text.isidentifier():
-        raise InputsError(f"{where}: {text!r} in {spec!r} is no size: write a number or a name such as B, T, S")
+        raise InputsError(f"{text!r} in {spec!r} is no size: write a number or a name such as B, T, S", where)
     if text == "S":
         return "H"
     if text not in SIZES:

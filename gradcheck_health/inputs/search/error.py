@@ -6,7 +6,7 @@ from gradcheck_health.inputs.language.notation import write
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.search.search import Found
 from gradcheck_health.inputs.static.model_info import ModelInfo
-from gradcheck_health.records.errors import InputInferenceError, in_python, one_line
+from gradcheck_health.records.errors import InputInferenceError, Remedy, one_line
 
 
 def inference_error(info: ModelInfo, found: Found) -> InputInferenceError:
@@ -26,10 +26,9 @@ def inference_error(info: ModelInfo, found: Found) -> InputInferenceError:
     if likely:
         lines.append(f"  other inputs are probably needed for: {'; '.join(likely[:2])}")
     specs = written(best.plan) or {"x": "f32[B,3,32,32]"}
-    lines.append(f"  give them: {in_python(specs)}")
-    lines.append("      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)")
-    error = InputInferenceError("\n".join(lines))
-    error.specs, error.likely = specs, likely
+    ways = "\n      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)"
+    error = InputInferenceError("\n".join(lines), remedy=Remedy("give them", specs, ways))
+    error.likely = likely
     error.__cause__ = best.error
     return error
 
