@@ -26,7 +26,7 @@ class Gate:
 
     @classmethod
     def against(cls, baseline: Baseline | str | Path | None, settings: Config, target: str | None) -> Gate | None:
-        """Read before torch is imported: a file that is no baseline is told at once.
+        """Read before torch is imported, so that a file that is no baseline is reported at once.
 
         Raises:
             UsageError: the file is missing or no baseline, or an expression of `fail_if` is wrong.

@@ -1,4 +1,4 @@
-"""What the module of a person's file offers: model classes, functions, models."""
+"""The model classes, functions and models that the module of a user's file defines."""
 
 from __future__ import annotations
 

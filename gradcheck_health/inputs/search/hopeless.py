@@ -1,4 +1,4 @@
-"""Does a model raise whatever it is fed? Then there is nothing to search for, and nobody's inputs are to blame."""
+"""When to stop a search for inputs: the model raises the same error on every input, so the inputs are not to blame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FEW, MANY = 5, 20
 
 
 class RepeatedFailure:
-    """Counts the trials of a search that got furthest, while they fail in one way that tells nothing of what was wanted."""
+    """Counts the furthest trials of a search as long as all fail in the same way, and none shows which inputs were needed."""
 
     def __init__(self) -> None:
         self._count = 0

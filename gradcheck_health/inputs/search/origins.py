@@ -1,4 +1,4 @@
-"""For each argument of a plan: where every size came from, how sure that is, and the text that gives it again."""
+"""The `ArgumentOrigin` of each made-up argument: where its sizes came from, how certain that is, the spec that repeats it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRIED = ("another rank", "float values", "int values", "a plain number", "value
 
 
 def accounts(plan: Plan, first: Plan, notes: tuple[str, ...] = ()) -> tuple[ArgumentOrigin, ...]:
-    """One `Provenance` an argument.
+    """One `ArgumentOrigin` for each argument.
 
     Args:
         plan: what ran.

@@ -97,6 +97,9 @@ def _along(
     start: Outcome, base: Plan, key: Any, change: SizeChange, run: Callable[[Plan], Outcome], budget: Callable[[], bool]
 ) -> Outcome | None:
     """One free size: two points give the law, then bisection between the nearest ones below and above."""
+    # Example: `nn.Linear(4608, 10)` behind flattened convolutions got 512 features from images of side 12. Side 24 gives
+    # 3200, so by the power law the next guess is about 28: got 4608, done. Where two points give no law, the bracket is
+    # halved.
     want, got = start.measures[key].want, start.measures[key].got
     size = change.now(base)
     points = {size: got}
@@ -145,13 +148,12 @@ def _next(points: dict[int, int], want: int, tried: set[int]) -> int | None:
     ordered = sorted(points)
     below = max((s for s in ordered if points[s] < want), default=None)
     above = min((s for s in ordered if points[s] > want and (below is None or s > below)), default=None)
-    a, b = (
-        (below, above)
-        if below is not None and above is not None
-        else (ordered[-2], ordered[-1])
-        if below is not None
-        else (ordered[0], ordered[1])
-    )
+    if below is not None and above is not None:
+        a, b = below, above
+    elif below is not None:  # all are too small: from the two largest on
+        a, b = ordered[-2], ordered[-1]
+    else:
+        a, b = ordered[0], ordered[1]
     guess = _law(a, points[a], b, points[b], want)
     low = below + 1 if below is not None else 1
     high = above - 1 if above is not None else _MOST

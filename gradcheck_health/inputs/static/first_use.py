@@ -219,6 +219,10 @@ def _undo(leaf: Leaf, steps: tuple[Step, ...]) -> Leaf | None:
 
 
 def _undo_one(dims: list[Dim], step: Step) -> list[Dim]:
+    """The dimensions before a step of which `dims` are the dimensions behind."""
+    # A convolution that is fed `x.transpose(1, 2)` wants [B, C, L], so x is [B, L, C]: the same transposition again. A step
+    # that names a third axis where two are known shows that there is one more: steps `T`, between the batch and the
+    # features.
     numbers = step.numbers
     if step.name in ("transpose", "swapaxes") and len(numbers) == 2:
         if max(numbers) >= len(dims) == 2:

@@ -60,6 +60,9 @@ def sized(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
 
 def _affine(plan: Plan, want: Want, origin: ArgumentPaths, got: int, value: int) -> list[Edit]:
     """The size was put together from others by concatenation (a sum) or repetition (a multiple): change the parts."""
+    # With x of 5 features and y of 3, `linear(torch.cat([x, y], -1))` got 8 and wants 12: one of the two has to grow by the
+    # difference (x of 9, or y of 7), or, if what it got was a multiple of that size, in proportion. All parts may also grow
+    # alike, or share it evenly.
     edits: list[Edit] = []
     # space to depth multiplies the channels of an image; its sides are for the solver
     channel = want.tensor is not None and want.tensor.dim() > 2 and want.dim % want.tensor.dim() == 1

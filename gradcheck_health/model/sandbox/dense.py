@@ -1,4 +1,8 @@
-"""Dense tensors in the memory of this process: what holds for most of them takes one look, where models have very many."""
+"""A fast test for the common kind of tensor: of torch's own class, strided, on the CPU.
+
+Models have very many tensors, and asking each for layout, conjugation, transforms and device costs more than saving its bytes.
+Torch keeps all of that in one set of dispatch keys, so that one comparison answers every question.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import torch
 from torch import nn
 
 TENSORS = frozenset((torch.Tensor, nn.Parameter, nn.Buffer))
-"""Classes that hide nothing."""
+"""Classes whose tensors are what they seem: a subclass may wrap others."""
 _keys = torch._C._dispatch_keys
 _DENSE = _keys(torch.empty(0, device="cpu"))
 """Neither sparse nor quantised, nothing to conjugate or negate, no transform around it."""

@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept away from what is no garbage: its walks take as long as the work between them."""
+"""Pausing Python's garbage collector while objects are made that stay: collections take as long as the work between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPARING: ContextVar[bool] = ContextVar("sparing", default=False)
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """For blocks that run no code of a person's and make very many objects that stay."""
+    """No collection inside the block: for code that makes very many objects that stay, and runs no code of the user."""
     if not gc.isenabled():
         yield
         return
@@ -25,8 +25,8 @@ def collector_paused() -> Iterator[None]:
 
 @contextlib.contextmanager
 def old_objects_spared() -> Iterator[None]:
-    """Garbage is looked for among what is made inside only: a walk over all that torch has imported takes 50 ms."""
-    if gc.get_freeze_count():  # somebody's own doing
+    """Collections inside the block skip all objects made before it: visiting all that torch has imported takes 50 ms."""
+    if gc.get_freeze_count():  # the user has frozen objects: unfreezing would undo that
         yield
         return
     gc.freeze()
@@ -39,6 +39,6 @@ def old_objects_spared() -> Iterator[None]:
 
 
 def spare_more() -> None:
-    """The same for what was made since; only where none of it can be garbage."""
+    """Skip the objects made since then, too; only where none of them can be garbage."""
     if _SPARING.get():
         gc.freeze()

@@ -1,4 +1,4 @@
-"""Which objects that hang on a module are looked into, and which belong to somebody else."""
+"""Which of the objects that a module refers to are saved and restored with it, and which belong to torch, Python or pytest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_record(value: Any) -> bool:
 
 
 def is_apart(value: Any) -> bool:
-    """A plain object or function of a person's: it may lead far, and is looked into as long as there is room."""
+    """A plain object or function of the user: it may refer to very many others, and is followed as long as there is room."""
     cls = type(value)
     if isinstance(value, FunctionType):
         return is_persons(value)  # type: ignore[arg-type] # it has a __module__, too

@@ -1,4 +1,4 @@
-"""How the contents that an object had are put back into it: (the object, its contents) -> None, where they differ."""
+"""Restoring the saved contents of dicts, lists, sets and slots, by functions (object, contents) that change what differs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNSET = object()
 
 
 def all_back(ways: Iterable[tuple[Callable[[Any, Any], Any], Any, Any]], errors: list[Exception]) -> None:
-    """One after another, whatever one of the objects says to it; what they raise is appended."""
+    """Restore one object after another, whatever one of them raises; the errors are appended."""
     for back, value, saved in ways:
         try:
             back(value, saved)

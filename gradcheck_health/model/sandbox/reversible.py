@@ -1,4 +1,4 @@
-"""Blocks that are undone as a whole, whenever Ctrl-C comes."""
+"""A context manager that restores everything its block changed, also on KeyboardInterrupt, and never half of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HELD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM")
 
 
 class Reversible:
-    """A context manager; `prepare` lays the ways back onto the stack that it is handed, and may raise halfway.
+    """A context manager; `prepare` registers on the stack that it is handed how to undo each change, and may raise halfway.
 
     A signal whose handler raises (Ctrl-C, a test's time limit) waits while something is prepared or put back: half of it would
     leave an empty model.

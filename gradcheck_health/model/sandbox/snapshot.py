@@ -1,6 +1,6 @@
-"""The contents of objects, remembered and put back in place: identities, data pointers and bytes stay.
+"""Saving the contents of objects and restoring them in place: identities, data pointers and bytes stay.
 
-What can be remembered is what hangs on a module: tensors, generators, arrays, containers, modules, their classes, and as far as
+What can be saved is what a module refers to: tensors, generators, arrays, containers, modules, their classes, and as far as
 there is room plain Python objects and functions. The inside of compiled objects is opaque.
 """
 
@@ -37,11 +37,7 @@ _DICTS = frozenset((dict, OrderedDict))
 
 
 class Snapshot:
-    """What hangs on some objects, each thing once.
-
-    Args:
-        around: what was remembered earlier and is still held: equal copies are shared with it.
-    """
+    """All that some objects refer to, each thing once; equal copies are shared with the snapshot `around` this one."""
 
     def __init__(self, around: Snapshot | None = None) -> None:
         self._around = around
@@ -80,6 +76,7 @@ class Snapshot:
             saved.detach_gradient()
 
     def _follow(self, stack: list[Any], room: float) -> float:
+        """Save all that the stack leads to, within `room`; the commonest first: empty dicts (hooks), plain tensors."""
         seen, ways = self._seen, self._ways
         while stack and room > 0:
             value = stack.pop()
@@ -106,7 +103,7 @@ class Snapshot:
         return room
 
     def restore(self) -> None:
-        """Everything, whatever one of the objects says to it; then the first error is raised."""
+        """Restore everything, whatever one of the objects raises; then raise the first error."""
         errors: list[Exception] = []
         for content in self._empty:
             if content:
@@ -162,7 +159,7 @@ class Snapshot:
         return found
 
     def _classes(self, kind: type) -> Iterator[Any]:
-        """What stands in a person's own classes."""
+        """The attributes of the user's own classes."""
         for cls in kind.__mro__:
             if id(cls) not in self._seen and is_persons(cls):
                 self._seen[id(cls)] = cls

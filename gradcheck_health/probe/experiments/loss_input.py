@@ -1,4 +1,4 @@
-"""What enters a loss: the tensor that predicts, and the loss as a function of it alone."""
+"""The prediction that enters the loss of a model, and the loss as a function of that tensor alone."""
 
 from __future__ import annotations
 

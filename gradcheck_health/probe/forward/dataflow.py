@@ -152,6 +152,11 @@ class Dataflow:
             self._held.append(tensor.untyped_storage())
 
     def _of(self, tensor: torch.Tensor, layer: str, source: str | None) -> _Descent:
+        """From which parameters a tensor comes, and where the gradient was cut on the way."""
+        # Most tensors were noted when the operation that made them ran. Three kinds were not: those that share memory with
+        # a noted one (`.data`, numpy, a new nn.Parameter), found by their address; those that were written into since,
+        # found by their storage; and results of a custom autograd.Function, which get their place in the graph only when it
+        # returns.
         found: _Descent = self._descent.get(tensor, _NOTHING)  # type: ignore[no-untyped-call]
         if found is _NOTHING and (address := _address(tensor)) in self._aliases:
             found = self._aliases[address]

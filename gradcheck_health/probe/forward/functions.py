@@ -142,7 +142,11 @@ def _plain(tensor: torch.Tensor) -> bool:
 
 def _call_site() -> tuple[int, ...]:
     """Tells two calls on different lines apart, and takes the turns of a loop for one."""
-    frame = sys._getframe(4)  # out of here, `saw` and the function mode
+    # Three frames are the measure of a "place": the line in forward, and the two calls that led to it, so that one helper
+    # called from two lines is two places. `f_lasti` is the position in the bytecode: two calls on one line differ, turns of
+    # a loop do not. Four frames up is the user's code: this function, its caller, and the two of the function mode. A
+    # wrapper changes the count.
+    frame = sys._getframe(4)
     site = []
     for _ in range(3):
         site.append(frame.f_lasti)

@@ -132,6 +132,10 @@ class Instrument(TorchFunctionMode):
                     self._output(seen, leaf.tensor)
 
     def _output(self, seen: Seen, tensor: torch.Tensor) -> None:
+        # Three tables, because a tensor is met in three ways. `_known` finds one that was measured before by its id; ids
+        # are reused and tensors written into, so a weak reference and the version have to agree. `homes` gives the layer of
+        # a node of the autograd graph, for the walk over it; `tensor_of` the index of a node's output, where its gradient
+        # is noted.
         known = self._known.get(id(tensor))
         if known is not None and known[0]() is tensor and known[1] == _version(tensor):
             seen.outputs.append(known[2])  # a container hands on what its last child returned: measured once

@@ -1,4 +1,4 @@
-"""The second, slower look at backward: which node first makes NaN, and where the gradient of a parameter becomes zero.
+"""Hooks on every node of the autograd graph, for a second, slower pass: where NaN begins and where a gradient becomes zero.
 
 Every node notes whether a gradient other than zero arrived, and which of its inputs it handed one on to. The gradient of a
 parameter is lost at the node nearest to the output that got one and handed on zeros, or where nonzero ones meet and cancel.

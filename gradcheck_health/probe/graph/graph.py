@@ -88,7 +88,9 @@ def _chain(graph: Graph, target: int, below_loss: bool) -> list[int]:
     """What every path from the roots to `target` crosses, from there upwards."""
     relevant = _ancestors(graph, target)
     points, reach = [], 0
-    # In topological order a node is on every path exactly if no edge jumps over it.
+    # In topological order a node is on every path exactly if no edge jumps over it. `reach` is the furthest end of all
+    # edges seen so far: with edges 0-1, 0-3, 1-2, 2-3 it is 3 after node 0, so nodes 1 and 2 are jumped over, and 3 (reach
+    # <= 3) is a cut point.
     for i in sorted(relevant):
         if reach <= i:
             points.append(i)

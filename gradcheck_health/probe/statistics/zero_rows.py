@@ -1,4 +1,4 @@
-"""Units that get no gradient although no activation was seen to turn them off: a gap, never passed in silence.
+"""Rows of zeros in a weight's gradient that no observed activation explains: reported as a gap in what was seen.
 
 `x * (x > 0)` is a ReLU that no function call shows, and there are a dozen more spellings. The gradient shows them all: of a
 unit that is off for every sample the whole row of the weight's gradient is exactly zero.
@@ -28,11 +28,11 @@ def starved(
 ) -> tuple[str, ...]:
     """One sentence for the layers of whose units more than half, but not all, get nothing; none if an activation explains it.
 
-    A weight whose whole gradient is zero is looked into by rules.
+    A weight whose whole gradient is zero is left to the rules.
 
     Args:
         gradients: that of each parameter.
-        sampled: how the entries of each are spread: only one with many zeros is looked at as a whole.
+        sampled: how the entries of each are spread: only one with many zeros is examined as a whole.
     """
     if any(max(a.off, a.saturated) > _SHARE * a.units for a in activations):
         return ()
