@@ -47,6 +47,8 @@ class Cut:
     """Values behind the cut arrive in an output: without the cut these parameters would be trained."""
     flat: bool = False
     """Differentiable in name: the gradient that comes back is zero and not missing (round, sign, bernoulli)."""
+    feeds: tuple[str, ...] = ()
+    """Layers that take values from behind the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,33 +128,6 @@ class ForeignLeaf:
     """The line of forward that first takes it; of a product the line that computes it."""
     behind: tuple[str, ...] = ()
     """Parameters without a gradient that its values are computed from: it was made out of a layer's output."""
-
-
-@dataclass(frozen=True, slots=True)
-class Influence:
-    """An output moves with entries of the input that it should not know (the facts `mixing` and `future`)."""
-
-    output: str
-    """Path of the output leaf."""
-    kept: str
-    """What was left as it was: the first sample, the steps up to 7 of 16."""
-    share: float
-    """How far the output of what was kept moves when all the rest changes, over how far it moves when it changes itself."""
-    smooth: float
-    """The same under a small perturbation; 0: the output jumps or not (routing), far above `share`: rounding."""
-    layer: str = ""
-    """Where the kept part moves first."""
-    kind: str = ""
-    op: str = ""
-    source: str | None = None
-    layout: bool = False
-    """A layer that takes the batch along axis 1 is there, and what was fed may well be meant that way."""
-    statistics: bool = False
-    """A batch norm without running statistics is there."""
-    reduces: int = 0
-    """The operation takes all samples together into so many entries; 0 where it does not."""
-    joined: bool = True
-    """A gradient flows from the output of what was kept into the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ class LayerTrace:
     output_gradient: TensorStats | None = None
     """None: nothing differentiable came out, or no gradient came back."""
     source: str | None = None
+    training: bool = True
+    """Its mode."""
 
 
 @dataclass(frozen=True, slots=True)

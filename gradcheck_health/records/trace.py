@@ -24,13 +24,13 @@ from gradcheck_health.records.evidence import (
     DoubleSoftmax,
     ForeignLeaf,
     Headroom,
-    Influence,
     Nonfinite,
     Recurring,
     TimeProfile,
     Twins,
     Zeroed,
 )
+from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.measurements import (
     ActivationTrace,
     CutPoint,

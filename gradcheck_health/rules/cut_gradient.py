@@ -10,6 +10,7 @@ from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severit
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
+from gradcheck_health.rules.analysis.teachers import teacher
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +68,9 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     from the result.
 
     When it is legitimate: a straight-through estimator or a stop-gradient leaves another way for the gradient, and is
-    not reported. A backbone that is frozen on purpose should say so with requires_grad_(False).
+    not reported. A teacher, a target or a moving average (in eval mode while the model trains, or with the shapes of a
+    part that is trained and takes nothing from it) is a note. A backbone that is frozen on purpose should say so with
+    requires_grad_(False).
 
     How to fix: remove the cut, or use a differentiable relaxation, or freeze what lies before it.
 
@@ -87,7 +90,15 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
         if why(trace, parameter) is Why.CUT and (cut := cut_of(trace, parameter)) is not None:
             groups.setdefault((cut.op, cut.source), []).append((cut, parameter.name))
     for members in groups.values():
-        yield _finding(trace, members)
+        parts: dict[str, list[tuple[Cut, str]]] = {}
+        for member in members:
+            parts.setdefault(member[1].partition(".")[0], []).append(member)
+        taught = {name: teacher(trace, [cut for cut, _ in part], [name for _, name in part]) for name, part in parts.items()}
+        for name, part in parts.items():
+            if (found := taught[name]) is not None:
+                yield _teacher(trace, part, *found)
+        if rest := [member for name, part in parts.items() if taught[name] is None for member in part]:
+            yield _finding(trace, rest)
 
 
 def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
@@ -105,6 +116,26 @@ def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
         message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the {end} (0 allowed)",
         places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
         details=(("starts", where), ("at", listed(names)), ("help", _help(cut))),
+        got=float(len(names)),
+        bound=0.0,
+    )
+
+
+def _teacher(trace: Trace, members: list[tuple[Cut, str]], path: str, why: str) -> Finding:
+    """Sound by design: a note that says how to tell everybody so."""
+    cut, names = members[0][0], [name for _, name in members]
+    trainable = sum(p.trainable for p in trace.parameters.values())
+    layer = trace.layers.get(cut.layer)
+    return Finding(
+        rule="cut-gradient",
+        severity=Severity.NOTE,
+        message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off: {path} is a teacher or a target",
+        places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
+        details=(
+            ("starts", str(Place(cut.layer, layer.kind if layer else "", cut.source, cut.op))),
+            ("because", why),
+            ("help", f"say so: model.{path}.requires_grad_(False); an optimizer and weight decay then leave it alone, too"),
+        ),
         got=float(len(names)),
         bound=0.0,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.records.evidence import Influence
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis.influence import influence_finding, jumps
 

@@ -17,6 +17,7 @@ _HELP = {
     Why.UNUSED: "use the layer in forward(), or freeze it with requires_grad_(False), or remove it",
     Why.NOT_RETURNED: "return what is computed from it, or use it in the loss; or remove the layer",
     Why.BYPASSED: "if no input or setting ever leads there, freeze or remove it: it breaks DistributedDataParallel",
+    Why.ADDITIVE: "bias=False there changes nothing but the number of parameters",
     Why.ROUTED: "nothing to do: other batches reach it",
     Why.NOT_IN_LOSS: "add the output that it feeds to the loss, or freeze it",
 }

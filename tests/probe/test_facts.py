@@ -102,15 +102,15 @@ class Untouched(nn.Module):
         return self.noise(self.used(x))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("batches", "p", "looks"), [(False, 0.0, 4), (False, 0.5, 8), (True, 0.0, 8)])
-def test_chances_are_given_where_something_can_be_another(batches: bool, p: float, looks: int) -> None:
+@pytest.mark.parametrize(("batches", "p", "chances", "perturbed"), [(False, 0.0, 0, 3), (False, 0.5, 4, 3), (True, 0.0, 4, 0)])
+def test_chances_are_given_where_something_can_be_another(batches: bool, p: float, chances: int, perturbed: int) -> None:
+    """On a quarter of a batch that can be drawn anew, and on perturbed copies of one that cannot."""
     fed = drawn(0) if batches else dataclasses.replace(drawn(0), resample=None)
     subject = Subject(Untouched(p), fed)
     with sandbox(subject.model):
         trace = probe(subject)
     seen = take("after_steps", subject, trace)
-    assert len(seen) == looks
-    assert [one.inputs.batch for one in seen] == [16] * 4 + [8] * (looks - 4)
+    assert [one.inputs.batch for one in seen] == [16] * 4 + [8] * chances + [16] * perturbed
 
 
 def test_reseeded_adds_one_seed_each_time() -> None:

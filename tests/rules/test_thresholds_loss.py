@@ -9,7 +9,8 @@ import pytest
 
 from gradcheck_health import Trace
 from gradcheck_health.records.declarations import Declared
-from gradcheck_health.records.evidence import ConstantPredictor, Difference, Headroom, Influence, Nonfinite
+from gradcheck_health.records.evidence import ConstantPredictor, Difference, Headroom, Nonfinite
+from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.measurements import InputsTrace, OutputTrace, TensorStats
 from gradcheck_health.rules.analysis import half_precision
 from tests.support.made_traces import heard, layer, named, parameter, severities, stats, trace

@@ -13,7 +13,7 @@ from gradcheck_health.probe.experiments.first_difference import FirstDifference,
 from gradcheck_health.probe.experiments.paired_runs import changed, distance, evaluated, nudged, outputs_in_sandbox, share
 from gradcheck_health.probe.experiments.subbatch import axis_of, chosen
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from functools import partial
@@ -10,29 +11,38 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import drew
+from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.observe import NO_GRADIENT, probe
+from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 
 STEPS = 3
 CHANCES = 4
+_PERTURBED = 3
+"""Further looks at a batch that no other can be drawn for, perturbed."""
+_SMALL = 0.1
+"""Of a step, beside the weight that it changes."""
 _LEAST = 8
 """Samples of a chance."""
 
 
 def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """Traces before each of three Adam steps (learning rate 1e-3), each on another batch, and one after them.
+    """Traces before each of three Adam steps (learning rate 1e-3 at most), each on another batch, and one after them.
 
     While trainable parameters have had no gradient, or only zeros, up to four more follow on a quarter of a batch, with every
     output projected: routing and stochastic depth need chances. Where nothing can be another (no other batch can be drawn,
     forward drew no random numbers, and every look so far took the same way), one is enough, and none if no output was left out.
+    Of a batch that was given copies follow, perturbed and permuted: a router may send all of the one batch the same way.
     """
     traces: list[Trace] = []
     with sandbox(subject.model):
         trainable = [p for p in subject.model.parameters() if p.requires_grad and not is_lazy(p)]
-        optimizer = _Adam(trainable)
+        optimizer = _Adam(trainable, in_proportion=subject.declared.optimizer != "adam")
         varies = subject.inputs.resample is not None
         for k in range(1, STEPS + 2):
             one = _with_batch(subject, k)
@@ -46,6 +56,13 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             if not asleep((trace, *traces)):
                 break
             traces.append(_chance(_with_batch(subject, k)))
+        for k in range(_PERTURBED if subject.inputs.resample is None else 0):
+            if not asleep((trace, *traces)):
+                break
+            with contextlib.suppress(ModelError, RuntimeError):  # ids in another order may mean nothing
+                traces.append(
+                    probe(dataclasses.replace(subject, inputs=_perturbed(subject.inputs, subject.seed + k)), every=True)
+                )
     return tuple(traces)
 
 
@@ -73,22 +90,52 @@ def _chance(subject: Subject) -> Trace:
     return on_few(look, subject, max(_LEAST, (subject.inputs.batch or 0) // 4))
 
 
+def _perturbed(inputs: Inputs, seed: int) -> Inputs:
+    """Every entry from another sample, each feature by itself, and as much noise again on floating ones."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def perturb(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == 0 or tensor.numel() == 0 or tensor.layout != torch.strided or tensor.is_complex():
+            return tensor
+        order = torch.rand(tensor.shape, generator=generator).argsort(0).to(tensor.device)
+        mixed = tensor.detach().gather(0, order)
+        if not tensor.is_floating_point():
+            return mixed
+        noise = torch.randn(tensor.shape, generator=generator).to(tensor)
+        return (mixed + noise * mixed.float().square().mean().sqrt().to(tensor)).requires_grad_(tensor.requires_grad)
+
+    return dataclasses.replace(inputs, args=map_tensors(inputs.args, perturb), kwargs=map_tensors(dict(inputs.kwargs), perturb))
+
+
 def _with_batch(subject: Subject, k: int) -> Subject:
     return dataclasses.replace(subject, inputs=subject.inputs.another(subject.seed + k), seed=subject.seed + k)
+
+
+def _proportion(parameter: torch.nn.Parameter) -> float:
+    """A rate under which a step changes what a weight does by about a tenth at most; no bound for vectors and zeros.
+
+    All entries of a step have one size, so that its spectral norm grows with the width, and that of a random weight with the
+    root of it: Adam's 1e-3 turns a layer of 2048 units over in three steps, where SGD would hardly move it.
+    """
+    values = plain(parameter) if parameter.dim() > 1 and parameter.numel() else None
+    rms = 0.0 if values is None else measure(values).rms
+    return _SMALL * rms / math.sqrt(parameter[0].numel()) if rms > 0.0 else math.inf
 
 
 class _Adam:
     """Kingma and Ba 2015, written out: the first step of torch's own imports its compiler, which takes a second."""
 
-    def __init__(self, parameters: list[torch.nn.Parameter], rate: float = 1e-3) -> None:
-        self._parameters, self._rate, self._steps = parameters, rate, 0
+    def __init__(self, parameters: list[torch.nn.Parameter], rate: float = 1e-3, *, in_proportion: bool = False) -> None:
+        """Args: in_proportion: keep the steps of large weights small beside these, as those of SGD are."""
+        self._parameters, self._steps = parameters, 0
+        self._rates = [min(rate, _proportion(parameter)) if in_proportion else rate for parameter in parameters]
         self._moments: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @torch.no_grad()
     def step(self) -> None:
         self._steps += 1
         unbiased = math.sqrt(1 - 0.999**self._steps)
-        rate = self._rate * unbiased / (1 - 0.9**self._steps)
+        growth = unbiased / (1 - 0.9**self._steps)
         for i, parameter in enumerate(self._parameters):
             if parameter.grad is None:
                 continue
@@ -103,6 +150,7 @@ class _Adam:
                 square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
             else:
                 mean, square = self._moments[i] = gradient * 0.1, gradient.square().mul_(0.001)
+            rate = self._rates[i] * growth
             scale = square.sqrt().add_(1e-8 * unbiased)
             if values.dtype == mean.dtype:
                 values.addcdiv_(mean, scale, value=-rate)

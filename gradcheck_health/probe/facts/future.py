@@ -26,7 +26,7 @@ from gradcheck_health.probe.experiments.paired_runs import (
 from gradcheck_health.probe.experiments.subbatch import axis_of, chosen
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
-from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 

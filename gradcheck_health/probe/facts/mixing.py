@@ -14,7 +14,7 @@ from gradcheck_health.probe.experiments.sample_influence import explained, outpu
 from gradcheck_health.probe.experiments.subbatch import STEPS, chosen, stepped, unclear
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
-from gradcheck_health.records.evidence import Influence
+from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 

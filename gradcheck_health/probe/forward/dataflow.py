@@ -76,6 +76,8 @@ class Dataflow:
         self._used = 0
         self._cuts: list[tuple[_Spot, int]] = []
         self._exits: list[tuple[_Spot, int]] = []
+        self._fed: dict[str, int] = {}
+        """Layer -> the cuts that values which it takes lie behind."""
         self._off: _Spot | None = None
         """Where gradients were turned off, while they are."""
 
@@ -110,6 +112,8 @@ class Dataflow:
             came = came | self._of(tensor, layer, source)
         if came.influence == 0:
             return
+        if came.cuts:
+            self._fed[layer] = self._fed.get(layer, 0) | came.cuts
         if outputs or name in _EXITS:  # asking for a dtype is no use
             self._used |= came.influence
         if name in _EXITS:
@@ -198,7 +202,8 @@ class Dataflow:
         found = []
         for bit, (spot, lost) in enumerate(self._cuts):
             if arrived.cuts >> bit & 1:
-                found.append(Cut(*spot, self._parameters(lost), True, spot[0] in FLAT))
+                feeds = tuple(layer for layer, cuts in self._fed.items() if cuts >> bit & 1)
+                found.append(Cut(*spot, self._parameters(lost), True, spot[0] in FLAT, feeds))
         explained = {name for cut in found for name in cut.parameters}
         # numbers of Python and numpy cannot be followed: believed where nothing else explains
         for spot, influence in self._exits:

@@ -21,6 +21,7 @@ _ONE_SIDED = 0.05
 def layer_traces(model: nn.Module, instrument: Instrument, stats: Sequence[TensorStats]) -> dict[str, LayerTrace]:
     """Called layers in the order of their first call, then those that were never called."""
     traces = {}
+    modes = {logical(path): module.training for path, module in model.named_modules()}
     for name, seen in sorted(instrument.layers.items(), key=lambda item: item[1].order):
         gradients = [index for tensor in seen.tensors for index in instrument.gradients[tensor]]
         traces[name] = LayerTrace(
@@ -30,6 +31,7 @@ def layer_traces(model: nn.Module, instrument: Instrument, stats: Sequence[Tenso
             seen.calls,
             TensorStats.merge([stats[i] for i in seen.outputs]) if seen.outputs else None,
             TensorStats.merge([stats[i] for i in gradients]) if gradients else None,
+            training=modes.get(name, True),
         )
     for path, module in model.named_modules():
         name = logical(path)

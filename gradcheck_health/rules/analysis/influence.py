@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gradcheck_health.records.evidence import Influence
 from gradcheck_health.records.finding import Finding, Place, Severity
+from gradcheck_health.records.influence import Influence
 
 JUMP = 0.03
 """A small change moves the output by less than this share of what a large one does, in proportion: it is no smooth function."""

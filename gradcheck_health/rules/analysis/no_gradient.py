@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Sequence
 
 from gradcheck_health.records.evidence import Cut, Zeroed
@@ -22,6 +23,7 @@ class Why(enum.Enum):
     UNUSED = "never called"
     BYPASSED = "not called in this run, though the code refers to it"
     CUT = "cut off from the output"
+    ADDITIVE = "a constant that is added to what is differentiated, and has no effect on the derivative"
     NOT_RETURNED = "computed, but its result does not reach the output"
     GATED = "zero until the first steps (a zero initialisation in front of it)"
     ROUTED = "reached by some batches only"
@@ -105,7 +107,17 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         detailed = trace.facts.get("detailed", ())
         found = _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
         unknown = (Why.NOT_RETURNED,)
+    if found in unknown and _siblings_are_routed(trace, name):
+        return Why.ROUTED
     return Why.LEFT_OUT if found in unknown and left_out(trace) else found
+
+
+def _siblings_are_routed(trace: Trace, name: str) -> bool:
+    """Its like in the same list (`experts.3.weight`) are reached by some batches only: so many experts, and so few batches."""
+    like = re.compile(re.sub(r"(?<=\.)\d+(?=\\\.)", r"\\d+", re.escape(name)))
+    steps = (trace, *trace.facts.get("after_steps", ()))
+    awake = [sum(_awake(one, other) for one in steps) for other in trace.parameters if other != name and like.fullmatch(other)]
+    return any(0 < count < len(steps) for count in awake)
 
 
 def left_out(trace: Trace) -> tuple[str, ...]:
@@ -128,6 +140,9 @@ def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
     never = trace.idle_layer(parameter.layer) is not None or not parameter.followed
     if never:
         return Why.BYPASSED if parameter.referenced else Why.UNUSED
+    beside = [p.gradient for p in trace.parameters.values() if p.layer == parameter.layer and p.role != "bias"]
+    if parameter.role == "bias" and any(gradient is not None and not gradient.is_zero for gradient in beside):
+        return Why.ADDITIVE  # the last bias of an energy of which the forces are returned
     return Why.NOT_RETURNED
 
 

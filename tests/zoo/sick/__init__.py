@@ -22,6 +22,7 @@ from tests.zoo.sick import (
     joined,
     losses,
     masked_nan,
+    no_teachers,
     nonfinite,
     paths,
     samples,
@@ -38,6 +39,7 @@ from tests.zoo.sick import (
 )
 
 SICK = sick_models(
+    no_teachers,
     upside_down,
     masked_nan,
     draws,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -147,24 +145,6 @@ class DetachedBranch(nn.Module):
 @sick("cut-gradient", "branch", "")
 def residual_branch_detached() -> Built:
     return DetachedBranch(), batch()
-
-
-class Twin(nn.Module):
-    """A momentum target that still asks for gradients: it would go into the optimizer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.online = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 8))
-        self.predictor = nn.Linear(8, 8)
-        self.target = copy.deepcopy(self.online)
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return -F.cosine_similarity(self.predictor(self.online(a)), self.target(b).detach()).mean()
-
-
-@sick("cut-gradient", "target", "")
-def target_network_that_requires_grad() -> Built:
-    return Twin(), (batch(), batch())
 
 
 class InvertedMask(Two):

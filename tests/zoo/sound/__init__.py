@@ -36,6 +36,7 @@ from tests.zoo.sound import (
     structured,
     tables,
     targets,
+    teachers,
     time,
     tokens,
     unrolled,
@@ -46,6 +47,7 @@ from tests.zoo.sound import (
 )
 
 SOUND = sound_models(
+    teachers,
     one_way,
     masked_infinity,
     draws,
