@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -110,7 +111,26 @@ def check_gradients(
     from gradcheck_health.check.prepare import prepared
 
     with prepared(model, inputs, loss, targets, settings, target) as (subject, environment):
-        return diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
+        report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
+    if target is not None:
+        return report
+    objects = {name: arguments[name] for name in ("inputs", "loss", "targets", "config", "baseline")}
+    return dataclasses.replace(report, repeat=_as_call({**objects, **given, "seed": settings.seed}))
+
+
+def _as_call(arguments: Mapping[str, Any]) -> str:
+    """The call that makes a report again; an object is written as the name of its argument."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    texts = [f"{name}={value!r}" if _is_plain(value) else f"{name}={name}" for name, value in given.items()]
+    return f"check_gradients({', '.join(['model', *texts])})"
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str)
 
 
 def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) -> Report:

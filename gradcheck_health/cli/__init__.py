@@ -16,7 +16,14 @@ from typing import Any
 
 import click
 
-from gradcheck_health.cli._streams import OutputError, ReaderGoneError, give_up_output, interruptible, open_streams
+from gradcheck_health.cli._streams import (
+    OutputError,
+    ReaderGoneError,
+    give_up_output,
+    internal_error,
+    interruptible,
+    open_streams,
+)
 from gradcheck_health.records.errors import ExitCode, GradhealthError, did_you_mean
 from gradcheck_health.records.version import __version__
 
@@ -88,10 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             click.echo(safe_lines(f"error: {error}"), err=True)
         if isinstance(error, OutputError):
             give_up_output()
-        code = error.exit_code
+        code = error.exit_code if error.exit_code in (2, 3, 4) else GradhealthError.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except ReaderGoneError:
         give_up_output()
         code = ExitCode.READER_GONE
+    except Exception as error:  # noqa: BLE001 - the last handler: a fault of ours is no finding
+        code = internal_error(error)
     sys.exit(code or 0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +21,49 @@ class OutputError(UsageError):
 
 class ReaderGoneError(Exception):
     """Standard output is a pipe whose reader, `| head`, has seen enough."""
+
+
+def internal_error(error: Exception) -> int:
+    """Say that this program is at fault, where, and how to report it; or that its surroundings are.
+
+    Returns:
+        The exit code: it is never that of a finding.
+    """
+    from gradcheck_health.formats._text import safe_lines
+    from gradcheck_health.records.errors import GradhealthError, describe_error
+    from gradcheck_health.records.version import __version__
+
+    if os.environ.get("GRADHEALTH_DEBUG"):
+        traceback.print_exception(error)
+    first = describe_error(error).partition("\n")[0]
+    if isinstance(error, OSError) and not isinstance(error, BlockingIOError):
+        named = error.filename if error.filename is not None else _place_of(error)
+        text, code = f"error: {named}: {error.strerror or first}", UsageError.exit_code
+    else:
+        where = "".join(
+            f"\n  at {frame.filename}:{frame.lineno} in {frame.name}"
+            for frame in traceback.extract_tb(error.__traceback__)[-1:]
+        )
+        text = (
+            f"internal error of gradhealth {__version__}: {first}{where}\n  nothing was concluded; please report it with the"
+            " command, what `gradhealth doctor` says, and the traceback that GRADHEALTH_DEBUG=1 shows"
+        )
+        code = GradhealthError.exit_code
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{safe_lines(text)}\n")
+        sys.stderr.flush()
+    return code
+
+
+def _place_of(error: OSError) -> str:
+    """What failed where the error does not say it."""
+    if error.errno == errno.ENOENT:
+        return "the working directory"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too few descriptors (ulimit -n)"
+    if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        return "no further process can be started (ulimit -u, memory)"
+    return "the system"
 
 
 def open_streams() -> None:

@@ -26,6 +26,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 
 
 def _run(targets: tuple[str, ...], color: str, **options: Any) -> int:
+    from gradcheck_health.cli._repeat import typed_options
     from gradcheck_health.cli.commands import _console
     from gradcheck_health.cli.commands import check as checking
     from gradcheck_health.settings.from_options import sources
@@ -36,6 +37,7 @@ def _run(targets: tuple[str, ...], color: str, **options: Any) -> int:
         sources=sources(options),
         width=_console.width(),
         blocks=_console.has_blocks(sys.stdout),
+        options=typed_options(options["baseline"]),
         **{
             name: options[name]
             for name in (

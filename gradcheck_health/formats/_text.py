@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import textwrap
 
 
@@ -13,6 +15,19 @@ def escape(text: str) -> str:
 def printable(text: str) -> str:
     """For documents that hold Unicode: what can be printed stays, control characters and the like become visible."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in str(text))
+
+
+def quoted(text: str) -> str:
+    """A word of a command line: ASCII only, and yet the same text for the shell that it is pasted into."""
+    if all(" " <= char <= "~" for char in text):
+        return shlex.quote(text)
+    try:
+        coded = text.encode("utf-8", "surrogateescape")  # a file's name may be no text
+    except UnicodeEncodeError:
+        coded = text.encode("utf-8", "surrogatepass")
+    plain = "".join(chr(byte) if 32 <= byte < 127 and byte not in b"\\'" else f"\\x{byte:02x}" for byte in coded)
+    # a digit behind a coded byte would be taken for a part of it
+    return "$'" + re.sub(r"(\\x[0-9a-f]{2})(?=[0-9a-fA-F])", r"\1''$'", plain).replace("''$'", "'$'") + "'"
 
 
 def shorten(text: str, limit: int) -> str:

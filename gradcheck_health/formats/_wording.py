@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
-import shlex
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from gradcheck_health.formats._text import escape, shorten
+from gradcheck_health.baseline.commands import command
+from gradcheck_health.formats._text import escape, quoted, shorten
 from gradcheck_health.records.finding import Finding, Place, Severity, common_pattern
 from gradcheck_health.records.report import Report
 
@@ -33,11 +34,28 @@ def one_line(finding: Finding) -> str:
 
 
 def repeat_command(report: Report) -> str:
+    """What makes the report again."""
+    if report.repeat:
+        return escape(report.repeat)
     if report.target is None:
         return f"check_gradients(model, seed={report.seed})"
     weights = {name: value for name, value in report.environment.items() if name.startswith("checkpoint")}
-    more = "".join(f" --{name} {shlex.quote(escape(value))}" for name, value in weights.items())
-    return f"gradhealth check {shlex.quote(escape(report.target))} --seed {report.seed}{more}"
+    more = "".join(f" --{name} {quoted(value)}" for name, value in weights.items())
+    return f"gradhealth check {quoted(report.target)} --seed {report.seed}{more}"
+
+
+def accept_command(report: Report, finding: Finding) -> str:
+    """What accepts a finding, or all that a report fails with where it was compared with a baseline."""
+    if report.change is not None and report.change.target:
+        again = command("update", escape(report.change.target))
+        if again.startswith("gradhealth ") and " --" in report.repeat:
+            _, *options = re.split(r" (?=--[a-z])", report.repeat)
+            again += "".join(f" {escape(one)}" for one in options if not one.startswith(("--fail-on", "--fail-if")))
+        return again
+    key = accept_key(finding)
+    if report.repeat.startswith("gradhealth "):
+        return f"--ignore {quoted(f'{key}=the reason')}"
+    return f"ignore={{{key!a}: 'the reason'}}"
 
 
 def accept_key(finding: Finding) -> str:

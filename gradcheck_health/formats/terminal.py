@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.baseline.commands import command
 from gradcheck_health.formats import _change
 from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
-from gradcheck_health.formats._wording import MAX_NAMES, accept_key, places, repeat_command, worth_showing
+from gradcheck_health.formats._wording import MAX_NAMES, accept_command, places, repeat_command, worth_showing
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.measurements import CutPoint
 from gradcheck_health.records.report import Failure, Report
@@ -164,10 +163,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield f"{'repeat:':9}{repeat or repeat_command(report)}"
         yield f"{'explain:':9}gradhealth explain {shlex.quote(escape(failing[0].rule))}"
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
-        if found and report.change is not None and report.change.target:
-            yield f"{'accept:':9}{command('update', escape(report.change.target))}"
-        elif found:
-            yield f"{'accept:':9}ignore={{{accept_key(found[-1])!a}: 'the reason'}}"
+        if found:
+            yield f"{'accept:':9}{accept_command(report, found[-1])}"
 
 
 def _line(label: str, text: str, width: int) -> list[str]:

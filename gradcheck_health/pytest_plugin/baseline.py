@@ -60,7 +60,7 @@ def check_beside(
 
     settings = settings or {}
     updating = _updating(node.config)
-    place = config.baseline or (str(node.config.rootpath / _folder()) if updating else None)
+    place = config.baseline or _usual_place(node, name, config, updating)
     if place is None or "baseline" in settings:
         return check_gradients(model, inputs, config=config, **settings)
     path = files.path_for(place, name)
@@ -70,6 +70,15 @@ def check_beside(
 
     report = check_gradients(model, inputs, config=accepting(config, path), facts=["reseeded"], **settings)
     return _written(node, path, name, report)
+
+
+def _usual_place(node: pytest.Item, name: str, config: Config, updating: bool) -> str | None:
+    """Where `--gradhealth-update` writes when no setting says it, and where what it wrote is read by the next run."""
+    from gradcheck_health.baseline import files
+
+    folder = str(node.config.rootpath / _folder())
+    switched_off = "baseline" in config.origins
+    return folder if updating or (not switched_off and files.path_for(folder, name).exists()) else None
 
 
 def nth(test: str, number: int) -> str:

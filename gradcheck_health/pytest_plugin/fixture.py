@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
+def gradhealth(request: pytest.FixtureRequest) -> Iterator[Callable[..., Report]]:
     """Check a model's gradients: `gradhealth(model, inputs=None, **settings)` returns the report, or fails the test.
 
-    Takes what `check_gradients` takes. Warnings of the report are issued as `GradientHealthWarning`.
+    Takes what `check_gradients` takes. Warnings of the report are issued as `GradientHealthWarning`. The random generators are
+    seeded for the test, so that a model which it builds is the same in every run, and come back as they were.
     """
     settings_for = settings_or_fail(request)
     show_rules = by_rule(request)
@@ -45,4 +47,19 @@ def gradhealth(request: pytest.FixtureRequest) -> Callable[..., Report]:
         conclude(report, request.node, lambda warning: warnings.warn(warning, stacklevel=4))
         return report
 
-    return check
+    with _seeded(settings_for(None).seed):
+        yield check
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    from gradcheck_health.model.call import seed_everything
+    from gradcheck_health.model.sandbox.process_random import GENERATORS
+
+    before = [(put_back, read()) for read, put_back in GENERATORS]
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        for put_back, state in before:
+            put_back(state)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
+import dataclasses
+import os
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+
+from gradcheck_health.pytest_plugin import options
 
 if TYPE_CHECKING:
     from gradcheck_health.records.errors import GradhealthError
@@ -30,13 +33,27 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None])
     __tracebackhide__ = True
     from gradcheck_health.formats import terminal
 
+    report = dataclasses.replace(report, repeat=_repeat(node, report.seed))
     node.stash.setdefault(REPORTS, []).append(report)
     node.user_properties.extend(_properties(report))
     if not report.ok:
-        again = f"pytest {shlex.quote(node.nodeid)} --gradhealth-seed {report.seed}"
-        pytest.fail(terminal.render(report, repeat=again), pytrace=False)
+        pytest.fail(terminal.render(report), pytrace=False)
     for warning in _warnings(report):
         warn(warning)
+
+
+def _repeat(node: pytest.Item, seed: int) -> str:
+    """The command that runs this test again, from where pytest was started, with the options of this plugin."""
+    from gradcheck_health.formats._text import quoted
+
+    path, _, rest = node.nodeid.partition("::")
+    place = os.path.relpath(node.config.rootpath / path, node.config.invocation_params.dir)
+    words = ["pytest", quoted(f"{place}::{rest}" if rest else place)]
+    for name, value in options.given(node.config).items():
+        if value is not None and value is not False and name not in ("seed", "update", "update_new_only"):
+            flag = f"--gradhealth-{name.replace('_', '-')}"
+            words += [f"{flag}={quoted(str(one))}" for one in (value if isinstance(value, list) else [value])]
+    return " ".join([*words, f"--gradhealth-seed {seed}"])
 
 
 def not_checked(node: pytest.Item, target: str, error: GradhealthError) -> None:

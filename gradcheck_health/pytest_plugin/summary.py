@@ -103,7 +103,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for file in config.getoption("gradhealth_report"):
         terminalreporter.write_line(f"report: {file}")
     if sick and hasattr(config.option, ACCEPT[2:].replace("-", "_")):
-        terminalreporter.write_line(f"accept: pytest {ACCEPT}")
+        from gradcheck_health.formats._text import quoted
+
+        words = [quoted(str(one)) for one in config.invocation_params.args]
+        terminalreporter.write_line(" ".join(["accept: pytest", *words, ACCEPT]))
 
 
 def _unchecked(nodeid: str, reason: str) -> str:

@@ -40,6 +40,8 @@ class Report:
     """Versions, device and dtype: what a person needs to repeat it."""
     made_up_arguments: Mapping[str, str] = field(default_factory=dict)
     """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
+    repeat: str = ""
+    """The command that makes this report again, as it is typed; "" where it was made from Python."""
     change: Change | None = None
     """What is different from the baseline, where the model was held against one."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradcheck_health import rules
+from gradcheck_health.formats._text import quoted
 from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.rules import presets
@@ -37,6 +39,8 @@ class CheckRequest:
     """Targets that are checked at once."""
     changed_since: str | None = None
     """A git revision: targets whose source is the same are left out."""
+    options: Sequence[str] = ()
+    """Options that a verdict depends on, as they are typed again."""
     blocks: bool = False
     """The terminal can show block characters."""
 
@@ -60,6 +64,14 @@ class Run:
             return ExitCode.HEALTHY if self.unchanged else ExitCode.USAGE
         sick = not all(report.ok for report in self.reports) and not exit_zero
         return ExitCode.FINDINGS if sick else ExitCode.HEALTHY
+
+
+def repeatable(report: Report, command: str, request: CheckRequest) -> Report:
+    """The report with the command that makes it again."""
+    target = report.target or ""
+    named = f"./{target}" if target.startswith("-") else target
+    words = [f"gradhealth {command}", quoted(named), f"--seed {report.seed}", *request.options]
+    return dataclasses.replace(report, repeat=" ".join(words))
 
 
 Write = Callable[[str], None]

@@ -12,6 +12,7 @@ from gradcheck_health.cli.commands._session import (
     Run,
     Write,
     message,
+    repeatable,
     settings,
     show_report,
 )
@@ -64,7 +65,8 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
         targets = [target for target, _ in wanted]
         results: list[list[object]] = [[] for _ in targets]
         status(_doing(targets, 0))
-        for i, result in pool.check_all(targets, sources, config.timeout, tell, request.jobs):
+        for i, made in pool.check_all(targets, sources, config.timeout, tell, request.jobs):
+            result = repeatable(made, "check", request) if isinstance(made, Report) else made
             _take(done, result, wanted[i][0], request, tell)
             if streaming and isinstance(result, Report):
                 show_report(result, request, show, first=len(done.reports) == 1)
