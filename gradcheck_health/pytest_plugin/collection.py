@@ -104,21 +104,22 @@ class ModelItem(pytest.Item):
 
     def _check(self, target: Target) -> None:
         from gradcheck_health.records.errors import GradhealthError, NothingToCheckError
-        from gradcheck_health.settings.resolution import resolve
+        from gradcheck_health.settings.resolution import validated
         from gradcheck_health.targets.load import load
 
+        settings = validated(self.sources)
         failed: list[BaseException] = []
         nothing: list[GradhealthError] = []
         checked = 0
         try:
-            loaded = load(str(target), resolve(self.sources, names=[str(target)]).args)
+            loaded = load(str(target), settings.for_model(str(target)).args)
         except NothingToCheckError as error:
             loaded, nothing = [], [error]
         except GradhealthError as error:
             not_checked(self, str(target), error)
             raise
         for model in loaded:
-            config = resolve(self.sources, names=[model.target])
+            config = settings.for_model(model.target)
             try:
                 report = check_beside(self, model.target, model.model, None, config, {"target": model.target})
                 checked += 1

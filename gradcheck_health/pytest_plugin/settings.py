@@ -19,16 +19,16 @@ def settings_or_fail(request: pytest.FixtureRequest) -> Callable[[Any], Config]:
     """The settings for a model that this test checks; what is wrong with them fails it at once, in one clean message."""
     from gradcheck_health.records.errors import UsageError
     from gradcheck_health.settings.overrides import names_of
-    from gradcheck_health.settings.resolution import resolve
+    from gradcheck_health.settings.resolution import validated
 
     nodeid = request.node.nodeid
     try:
         sources = [*from_file(request.config, request.path), *from_options(request.config), *_from_markers(request.node)]
-        config = resolve(sources, names=[nodeid])
+        settings = validated(sources)
     except UsageError as error:
         text = str(error)
     else:
-        return lambda model: resolve(sources, names=[nodeid, *names_of(model)]) if config.overrides else config
+        return lambda model: settings.for_model(nodeid, *names_of(model))
     # outside of the handler, so that the report does not show one error as the cause of the other
     pytest.fail(f"gradhealth: {text}", pytrace=False)
 

@@ -178,3 +178,5 @@ class Config:
     """Tables of settings for some models only, each with the patterns `models` that name them."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> where its value was set; what is not in here is a default."""
+    validated: bool = field(default=False, repr=False, compare=False)
+    """Its values were checked where they were set; one that is put together by hand is checked when it is used."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from gradcheck_health import rules
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.severity import Severity
 from gradcheck_health.rules import presets
-from gradcheck_health.settings.catalogue import LISTS, MERGED
+from gradcheck_health.settings.catalogue import LISTS, MERGED, SETTINGS
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.overrides import expanded
@@ -49,46 +50,86 @@ def load(
 def resolve(
     sources: Sequence[Source], *, known_rules: KnownRules = "all", base: Config | None = None, names: Sequence[str] = ()
 ) -> Config:
-    """One `Config` out of sources; a later one goes over an earlier one, all go over `base`.
+    """One `Config` out of sources, for a model of these names: see `validated`."""
+    return validated(sources, known_rules=known_rules, base=base).for_model(*names)
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """Sources without a problem: what they say about one model and the next has only to be put together."""
+
+    sources: tuple[Source, ...]
+    base: Config
+
+    def for_model(self, *names: str) -> Config:
+        """The settings, a later source over an earlier one and all of them over `base`.
+
+        Args:
+            names: what the model is called; the overrides of a source that are for it go over the rest of that source.
+        """
+        config = self.base
+        for source in self.sources:
+            for part in expanded(source, names):
+                config = _over(config, _normal(part))
+        return config if config.validated else dataclasses.replace(config, validated=True)
+
+
+def validated(sources: Sequence[Source], *, known_rules: KnownRules = "all", base: Config | None = None) -> Validated:
+    """The sources, once every value in them was checked.
 
     Args:
-        names: what the model is called; the overrides of a source that are for it go over the rest of that source.
         known_rules: every rule by its name, to check rule names and options against; "all" loads them, `extra_rules` included;
             None checks neither.
+        base: what the sources go over.
 
     Raises:
         UsageError: every problem of every source at once.
     """
-    config = base or Config()
-    sources = [_normal(source) for source in sources if source.table]
-    if not sources:
-        return config
+    base = base or Config()
+    given = tuple(_normal(source) for source in sources if source.table)
+    if not given:
+        return Validated((), base)
     if known_rules == "all":
-        extra = (rule for source in sources for rule in _extra(source))
-        known_rules = {**presets.every(), **rules.load([*config.extra_rules, *extra])}
+        extra = (rule for source in given for rule in _extra(source))
+        known_rules = {**presets.every(), **rules.load([*base.extra_rules, *extra])}
     # pydantic takes a tenth of a second to import: only settings that exist are worth it
     from gradcheck_health.settings.validation import problems
 
-    found = [line for source in sources for line in problems(source, known_rules)]
+    found = [line for source in given for line in problems(source, known_rules)]
     if found:
         head = "" if len(found) == 1 else f"{len(found)} problems in the settings:\n  "
         raise UsageError(head + "\n  ".join(found))
-    for source in sources:
-        for part in expanded(source, names):
-            config = _over(config, _normal(part))
-    return config
+    return Validated(given, base)
 
 
 def override(config: Config, *, known_rules: KnownRules = "all", **keywords: Any) -> Config:
     """Keyword arguments over a `Config`; None leaves a setting as it is.
 
-    Values may be as in a call: tuples, a `Severity`, a `torch.device` or `torch.dtype`.
+    Values may be as in a call: tuples, a `Severity`, a `torch.device` or `torch.dtype`. A `Config` that was put together by
+    hand is checked first; one that comes from sources was checked there, and is not checked again.
 
     Raises:
         UsageError: every problem at once.
     """
+    if not config.validated:
+        made = resolve([_by_hand(config)], known_rules=known_rules)
+        config = dataclasses.replace(made, origins={**made.origins, **config.origins})
     table = {key: _plain(key, value) for key, value in keywords.items() if value is not None}
     return resolve([Source("argument", table)], known_rules=known_rules, base=config)
+
+
+def _by_hand(config: Config) -> Source:
+    """What differs from the defaults; compared as text and numbers only, because a setting may be a tensor."""
+    table: dict[str, Any] = {}
+    for name in SETTINGS:
+        value, usual = getattr(config, name), getattr(_DEFAULTS, name)
+        plain = isinstance(value, str | int | float | tuple | dict) and type(value) is type(usual)
+        if value is not usual and not (plain and value == usual):
+            table[name] = _plain(name, value)
+    return Source("config", table)
+
+
+_DEFAULTS = Config()
 
 
 def _extra(source: Source) -> list[Any]:

@@ -90,7 +90,7 @@ def test_signature_is_the_catalogue() -> None:
 
 
 def test_config_holds_settings_and_where_they_came_from() -> None:
-    assert {name for name in Config.__slots__ if name not in catalogue.SETTINGS} == {"origins"}
+    assert {name for name in Config.__slots__ if name not in catalogue.SETTINGS} == {"origins", "validated"}
 
 
 def test_new_setting_is_a_field_and_a_parameter(tmp_path: Path) -> None:

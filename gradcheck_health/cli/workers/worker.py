@@ -27,7 +27,7 @@ from gradcheck_health.model import memory
 from gradcheck_health.records import errors
 from gradcheck_health.records.errors import ExitCode, GradhealthError, NothingToCheckError, UsageError, describe_error
 from gradcheck_health.settings.config import Config
-from gradcheck_health.settings.resolution import resolve
+from gradcheck_health.settings.resolution import Validated, validated
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.load import Loaded
 
@@ -131,7 +131,8 @@ def work(request: Mapping[str, Any], send: Send) -> None:
     from gradcheck_health.targets.load import load
 
     make_importable(Path.cwd())  # where a person's own rules stand
-    config = config_of(request["sources"], request["target"])
+    settings = settings_of(request["sources"])
+    config = settings.for_model(request["target"])
     if (size := memory.limit(config.memory)) is not None:
         memory.restrict(size)
     loaded = load(request["target"], config.args, runs)
@@ -141,8 +142,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             continue
         send("start", target=one.target)
         try:
-            own = config_of(request["sources"], one.target) if config.overrides else config
-            send(request["job"], target=one.target, value=JOBS[request["job"]](one, own))
+            send(request["job"], target=one.target, value=JOBS[request["job"]](one, settings.for_model(one.target)))
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
             if isinstance(error, NothingToCheckError):
                 send("nothing", target=one.target, message=error.on_command_line())
@@ -151,10 +151,9 @@ def work(request: Mapping[str, Any], send: Send) -> None:
             error.__traceback__ = None  # its frames hold what the model allocated
 
 
-def config_of(sources: list[dict[str, Any]], target: str) -> Config:
-    """The settings for a target, checked against every rule, also those that only this process may import."""
-    given = [Source(s["origin"], s["table"], {tuple(path): line for path, line in s["lines"]}) for s in sources]
-    return resolve(given, names=[target])
+def settings_of(sources: list[dict[str, Any]]) -> Validated:
+    """The settings for every model, checked against every rule, also those that only this process may import."""
+    return validated([Source(s["origin"], s["table"], {tuple(path): line for path, line in s["lines"]}) for s in sources])
 
 
 def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
