@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import hashlib
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gradcheck_health.baseline import Baseline, command
 from gradcheck_health.baseline.document import dump, load
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.files import locked, read_regular, replace, sweep
 
-PATIENCE = 60.0
-"""Seconds to wait for another process that writes the same baseline."""
+MAX_BYTES = 2**28
+"""Of a baseline."""
 
 
 def path_for(place: str | Path, target: str) -> Path:
@@ -57,10 +56,12 @@ def read(path: Path) -> Baseline:
         UsageError: it is not there, or it is no whole baseline.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise UsageError(f"no baseline {path}") from None
-    except (OSError, ValueError) as error:
+    except UsageError as error:
+        raise UsageError(f"baseline {error}") from None
+    except ValueError as error:
         raise UsageError(f"baseline {path}: cannot be read: {error}") from None
     return load(text, str(path))
 
@@ -91,11 +92,12 @@ def update(path: Path, change: Callable[[Baseline | None], Baseline], *, environ
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path):
+            sweep(path)
             old = read(path) if path.exists() else None
             text = dump(change(old))
-            if old is not None and path.read_text(encoding="utf-8") == text:
+            if old is not None and read_regular(path, MAX_BYTES).decode("utf-8") == text:
                 return False
-            _replace(path, text)
+            replace(path, text)
             return True
     except OSError as error:
         raise UsageError(f"baseline {path}: cannot be written: {error.strerror or error}; the file is as it was") from None
@@ -125,61 +127,3 @@ def refuse_in_ci(environ: Mapping[str, str] | None = None) -> None:
     value = (os.environ if environ is None else environ).get("CI", "")
     if value.lower() not in ("", "0", "false", "no"):
         raise UsageError(f"CI is set ({value!r}), and there no baseline is written: write it on your machine, and commit it")
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One writer at a time, in all processes of this machine; the lock stands in the folder for temporary files.
-
-    Raises:
-        UsageError: another process has held it for a minute.
-    """
-    from filelock import FileLock, Timeout
-
-    digest = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:24]
-    folder = Path(tempfile.gettempdir()) / f"gradhealth-{os.getuid() if hasattr(os, 'getuid') else 'locks'}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    lock = FileLock(str(folder / f"{digest}.lock"), timeout=PATIENCE)
-    try:
-        with lock:
-            yield
-    except Timeout:
-        raise UsageError(
-            f"baseline {path}: another process has been writing it for {PATIENCE:g} s: end it, and try again"
-        ) from None
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, onto the disk, and rename; under the lock, so that what a killed writer left may go."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself reaches the disk, where the system lets a folder be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

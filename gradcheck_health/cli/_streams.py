@@ -36,7 +36,7 @@ def internal_error(error: Exception) -> int:
     if os.environ.get("GRADHEALTH_DEBUG"):
         traceback.print_exception(error)
     first = describe_error(error).partition("\n")[0]
-    if isinstance(error, OSError) and not isinstance(error, BlockingIOError):
+    if isinstance(error, OSError):
         named = error.filename if error.filename is not None else _place_of(error)
         text, code = f"error: {named}: {error.strerror or first}", UsageError.exit_code
     else:

@@ -36,8 +36,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        _refuse_wrong_files(config)
         config.stash[COLLECTED] = collected = _Collected()
         config.pluginmanager.register(collected, f"{__name__}.collected")
+
+
+def _refuse_wrong_files(config: pytest.Config) -> None:
+    """What `--gradhealth-report` names can be written, or nothing runs: the end of a long run is too late to say so."""
+    if not (named := config.getoption("gradhealth_report")):
+        return
+    from gradcheck_health import formats
+    from gradcheck_health.records.errors import UsageError
+
+    for file in map(Path, named):
+        try:
+            formats.find(file)
+        except UsageError as error:
+            raise pytest.UsageError(f"--gradhealth-report: {error}") from None
+        if not file.absolute().parent.is_dir():
+            raise pytest.UsageError(f"--gradhealth-report {file}: there is no folder {file.parent}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,6 +94,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if collected is None or not files:
         return
     from gradcheck_health import formats
+    from gradcheck_health.records.files import replace
     from gradcheck_health.records.report import Failure, Report
 
     reports = [Report.from_json(one) for one in collected.reports]
@@ -84,7 +102,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     code = max((one.exit_code for one in failures), default=int(not all(one.ok for one in reports)))
     for file in map(Path, files):
         text = formats.render_run(formats.find(file), reports, failures, code)
-        file.write_text(text, encoding="utf-8")
+        replace(file, text)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

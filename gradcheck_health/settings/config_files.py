@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.files import read_regular
 from gradcheck_health.settings.catalogue import PATHS
 from gradcheck_health.settings.source import Source
 from gradcheck_health.settings.strict_yaml import MAX_BYTES, Document, YamlError, read
@@ -69,8 +70,8 @@ def from_file(path: Path) -> Source:
 def _mentions_us(path: Path) -> bool:
     """Most files of that name hold nothing for us, and whatever else is wrong with them is not ours to tell."""
     try:
-        return b"gradhealth" in path.read_bytes()
-    except OSError:
+        return b"gradhealth" in read_regular(path, 4 * MAX_BYTES)
+    except (OSError, UsageError):
         return False
 
 
@@ -148,9 +149,9 @@ def _parse_toml(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > 4 * MAX_BYTES:
-            raise UsageError(f"{_shown(path)}: larger than {4 * MAX_BYTES // 2**20} MiB: this is no settings file")
-        return path.read_text(encoding="utf-8")
+        return read_regular(path, 4 * MAX_BYTES).decode("utf-8").replace("\r\n", "\n")
+    except UsageError as error:
+        raise UsageError(str(error).replace(str(path), _shown(path), 1)) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{_shown(path)}: cannot be read: {error}") from None
 

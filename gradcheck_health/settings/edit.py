@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.files import locked, read_regular, replace
 from gradcheck_health.settings.config_files import TOML_NAME, YAML_NAME, from_file
 
+MAX_BYTES = 2**24
 TABLE = "saved_inputs"
 SPELLINGS = (TABLE, "saved-inputs")
 
@@ -24,20 +27,26 @@ def save(path: Path, target: str, entry: Mapping[str, Any]) -> None:
     """
     if path.suffix not in (".yaml", ".yml", ".toml"):
         raise UsageError(f"--save {path}: allowed: {YAML_NAME} or {TOML_NAME}, where settings are read from")
-    before: dict[str, Any] = dict(from_file(path).table) if path.exists() else {}
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    edit = _toml if path.suffix == ".toml" else _yaml
-    after = edit(text, path, target, entry, before)
-    temporary = path.with_name(f".{path.name}.new{path.suffix}")
     try:
-        temporary.write_text(after, encoding="utf-8")
-        try:
-            _expect(temporary, path, {**before, **_merged(before, target, entry)})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with locked(path):
+            _edit(path, target, entry)
     except OSError as error:
         raise UsageError(f"--save {path}: cannot be written: {error.strerror or error}") from error
+
+
+def _edit(path: Path, target: str, entry: Mapping[str, Any]) -> None:
+    before: dict[str, Any] = dict(from_file(path).table) if path.exists() else {}
+    contents = read_regular(path, MAX_BYTES).decode("utf-8") if path.exists() else ""
+    edit = _toml if path.suffix == ".toml" else _yaml
+    after = edit(contents.replace("\r\n", "\n"), path, target, entry, before)
+    real = Path(os.path.realpath(path))  # what it is read for depends on the folder
+    temporary = real.with_name(f".{os.getpid()}.{path.name}.new{path.suffix}")
+    try:
+        temporary.write_text(after, encoding="utf-8")
+        _expect(temporary, path, {**before, **_merged(before, target, entry)})
+    finally:
+        temporary.unlink(missing_ok=True)
+    replace(path, after.replace("\n", "\r\n") if "\r\n" in contents else after)
 
 
 def _merged(before: Mapping[str, Any], target: str, entry: Mapping[str, Any]) -> dict[str, Any]:

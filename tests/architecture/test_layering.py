@@ -25,7 +25,7 @@ KEEPERS = {
     "pytest": "pytest_plugin",
     "pydantic": "settings",
     "yaml": "settings",
-    "filelock": "baseline",
+    "filelock": "records",
     "jinja2": "formats",
     "matplotlib": "formats",
 }

@@ -68,7 +68,14 @@ def writer(stream: IO[str], painted: bool) -> Callable[[str], None]:
 
 def _plain(stream: IO[str]) -> Callable[[str], None]:
     def write(text: str) -> None:
-        stream.write(text)
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:  # a document is UTF-8 whatever the terminal is, and no pipe knows what it carries
+            stream.flush()
+            if hasattr(stream, "buffer"):
+                stream.buffer.write(text.encode("utf-8", "backslashreplace"))
+            else:
+                stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
         stream.flush()
 
     return write

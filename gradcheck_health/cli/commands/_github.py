@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gradcheck_health.records.files import append
 from gradcheck_health.records.report import Failure, Report
 
 MAX_SUMMARY = 900_000
@@ -29,7 +30,6 @@ def summarize(reports: Sequence[Report], failures: Sequence[Failure], exit_code:
         there = path.stat().st_size if path.exists() else 0
         if there >= MAX_SUMMARY - 1000:
             return
-        with path.open("a", encoding="utf-8") as file:
-            file.write(markdown.cut(markdown.render_run(reports, failures, exit_code), MAX_SUMMARY - there))
+        append(path, markdown.cut(markdown.render_run(reports, failures, exit_code), MAX_SUMMARY - there))
     except OSError as error:
         tell(f"error: the summary {path} cannot be written: {error.strerror or error}\n")

@@ -12,6 +12,7 @@ from gradcheck_health.cli.commands._session import (
     Run,
     Write,
     message,
+    outputs,
     repeatable,
     settings,
     show_report,
@@ -44,7 +45,7 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
     Raises:
         UsageError: before anything is run, where an option, a setting or a target cannot be right.
     """
-    writers = [(path, formats.find(path)) for path in request.outputs]
+    writers = outputs(request)
     form = formats.find(request.output_format or "terminal")
     streaming = request.output_format in (None, "terminal")
     done = Run()

@@ -17,11 +17,12 @@ from gradcheck_health.baseline.profile_of import profile_of
 from gradcheck_health.baseline.regressions import regressions
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.cli.commands import _session
+from gradcheck_health.cli.commands.report import MAX_BYTES
 from gradcheck_health.cli.commands.report import read as read_reports
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import safe_lines
-from gradcheck_health.records.errors import ExitCode, UsageError
-from gradcheck_health.records.files import write
+from gradcheck_health.records.errors import ExitCode, UsageError, describe_error
+from gradcheck_health.records.files import read_regular, write
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.measurements import InputsTrace, LayerTrace
 from gradcheck_health.records.profile import Profile
@@ -58,7 +59,7 @@ def run(request: _session.CheckRequest, show: _session.Write, tell: _session.Wri
     """
     if len(request.targets) != 2:
         raise UsageError(f"diff compares two runs, got {len(request.targets)}: gradhealth diff main.json branch.json")
-    writers = [(path, formats.find(path)) for path in request.outputs]
+    writers = _session.outputs(request)
     form = formats.find(request.output_format or "terminal")
     before, after = (_side(name, request, tell, status) for name in request.targets)
     status("")
@@ -69,7 +70,13 @@ def run(request: _session.CheckRequest, show: _session.Write, tell: _session.Wri
         raise UsageError(f"{before.name} and {after.name} have no model in common: {'; '.join(alone)}")
     for line in alone:
         tell(f"not compared: {safe_lines(line)}\n")
-    reports = [_compared(old, new, report, bounds) for old, new, report in pairs]
+    try:
+        reports = [_compared(old, new, report, bounds) for old, new, report in pairs]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        names = f"{before.name} and {after.name}"
+        raise UsageError(
+            f"{names} hold values that cannot be compared: {describe_error(error).partition(chr(10))[0]}"
+        ) from error
     failed = max((failure.exit_code for failure in failures), default=ExitCode.HEALTHY)
     code = failed or int(not all(report.ok for report in reports) and not request.exit_zero)
     for failure in failures:
@@ -94,7 +101,7 @@ def _side(name: str, request: _session.CheckRequest, tell: _session.Write, statu
     side = Side(name)
     path = Path(name)
     if path.suffix in (".json", ".html"):
-        if path.suffix == ".json" and path.is_file() and is_baseline(path.read_bytes()):
+        if path.suffix == ".json" and path.is_file() and is_baseline(read_regular(path, MAX_BYTES)):
             side.baselines.append(files.read(path))
             side.reports.append(None)
             return side

@@ -10,6 +10,7 @@ from typing import Any
 from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.records.codec import decode
 from gradcheck_health.records.errors import ExitCode, UsageError
+from gradcheck_health.records.files import read_regular
 from gradcheck_health.records.report import Failure, Report
 
 MAX_BYTES = 2**30
@@ -60,9 +61,7 @@ def as_text(reports: Sequence[Report], failures: Sequence[Failure], width: int, 
 
 def _document(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: no report is")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise UsageError(f"{path} cannot be read: {reason}") from error

@@ -26,6 +26,8 @@ MAX_RECORD = 512 * 2**20
 MAX_STACK = 1 << 20
 EXIT_CODES = (ExitCode.USAGE, ExitCode.FAILED, ExitCode.STOPPED)
 """Those of a failure: whatever the user's code raises, it does not choose another."""
+PAUSE = 5.0
+"""Seconds between two turns of a loop that takes a twentieth of one."""
 PATIENCE = 120.0
 """Seconds for torch to be imported before the first worker is there: a busy machine is not a model that hangs."""
 
@@ -89,7 +91,12 @@ class Supervisor:
         with selectors.DefaultSelector() as selector:
             for source in (child.records, child.output, child.stack):
                 selector.register(source, selectors.EVENT_READ)
+            last = time.monotonic()
             while not self.finished:
+                now = time.monotonic()
+                if now - last > PAUSE:  # this process was stopped, and its worker perhaps with it
+                    deadline += now - last
+                last = now
                 alive = child.poll() is None
                 ready = {key.fd for key, _ in selector.select(0.05 if alive else 0)}
                 for source in ready:
