@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -104,11 +104,13 @@ class SavedTensor:
             believed = self.counted and not resized and self.version == _version(tensor) is not None
             if not (believed and _seem_identical(part, copy)) and not _identical(part, copy):
                 part.copy_(copy)
-        if self.is_leaf and tensor.requires_grad != self.requires_grad and tensor.is_leaf:
-            tensor.requires_grad_(self.requires_grad)
+        if self.is_leaf:
+            to_leaf(tensor, self.requires_grad)
         if self.gradient is not None:
             self.gradient.restore()
         self._restore_backward_hooks()
+        if self.version is not None and self.version != _version(tensor):
+            set_versions([tensor], [self.version])
 
     def _restore_backward_hooks(self) -> None:
         if self.tensor._backward_hooks is not self.backward_hooks:
@@ -123,6 +125,20 @@ def plainly() -> Iterator[None]:
     """No graph is built, and no subclass is asked."""
     with torch.no_grad(), torch._C.DisableTorchFunctionSubclass():
         yield
+
+
+def to_leaf(tensor: torch.Tensor, requires_grad: bool) -> None:
+    """Out of the graph that an operation in place has put it into (`self.state.copy_(out)`), with its flag as it was."""
+    if not tensor.is_leaf:
+        with contextlib.suppress(RuntimeError):  # of a view nobody can
+            tensor.detach_()
+    if tensor.is_leaf and tensor.requires_grad != requires_grad:
+        tensor.requires_grad_(requires_grad)
+
+
+def set_versions(tensors: Sequence[torch.Tensor], versions: Sequence[int]) -> None:
+    """Say how often they were changed: their bytes are what they were, so a graph that saved them still holds."""
+    torch._C._autograd._unsafe_set_version_counter(tuple(tensors), tuple(versions))
 
 
 def _seem_identical(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from gradcheck_health.model.sandbox.dense import is_dense
 from gradcheck_health.model.sandbox.garbage import collector_paused
-from gradcheck_health.model.sandbox.saved_tensor import memcmp, same_storage
+from gradcheck_health.model.sandbox.saved_tensor import memcmp, same_storage, set_versions, to_leaf
 
 LIMIT = 1 << 16
 """Bytes; beside the copy of a larger one, the calls that it takes are nothing."""
@@ -65,6 +65,7 @@ class PlainTensors:
         self._earlier: dict[int, _Row] = {} if earlier is None else earlier._rows
         self._rows: dict[int, _Row] = {}
         self._gradients: dict[int, torch.Tensor] = {}
+        self._versions: dict[int, int] = {}
 
     def take(self, tensors: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Remember those of the tensors that are small and plain; yields the others."""
@@ -78,6 +79,8 @@ class PlainTensors:
             else:
                 yield tensor
                 continue
+            if not tensor.is_inference():
+                self._versions[id(tensor)] = tensor._version
             if (gradient := tensor.grad) is not None:
                 self._gradients[id(tensor)] = gradient
         block = torch.UntypedStorage(sum(nbytes for _, _, nbytes in fresh))  # type: ignore[no-untyped-call]
@@ -100,7 +103,7 @@ class PlainTensors:
         for key, row in self._rows.items():
             tensor, flags, _, pointer, copy, nbytes, _ = row
             try:
-                if type(tensor) is not flags[0] or _flags(tensor) != flags:
+                if type(tensor) is not flags[0] or _flags(tensor) != flags or tensor.grad_fn is not None:
                     _mend(row)
                 elif memcmp(pointer, copy, nbytes):
                     _move(pointer, copy, nbytes)
@@ -108,6 +111,9 @@ class PlainTensors:
                     tensor.grad = gradient
             except Exception as error:  # noqa: BLE001 - its class may be the user's by now
                 errors.append(error)
+        rows, versions = self._rows, self._versions
+        moved = [key for key, version in versions.items() if rows[key].tensor._version != version]
+        set_versions([rows[key].tensor for key in moved], [versions[key] for key in moved])
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -134,8 +140,7 @@ def _mend(row: _Row) -> None:
     if not same_storage(tensor, place):
         tensor.data = place
     _move(place.data_ptr(), row.copy, row.nbytes)
-    if tensor.requires_grad != requires_grad and tensor.is_leaf:
-        tensor.requires_grad_(requires_grad)
+    to_leaf(tensor, requires_grad)
     if tensor._backward_hooks is not None:
         tensor._backward_hooks = hooks
     if tensor._post_accumulate_grad_hooks is not None:
