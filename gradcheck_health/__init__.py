@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck_health.check.api import assert_gradients_healthy, check_gradients
+    from gradcheck_health.check.step import assert_step_healthy, check_step
     from gradcheck_health.records.errors import (
         GradhealthError,
         GradientHealthWarning,
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from gradcheck_health.records.inputs import Inputs
     from gradcheck_health.records.report import Report, UnhealthyGradientsError
     from gradcheck_health.records.trace import Trace
+    from gradcheck_health.records.training import Training
     from gradcheck_health.records.version import __version__ as __version__
     from gradcheck_health.settings.config import Config
 
 _HOMES = {
     "check.api": ("assert_gradients_healthy", "check_gradients"),
+    "check.step": ("assert_step_healthy", "check_step"),
     "records.errors": (
         "GradhealthError",
         "GradientHealthWarning",
@@ -42,6 +45,7 @@ _HOMES = {
     "records.inputs": ("Inputs",),
     "records.report": ("Report", "UnhealthyGradientsError"),
     "records.trace": ("Trace",),
+    "records.training": ("Training",),
     "settings.config": ("Config",),
     "records.version": ("__version__",),
 }
@@ -49,7 +53,9 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "assert_gradients_healthy",
+    "assert_step_healthy",
     "check_gradients",
+    "check_step",
     "Config",
     "Finding",
     "GradhealthError",
@@ -64,6 +70,7 @@ __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "Report",
     "Severity",
     "Trace",
+    "Training",
     "UnhealthyGradientsError",
     "UsageError",
 ]

@@ -13,6 +13,7 @@ from gradcheck_health.check.fork import check_apart
 from gradcheck_health.check.gate import Gate
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
+from gradcheck_health.records.training import Training
 from gradcheck_health.rules import presets
 from gradcheck_health.settings.catalogue import IN_A_CALL
 from gradcheck_health.settings.config import Config
@@ -43,7 +44,7 @@ def check_gradients(
     batch_size: int | None = None,
     batch_axis: int | str | None = "auto",
     causal: bool | None = None,
-    optimizer: str | None = None,
+    optimizer: Any = None,
     device: Any = None,
     dtype: Any = None,
     checkpoint: str | Path | Mapping[str, str] | None = None,
@@ -60,8 +61,8 @@ def check_gradients(
     with `isolation="fork"` they are not.
 
     Args:
-        model: an `nn.Module`, or a factory (class or function without arguments) that returns `model`, `(model, inputs)` or
-            `(model, inputs, loss)`. A factory's verdict is confirmed over several initialisations.
+        model: an `nn.Module`, a `Training`, or a factory (class or function without arguments) that returns a `Training`,
+            `model`, `(model, inputs)` or `(model, inputs, loss)`. A factory's verdict is confirmed over initialisations.
         inputs: what to feed it: a tensor, a tuple of positional or a dict of keyword arguments, specs such as
             `{"x": "f32[B,3,32,32]"}`, a function or a DataLoader. Made up where None.
         loss: from the model's output to a scalar. Without it, a model that returns its own loss is taken at its word, and the
@@ -78,7 +79,8 @@ def check_gradients(
         batch_size: samples in a batch that is made up.
         batch_axis: the axis of the inputs along which the samples lie, None where there is none; "auto" finds it.
         causal: the output at a time step must not depend on later ones. Without it, where the model itself says so.
-        optimizer: "sgd" or "adam": what the model is trained with.
+        optimizer: what the model is trained with: a `torch.optim.Optimizer` over it, or a function from parameters to one
+            (`partial(torch.optim.AdamW, lr=3e-4)`); one step is taken, judged and undone. "sgd" and "adam" only say so.
         device, dtype: run the model there and in that precision.
         checkpoint: a file of weights that are loaded first, or {"file": "last.ckpt", "key": "state_dict", "prefix": "model."}.
             Names, shapes and dtypes have to fit (a given `dtype` converts); of a pickle nothing but tensors is read.
@@ -101,6 +103,7 @@ def check_gradients(
         return check_apart(isolation, partial(check_gradients, **{**arguments, "isolation": None}))
     # torch takes two seconds to import: a wrong setting is told before that
     given = {name: arguments[name] for name in IN_A_CALL if name not in APART}
+    given["optimizer"] = optimizer if isinstance(optimizer, str) else None
     given["batch_axis"] = "none" if batch_axis is None else None if batch_axis == "auto" else batch_axis
     settings = override(config if config is not None else load(names=names_of(model, target)), **given)
     chosen = rule_files.load(settings.extra_rules) if settings.preset is None else presets.load(settings.preset)
@@ -110,12 +113,13 @@ def check_gradients(
     from gradcheck_health.check.diagnose import diagnose
     from gradcheck_health.check.prepare import prepared
 
-    with prepared(model, inputs, loss, targets, settings, target) as (subject, environment):
+    handed = Training.of(model, inputs, loss, targets, None if isinstance(optimizer, str) else optimizer)
+    with prepared(handed, settings, target) as (subject, environment):
         report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
     if target is not None:
         return report
     objects = {name: arguments[name] for name in ("inputs", "loss", "targets", "config", "baseline")}
-    return dataclasses.replace(report, repeat=_as_call({**objects, **given, "seed": settings.seed}))
+    return dataclasses.replace(report, repeat=_as_call({**objects, **given, "optimizer": optimizer, "seed": settings.seed}))
 
 
 def _as_call(arguments: Mapping[str, Any]) -> str:

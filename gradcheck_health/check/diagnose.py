@@ -50,6 +50,8 @@ def diagnose(
         return accept(findings, {**ignore, **(settings.expect or {})}, ())[0]
 
     trace = probe(subject)
+    if subject.take_steps is not None:
+        trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1))
     if gate is not None:
         trace = gate.beside(trace, environment)
     for _ in range(ROUNDS_OF_NEEDS):

@@ -34,9 +34,10 @@ def infer_inputs(
     from gradcheck_health.inputs.given.verify import reached_by
     from gradcheck_health.inputs.static.model_info import ModelInfo
     from gradcheck_health.inputs.static.signature import written
+    from gradcheck_health.records.training import Training
 
     settings = dataclasses.replace(settings, saved_inputs={})
-    with prepared(model, inputs, None, None, settings, target) as (subject, _):
+    with prepared(Training.of(model, inputs), settings, target) as (subject, _):
         info, fed = ModelInfo(subject.model), subject.inputs
         reached, trainable = reached_by(info, fed, settings.seed)
         return InferredInputs(

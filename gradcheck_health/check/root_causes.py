@@ -21,12 +21,31 @@ HIDES: dict[str, tuple[str, ...] | None] = {
     "constant-output": ("zero-gradient", "vanishing-gradient"),
     "vanishing-through-time": ("vanishing-gradient",),
     "exploding-through-time": ("exploding-gradient",),
+    "unlucky-initialisation": (
+        "dead-unit",
+        "zero-gradient",
+        "missing-gradient",
+        "constant-output",
+        "vanishing-gradient",
+        "exploding-gradient",
+        "saturated-activation",
+        "high-initial-loss",
+        "unbalanced-gradient",
+        "tiny-update",
+        "huge-update",
+    ),
+    "broadcast-loss": ("mixed-samples", "high-initial-loss"),
+    "misread-loss": ("high-initial-loss",),
+    "ineffective-step": ("tiny-update",),
+    "nonfinite-update": ("huge-update",),
     "half-precision-underflow": ("zero-gradient", "vanishing-gradient", "constant-output"),
 }
 """An error of this rule is the cause of whatever those rules see (None: of everything).
 
 Where it is the cause of some of their findings only, these say so themselves: `Finding.effect_of`.
 """
+_EXPLAINS = ("misread-loss",)
+"""Rules whose error may explain one that hides everything (`Finding.effect_of`): they are asked with those."""
 _REGRESSED = "regressed-gradient"
 """An error of any other rule says more about the same change: what a baseline alone shows is left to `report.change` then."""
 
@@ -45,9 +64,9 @@ def ask(
     Raises:
         UsageError: a rule raised, or answered something else than a Finding or a known Need.
     """
-    first = {name: rule for name, rule in chosen.items() if HIDES.get(name, ()) is None}
+    first = {name: rule for name, rule in chosen.items() if HIDES.get(name, ()) is None or name in _EXPLAINS}
     findings, needs = _answers(first, options, trace)
-    if needs or any(_is_cause(finding) for finding in accepted(findings)):
+    if needs or any(_is_cause(finding) and HIDES.get(finding.rule, ()) is None for finding in accepted(findings)):
         return findings, needs, tuple(first)
     others, needs = _answers({name: rule for name, rule in chosen.items() if name not in first}, options, trace)
     return findings + others, needs, tuple(chosen)
@@ -58,7 +77,8 @@ def root_causes(findings: list[Finding]) -> list[Finding]:
     causes = {finding.rule for finding in findings if _is_cause(finding)}
     everything = {cause for cause in causes if HIDES.get(cause, ()) is None}
     if everything:
-        return [finding for finding in findings if finding.rule in everything]
+        explained = {cause for finding in findings if finding.rule in everything for cause in finding.effect_of} & causes
+        return [finding for finding in findings if finding.rule in (explained or everything)]
     hidden = {effect for cause in causes for effect in HIDES.get(cause, ()) or ()}
     if causes - {_REGRESSED}:
         hidden.add(_REGRESSED)

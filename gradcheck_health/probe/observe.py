@@ -22,6 +22,7 @@ from gradcheck_health.probe.forward.retained_graph import carried
 from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.graph.cut_points import Flow
 from gradcheck_health.probe.graph.identical_units import twins
+from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.histogram import spreads
@@ -110,6 +111,11 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         backward_error=error,
         carried=tuple(name for name, held in carried(model).items() if before.get(name) != held),
         rounds=subject.rounds,
+        anew=subject.rebuild is not None,
+        uninitialized=subject.uninitialized,
+        misread=tuple(instrument.losses.misread) if goal.value is not None else (),
+        pairings=tuple(instrument.losses.pairings) if goal.value is not None else (),
+        constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
     instrument.forget()
     return trace

@@ -12,6 +12,8 @@ from torch import nn
 
 from gradcheck_health.records.declarations import UNDECLARED, Declared
 from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.starts import Uninitialized
+from gradcheck_health.records.step import StepTrace
 
 Loss = Callable[[Any], torch.Tensor]
 
@@ -28,6 +30,10 @@ class Subject:
     declared: Declared = UNDECLARED
     rebuild: Callable[[int], Subject] | None = None
     """seed -> the same model, initialised anew; None for a fixed model."""
+    uninitialized: tuple[Uninitialized, ...] = ()
+    """What the constructor left unwritten, where the model can be built anew; other values stand in for it."""
+    take_steps: Callable[[Subject, int], tuple[StepTrace, ...]] | None = None
+    """So many steps of the optimizer that was handed over, undone afterwards; None without one."""
 
     def reseeded(self, seed: int) -> Subject:
         """The same weights under another batch and projection."""

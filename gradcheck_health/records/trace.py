@@ -31,6 +31,7 @@ from gradcheck_health.records.evidence import (
     Zeroed,
 )
 from gradcheck_health.records.influence import Influence
+from gradcheck_health.records.losses import LossPairing, LossTerm, MisreadLoss
 from gradcheck_health.records.measurements import (
     ActivationTrace,
     CutPoint,
@@ -40,6 +41,8 @@ from gradcheck_health.records.measurements import (
     ParameterTrace,
 )
 from gradcheck_health.records.profile import Profile
+from gradcheck_health.records.starts import Initialisations, Uninitialized
+from gradcheck_health.records.step import StepTrace
 
 SCHEMA = 1
 """Version of the JSON form. It grows when a field changes its meaning or goes; new fields with defaults keep it."""
@@ -119,6 +122,21 @@ class Trace:
 
     A fact that could not be measured is an empty tuple, and `gaps` says why.
     """
+    misread: tuple[MisreadLoss, ...] = ()
+    pairings: tuple[LossPairing, ...] = ()
+    """Whether the loss is blind to the order of the targets the fact `pairing` says."""
+    constant_terms: bool = False
+    """Something without a gradient is added to the loss."""
+    terms: tuple[LossTerm, ...] = ()
+    """Those that have none although they move with the parameters (the fact `loss_terms`)."""
+    anew: bool = False
+    """The model can be built again, with other initial values: a factory was handed over."""
+    initialisations: Initialisations | None = None
+    """How often it starts dead (the fact `initialisations`)."""
+    uninitialized: tuple[Uninitialized, ...] = ()
+    """Of a model whose factory was handed over; other values stand in for such memory in everything that was measured."""
+    steps: tuple[StepTrace, ...] = ()
+    """Steps of training, where an optimizer was handed over: the first, or the first ten (the fact `more_steps`)."""
     reference: Profile | None = None
     """The profile of a baseline, where the model is held against one."""
 
@@ -151,7 +169,22 @@ class Trace:
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
         measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed")
         again = ("influences", "times", "backwards", "headrooms", "differences")
-        rows = dict.fromkeys((*measured, *again, "twins", "double_softmaxes", "foreign", "constants"), ())
+        rows = dict.fromkeys(
+            (
+                *measured,
+                *again,
+                "twins",
+                "double_softmaxes",
+                "foreign",
+                "constants",
+                "steps",
+                "uninitialized",
+                "misread",
+                "pairings",
+                "terms",
+            ),
+            (),
+        )
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

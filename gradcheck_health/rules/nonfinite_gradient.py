@@ -145,6 +145,8 @@ def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str, 
         message,
         places,
         (("because", effect), ("help", help_)),
+        # the logarithm of what is no probability
+        effect_of=() if trace.loss is None or math.isfinite(trace.loss) else ("misread-loss",),
         got=float(reached),
         bound=0.0,
     )

@@ -10,8 +10,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-from gradcheck_health import Finding, Report, Severity, Trace, baseline, check_gradients, rules
+from gradcheck_health import Finding, Report, Severity, Trace, Training, baseline, check_gradients, rules
 from gradcheck_health.formats._rule_docs import EXAMPLES, example
 
 HEADINGS = ("What it does", "Why it is bad", "How it is measured", "When it is legitimate", "How to fix", "How to silence")
@@ -97,7 +99,13 @@ def test_example_is_shown_as_code_that_runs_and_fits_a_terminal(name: str, which
     exec(code, names)
     shown, built = names["model"], getattr(module_of(name), which)()
     assert type(shown).__name__ == type(built).__name__
-    assert [(n, p.shape) for n, p in shown.named_parameters()] == [(n, p.shape) for n, p in built.named_parameters()]
+    assert shapes(shown) == shapes(built)
+
+
+def shapes(handed: Any) -> list[tuple[str, torch.Size]]:
+    """Of the parameters of what an example hands over: a model, a training, or a factory."""
+    model = handed.model if isinstance(handed, Training) else handed if isinstance(handed, nn.Module) else handed()
+    return [(name, p.shape) for name, p in model.named_parameters()]
 
 
 def test_a_rule_without_examples_shows_none() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
+from collections.abc import Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -25,26 +26,29 @@ _DEEP = 2000
 """Frames of the stack, at least: observed, a call of a module takes four where it took three, and the default is a thousand."""
 
 
-def sandbox(model: nn.Module, *, process: bool = True) -> Reversible:
-    """Whatever the block does to `model` and to process-wide torch and Python state is undone.
+def sandbox(model: nn.Module, *, process: bool = True, also: Sequence[Any] = ()) -> Reversible:
+    """Whatever the block does to `model`, to `also` and to process-wide torch and Python state is undone.
 
     Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold; a sandbox inside
     another one shares the copies of what has not changed since.
 
     Args:
         process: False where a `process_guard` around the block sees to the second.
+        also: optimizers, schedulers, scalers, functions and whatever they have closed over.
     """
-    return Reversible(partial(_remember, model, process))
+    return Reversible(partial(_remember, model, process, also))
 
 
-def _remember(model: nn.Module, process: bool, undo: contextlib.ExitStack) -> None:
+def _remember(model: nn.Module, process: bool, also: Sequence[Any], undo: contextlib.ExitStack) -> None:
     if process:
         remember_process(undo)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEP))
     memory = Snapshot(around=_AROUND.get())
     undo.callback(_AROUND.reset, _AROUND.set(memory))
     undo.callback(memory.restore)
-    memory.remember([*model.modules(), model])  # scripted modules keep their children outside of vars()
+    # the table of an object is followed however far it leads, an object itself only as long as there is room
+    held = [part for one in also for part in (one, getattr(one, "__dict__", None))]
+    memory.remember([*held, *model.modules(), model])  # scripted modules keep their children outside of vars()
     memory.detach_gradients()  # not before the way back is laid for all of them
 
 

@@ -7,8 +7,9 @@ from types import FrameType
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[2]
-CALLERS = (str(_PACKAGE / "model" / "call.py"), str(_PACKAGE / "probe" / "objective.py"))
-"""The files of `call` and of the loss: what lies further out on the stack is not part of forward, or of a given loss."""
+_OUTER = ("model/call.py", "probe/objective.py", "training/given_step.py")
+CALLERS = tuple(str(_PACKAGE / file) for file in _OUTER)
+"""The files of `call`, of the loss and of a given step: what lies further out on the stack is not part of what they call."""
 
 
 def receiver(frame: FrameType) -> Any:

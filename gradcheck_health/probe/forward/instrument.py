@@ -22,6 +22,7 @@ from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import WATCHED, Functions
+from gradcheck_health.probe.forward.losses import JOINS, LOSSES, Losses
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.records.finding import LOSS
 
@@ -57,6 +58,7 @@ class Instrument(TorchFunctionMode):
         self.tensor_of: dict[tuple[Any, int], tuple[int, int]] = {}
         """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
         self.attention = Attention()
+        self.losses = Losses()
         self.gaps = self.functions.gaps
         self.outside = ""
         """To what belongs what runs in no module: the model itself, or the loss."""
@@ -175,6 +177,8 @@ class Instrument(TorchFunctionMode):
         if watched:
             given = self.functions.given(func, args, kwargs)
             self.attention.observe(func, args, kwargs, layer)
+        if func in LOSSES or func.__name__ in JOINS:
+            self.losses.observe(func, args, kwargs, layer)  # before the call: a target out of range makes it raise
         out = func(*args, **kwargs)
         if self.dataflow is not None:
             self.dataflow.observe(func, args, kwargs, out, layer)

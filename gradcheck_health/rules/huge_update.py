@@ -1,0 +1,131 @@
+"""Steps that replace the weights instead of changing them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.step import StepTrace
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import steps
+
+if TYPE_CHECKING:
+    from gradcheck_health.records.training import Training
+
+SUSPICIOUS = 0.1
+"""A first step with a weight that moves by more than this share of itself is worth nine more."""
+FALLEN = 0.5
+"""A loss that has come down to this share is learnt, however large the steps were."""
+
+
+def huge_update(trace: Trace, *, max_ratio: float = 0.5, max_growth: float = 10.0) -> Iterator[Finding | Need]:
+    """The first steps change the weights by half of their size, or make the loss of the same batch ten times as large.
+
+    What it does: takes ten steps of the declared optimizer on one batch. Fires where the median over weights and steps of
+    |dw| / |w| is above max_ratio and the loss has not come down by half, and where the loss at the last three of them is
+    above max_growth times the first, or not finite (an error).
+
+    Why it is bad: what the initialisation prepared is gone after a step, units die, and the loss diverges. Unscaled targets, a
+    sum where a mean was wanted, raw inputs of 0 to 255 and a learning rate that is too large show here: no rule on the
+    gradient alone may call them sick.
+
+    How it is measured: with the loss that was given or that the model returns, on the same batch, undone afterwards. A
+    single step below 0.1 for every weight ends the matter. Matrices and kernels count; gains and biases, zeros, and groups
+    that a scheduler is warming up do not.
+
+    When it is legitimate: second-order optimizers take long steps and are right to; their loss comes down.
+
+    How to fix: a smaller learning rate, normalised inputs and targets, a mean over the samples, clipped gradients, a warm-up.
+
+    How to silence: ignore={"huge-update": "the reason"}, or a larger max_ratio.
+    """
+    step = steps.first_step(trace)
+    if step is None or not steps.has_loss(trace):
+        return
+    if any(row.nonfinite_weight for row in step.parameters):
+        return  # nonfinite-update
+    if max(steps.ratios(step).values(), default=0.0) <= min(SUSPICIOUS, max_ratio):
+        return
+    if steps.FACT not in trace.facts:
+        yield Need(steps.FACT)
+        return
+    taken = steps.series(trace)
+    losses = [one.loss for one in taken if one.loss is not None]
+    if len(losses) < 4:
+        return
+    if not all(map(math.isfinite, losses)) or all(later > max_growth * abs(losses[0]) > 0 for later in losses[-3:]):
+        yield _grown(trace, step, losses, max_growth)
+        return
+    typical = steps.typical(taken)
+    middle = median(typical.values()) if typical else 0.0
+    if middle > max_ratio and not losses[-1] < FALLEN * losses[0]:
+        yield _moved(trace, step, typical, middle, max_ratio)
+
+
+def _grown(trace: Trace, step: StepTrace, losses: Sequence[float], bound: float) -> Finding:
+    last = next((value for value in losses if not math.isfinite(value)), losses[-1])
+    finite = math.isfinite(last)
+    worst = sorted(steps.ratios(step).items(), key=lambda item: -item[1])
+    rows = {row.name: row for row in step.parameters}
+    return Finding(
+        rule="huge-update",
+        severity=Severity.WARNING if finite else Severity.ERROR,
+        message=f"the loss of one batch goes from {losses[0]:.3g} to {last:.3g} in {len(losses) - 1} steps of "
+        f"{steps.optimizers(step)} (at most {bound:.3g} x allowed)",
+        places=steps.places(trace, [rows[name] for name, _ in worst]),
+        details=(
+            (
+                "because",
+                f"the first step changes {worst[0][0]} by {worst[0][1]:.2g} of its size at lr {step.lr(rows[worst[0][0]]):.3g}",
+            ),
+            ("help", "a smaller learning rate; normalise inputs and targets; take the mean over the samples"),
+        ),
+        got=last / losses[0] if losses[0] and finite else last,
+        bound=bound,
+    )
+
+
+def _moved(trace: Trace, step: StepTrace, typical: dict[str, float], middle: float, bound: float) -> Finding:
+    rows = {row.name: row for row in step.parameters}
+    worst = sorted(typical, key=lambda name: -typical[name])
+    return Finding(
+        rule="huge-update",
+        severity=Severity.WARNING,
+        message=f"a step of {steps.optimizers(step)} changes the weights by {middle:.2g} of their size "
+        f"(at most {bound:.2g} allowed)",
+        places=steps.places(trace, [rows[name] for name in worst if name in rows]),
+        details=(
+            ("because", f"at lr {step.lr(rows[worst[0]]):.3g} {worst[0]} moves by {typical[worst[0]]:.2g} of its size a step"),
+            ("help", "a smaller learning rate; normalise inputs and targets; take the mean over the samples"),
+        ),
+        got=middle,
+        bound=bound,
+    )
+
+
+def healthy() -> Training:
+    import torch
+    from torch import nn
+
+    from gradcheck_health.records.training import Training
+
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return Training(model, loss=nn.MSELoss(), optimizer=optimizer)
+
+
+def sick() -> Training:
+    import torch
+    from torch import nn
+
+    from gradcheck_health.records.training import Training
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    prices = 2e5 + 5e4 * torch.randn(64, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    x = torch.randn(64, 8)
+    return Training(model, x, nn.MSELoss(), prices, optimizer=optimizer)

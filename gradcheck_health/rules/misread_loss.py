@@ -1,0 +1,86 @@
+"""Losses that are handed something else than they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradcheck_health.records.finding import Finding, Place, Severity
+from gradcheck_health.records.trace import Trace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def misread_loss(trace: Trace) -> Iterator[Finding]:
+    """A loss is handed something else than it takes: probabilities for logarithms or for logits, targets out of its range.
+
+    What it does: looks at what enters the losses of torch: nll_loss, kl_div and ctc_loss take log-probabilities,
+    cross_entropy takes logits, kl_div a target of probabilities, the binary cross entropies a target from 0 to 1,
+    hinge_embedding_loss and soft_margin_loss a target of -1 and 1.
+
+    Why it is bad: nothing raises. With probabilities nll_loss is -p instead of -log p: its gradient does not grow when the
+    model is wrong, and the loss goes below 0; kl_div has no minimum where the distributions agree.
+
+    How it is measured: the range of what is handed over, and whether its rows sum to one. An entry above 0 is no
+    log-probability. The result of softmax or sigmoid that enters a loss which applies it again is told by double-softmax.
+
+    When it is legitimate: never for the functions above; a margin or a density of your own is not looked at.
+
+    How to fix: log_softmax before nll_loss, kl_div and ctc_loss; logits for cross_entropy; targets in the range that the loss
+    documents.
+
+    How to silence: ignore={"misread-loss": "the reason"}.
+    """
+    doubles = {pair.second for pair in trace.double_softmaxes}
+    found = [one for one in trace.misread if not (one.function == "cross_entropy" and doubles)]
+    for function, got in dict.fromkeys((one.function, one.got) for one in found):
+        calls = [one for one in found if (one.function, one.got) == (function, got)]
+        places = []
+        for one in calls:
+            layer = trace.layers.get(one.layer)
+            places.append(Place(one.layer, layer.kind if layer else "", one.source, function))
+        yield Finding(
+            rule="misread-loss",
+            severity=Severity.ERROR,
+            message=f"{function} is handed {got}, and takes {calls[0].wanted.partition(':')[0].partition(';')[0]} "
+            f"({len(calls)} found, 0 allowed)",
+            places=tuple(dict.fromkeys(places)),
+            details=(("help", f"{function} takes {calls[0].wanted}"),),
+            got=float(len(calls)),
+            bound=0.0,
+        )
+
+
+def healthy() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Student(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            teacher = torch.softmax(x[:, :4], -1)
+            student = self.body(x).log_softmax(-1)
+            return nn.functional.kl_div(student, teacher, reduction="sum")
+
+    return Student()
+
+
+def sick() -> nn.Module:
+    import torch
+    from torch import nn
+
+    class Student(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            teacher = torch.softmax(x[:, :4], -1)
+            student = self.body(x).softmax(-1)
+            return nn.functional.kl_div(student, teacher, reduction="sum")
+
+    return Student()
