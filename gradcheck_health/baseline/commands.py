@@ -1,4 +1,4 @@
-"""The commands that write, update and prune a baseline, as messages spell them, and where its files stand."""
+"""The commands that write, update and prune a baseline, as messages spell them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,3 @@ def command(action: str, target: str) -> str:
         flag = "--gradhealth-update-new-only" if action == "write" else "--gradhealth-update"
         return f"pytest {shlex.quote(target.partition(TWICE)[0])} {flag}"
     return f"gradhealth baseline {action} {shlex.quote(target)}"
-
-
-FOLDER = ".gradhealth"
-"""Where the command line keeps baselines, one file a target."""

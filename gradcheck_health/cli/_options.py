@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.settings import catalogue
+from gradcheck_health.settings.config import FOLDER
 from gradcheck_health.settings.setting import Group
 
 FORMATS = sorted(path.stem for path in (Path(__file__).parents[1] / "formats").glob("*.py") if not path.name.startswith("_"))

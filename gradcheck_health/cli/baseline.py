@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.cli import _options
 from gradcheck_health.cli.check import check as check_command
 from gradcheck_health.cli.check import split_baseline
-from gradcheck_health.cli.commands import _session
+from gradcheck_health.settings.config import FOLDER
 
 EPILOG = """\b
 Examples:
@@ -49,7 +48,7 @@ def _writer(action: str, text: str, *more: click.Parameter) -> None:
 
     def call(**options: Any) -> int:
         from gradcheck_health.baseline import NO_REASON
-        from gradcheck_health.cli.commands import _console
+        from gradcheck_health.cli.commands import _console, _session
         from gradcheck_health.cli.commands import baseline as writing
         from gradcheck_health.settings.from_options import sources
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.cli import _options
-from gradcheck_health.cli.commands import _session
+from gradcheck_health.settings.config import FOLDER
 
 EPILOG = """\b
 Examples:
@@ -27,7 +26,7 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 
 def _run(targets: tuple[str, ...], color: str, **options: Any) -> int:
     from gradcheck_health.cli._repeat import typed_options
-    from gradcheck_health.cli.commands import _console
+    from gradcheck_health.cli.commands import _console, _session
     from gradcheck_health.cli.commands import check as checking
     from gradcheck_health.settings.from_options import sources
 

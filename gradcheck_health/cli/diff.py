@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from gradcheck_health.cli import _options
-from gradcheck_health.cli.commands import _session
 
 EPILOG = """\b
 Examples:
@@ -22,7 +21,7 @@ Exit codes: 0 nothing is worse and nothing new is found; 1 something is; 2 and a
 
 
 def _run(first: str, second: str, color: str, **options: Any) -> int:
-    from gradcheck_health.cli.commands import _console, diff
+    from gradcheck_health.cli.commands import _console, _session, diff
     from gradcheck_health.settings.from_options import sources
 
     request = _session.CheckRequest(

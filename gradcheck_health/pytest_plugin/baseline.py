@@ -117,6 +117,6 @@ def _updating(config: pytest.Config) -> bool:
 
 
 def _folder() -> str:
-    from gradcheck_health.baseline.commands import FOLDER
+    from gradcheck_health.settings.config import FOLDER
 
     return FOLDER

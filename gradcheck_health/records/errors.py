@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradcheck_health.records.frames import user_frames
-
 if TYPE_CHECKING:
     import traceback
 
@@ -172,6 +170,8 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{head}\n  {error.filename}:{error.lineno}: {_clipped((error.text or '').strip(), MAX_LINE)}"
     import traceback
+
+    from gradcheck_health.records.frames import user_frames
 
     return "\n".join([head, *map(format_frame, user_frames(traceback.extract_tb(error.__traceback__)))])
 

@@ -15,6 +15,8 @@ from typing import Any, Literal
 from gradcheck_health.records.severity import Severity
 from gradcheck_health.settings.setting import Option, setting
 
+FOLDER = ".gradhealth"
+"""Where baselines are kept, one file a target, unless the setting `baseline` says otherwise."""
 Word = str
 """Text that is not empty."""
 Dtype = Literal["float64", "float32", "bfloat16", "float16", "complex128", "complex64"]
@@ -130,7 +132,7 @@ class Config:
     )
     """Another tool's published rules instead of this package's, for teams that move from it."""
     baseline: Word | None = setting(
-        None, "a folder, or a file that ends with .json, such as '.gradhealth'", example=".gradhealth", is_path=True
+        None, f"a folder, or a file that ends with .json, such as {FOLDER!r}", example=FOLDER, is_path=True
     )
     """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
     checkpoint: Word | WeightsIn | None = setting(

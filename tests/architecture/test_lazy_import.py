@@ -34,6 +34,12 @@ def modules_after(code: str, folder: Path) -> set[str]:
     return set(done.stdout.split())
 
 
+def ours_after(code: str, folder: Path) -> set[str]:
+    """The modules of this package that a fresh interpreter holds after it ran the code."""
+    found = modules_after(code, folder)
+    return {name.removeprefix("gradcheck_health.") for name in found if name.startswith("gradcheck_health.")}
+
+
 def heavy_after(code: str, folder: Path) -> set[str]:
     """The heavy libraries that a fresh interpreter holds after it ran the code."""
     return modules_after(code, folder) & set(HEAVY)
@@ -55,10 +61,22 @@ def test_import_is_light(code: str, tmp_path: Path) -> None:
 
 def test_plugin_loads_itself_and_the_catalogue_of_settings_only(tmp_path: Path) -> None:
     """Other records are pages of dataclasses, which cost a millisecond each: they wait for the first model that is checked."""
-    loaded = {name.removeprefix("gradcheck_health.") for name in modules_after(PLUGIN, tmp_path) if "gradcheck_health." in name}
+    loaded = ours_after(PLUGIN, tmp_path)
     assert {name for name in loaded if not name.startswith("pytest_plugin")} == {
         *("settings", "settings.catalogue", "settings.config", "settings.setting"),
         *("records", "records.severity"),
+    }
+
+
+def test_help_loads_what_the_options_need_only(tmp_path: Path) -> None:
+    program = "import sys\nfrom gradcheck_health.cli import main\ntry: main(['check', '--help'])\nexcept SystemExit: print()"
+    loaded = {
+        name.removeprefix("gradcheck_health.") for name in modules_after(program, tmp_path) if "gradcheck_health." in name
+    }
+    assert {name for name in loaded if name.startswith("cli.")} == {"cli._options", "cli._streams", "cli.check"}
+    assert {name for name in loaded if not name.startswith("cli")} == {
+        *("settings", "settings.catalogue", "settings.config", "settings.setting"),
+        *("records", "records.errors", "records.severity", "records.version"),
     }
 
 

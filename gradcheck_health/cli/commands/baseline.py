@@ -8,12 +8,12 @@ from pathlib import Path
 
 from gradcheck_health import baseline as baselines
 from gradcheck_health.baseline import Baseline, files
-from gradcheck_health.baseline.commands import FOLDER
 from gradcheck_health.cli.commands import _session
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import escape, safe_lines, shorten, wrap
 from gradcheck_health.records.errors import ExitCode, GradhealthError, UsageError
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
+from gradcheck_health.settings.config import FOLDER
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.expand import expand
 
