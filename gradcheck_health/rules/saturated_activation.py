@@ -54,7 +54,7 @@ def saturated_activation(trace: Trace, *, max_fraction: float | None = None, lay
         yield Need("detailed")
         return
     through = flow.ratio(trace)
-    vanished = through is not None and through < flow.LOWEST_RATIO
+    vanished = through is not None and through < flow.SGD_LEARNS_ABOVE
 
     def wrong(a: ActivationTrace) -> bool:
         whole = _flat(a) > WHOLE * a.units

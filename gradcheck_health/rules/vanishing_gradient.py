@@ -13,7 +13,7 @@ from gradcheck_health.rules.analysis.no_gradient import may_underflow
 if TYPE_CHECKING:
     from torch import nn
 
-LIMITS = {"sgd": flow.LOWEST_RATIO, "adam": 10**-8.5}
+LIMITS = {"sgd": flow.SGD_LEARNS_ABOVE, "adam": 10**-8.5}
 SLOW = 1e-3
 
 

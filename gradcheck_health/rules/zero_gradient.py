@@ -82,7 +82,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
 def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     """Nothing but rounding comes through: float64 shrinks it further."""
     ratios = flow.fact_ratios(trace)
-    if not ratios or not 0.0 < max(ratios) < flow.LOWEST_RATIO:  # the weights before exact zeros are looked into one by one
+    if not ratios or not 0.0 < max(ratios) < flow.SGD_LEARNS_ABOVE:  # the weights before exact zeros are looked into one by one
         return
     missing = [fact for fact in ("kicked", "after_steps", "detailed", "float64") if fact not in trace.facts]
     if missing or not flow.is_rounding(trace):
@@ -97,12 +97,12 @@ def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
         severity=Severity.ERROR,
         message=(
             f"no gradient but rounding arrives at {flow_wording.end_name(seen, seen.flow[0])}: {kept:.2g} x in float32, "
-            f"{wide:.2g} x in float64 (at least {flow.LOWEST_RATIO:.2g} allowed)"
+            f"{wide:.2g} x in float64 (at least {flow.SGD_LEARNS_ABOVE:.2g} allowed)"
         ),
         places=places,
         details=(("starts", str(places[0])), ("because", f"the derivative is zero by algebra: {single}"), ("help", _ALGEBRA)),
         got=wide,
-        bound=flow.LOWEST_RATIO,
+        bound=flow.SGD_LEARNS_ABOVE,
     )
 
 

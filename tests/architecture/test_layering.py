@@ -7,6 +7,9 @@ light, and that no file and no folder outgrows its room.
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +87,18 @@ def _a_sibling(where: Path, module: str) -> bool:
     other = module.removeprefix(beside).partition(".")[0]
     plugins = {path.stem for path in (PACKAGE / where.parent).glob("*.py")}
     return module.startswith(beside) and not other.startswith("_") and not where.name.startswith("_") and other in plugins
+
+
+def test_rooms_import_what_stands_below_them() -> None:
+    """`lint-imports`, which CI runs by itself, too: whoever runs pytest alone learns of it here."""
+    pytest.importorskip("importlinter", reason="the extra dev brings it")
+    command = "import sys; from importlinter.cli import lint_imports_command as lint; sys.exit(lint(['--no-cache']))"
+    root = PACKAGE.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_rooms_know_their_libraries_and_no_others() -> None:

@@ -23,6 +23,7 @@ from tests.support.hostile import HOSTILE, WHOLE, finding, report, trace, values
 from tests.support.readers import read_github, read_gitlab, read_junit, read_markdown, read_sarif, shown
 
 GOLDEN = Path(__file__).with_name("golden")
+ROOT = Path(__file__).parents[2]
 READERS: dict[str, Callable[[str], Any]] = {
     "sarif": read_sarif,
     "junit": read_junit,
@@ -81,6 +82,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # ---- every format
+
+
+def test_every_format_is_read_by_somebody_else_and_documented() -> None:
+    elsewhere = {"terminal", "concise", "json", "html"}  # text for people, our own format with a schema, pages in a browser
+    assert {*formats.names()} == {*READERS} | elsewhere
+    table = (ROOT / "docs" / "formats.md").read_text()
+    assert [name for name in formats.names() if f"| `{name}` |" not in table] == []
 
 
 @pytest.mark.parametrize("name", [*READERS, "concise"])

@@ -1,4 +1,8 @@
-"""Workers that are forks of one process, so that many targets cost one import of torch; `forker` is that process."""
+"""The fork server and its workers, seen from the command: many targets cost one import of torch.
+
+multiprocessing's start method "forkserver" is the known way to do this. It imports `__main__` again, and shares its pipe with
+the user's code; here records, output and stacks have pipes of their own.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 _LOST = -signal.SIGKILL
-"""The status of a worker whose nursery is gone."""
+"""The status of a worker whose fork server is gone."""
 
 
 class Child:
@@ -98,7 +102,7 @@ class ForkServer:
         ends = [os.pipe() for _ in range(4)]
         text = json.dumps({**request, "folder": os.getcwd()}, default=str).encode()
         try:
-            with self._lock, contextlib.suppress(OSError):  # a nursery that died is told as a worker that did
+            with self._lock, contextlib.suppress(OSError):  # a fork server that died is reported as a worker that did
                 socket.send_fds(self._socket, [b"%d\n" % len(text)], [write for _, write in ends])
                 self._socket.sendall(text)
         finally:

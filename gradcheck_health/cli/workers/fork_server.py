@@ -1,4 +1,4 @@
-"""The process behind `nursery`: it has torch loaded and forks a worker for each request that comes over its socket.
+"""The fork server: a process that has torch loaded and forks a worker for each request that comes over its socket.
 
 It never computes anything and runs no thread: a child of a process that has used several threads can hang. A request is a line
 with its length, then JSON, and four descriptors come with it: where the worker writes its records, where what it prints goes,

@@ -57,9 +57,9 @@ class Supervisor:
     received: int = 0
     """Records that were signed so."""
 
-    def run(self, nursery: ForkServer) -> Iterator[tuple[str, Any]]:
+    def run(self, server: ForkServer) -> Iterator[tuple[str, Any]]:
         """(target, its result as it was sent, or a `Failure` or `NothingToCheck`)."""
-        child = nursery.fork(self._request())
+        child = server.fork(self._request())
         try:
             timed_out = False
             for record in self._records(child):

@@ -1,4 +1,4 @@
-"""The process that imports a person's file and checks the models in it; `nursery` forks it, `isolation` reads what it reports.
+"""The process that imports the user's file and checks the models in it: `fork_server` forks it, `supervisor` reads its records.
 
 One JSON record a line goes to a private pipe: `begin`, `targets` (what the file offers), then for each `start` and the job's
 own kind, `nothing` or `failure`, at last `done`. Whatever the user's code prints, raises or calls, the parent can tell how far

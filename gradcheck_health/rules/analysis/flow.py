@@ -12,8 +12,8 @@ from gradcheck_health.records.measurements import CutPoint, branches_off, flow_r
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import statistics
 
-LOWEST_RATIO = 10**-4.1
-"""Below this ratio a net does not learn under SGD: of a flow above it nobody asks what it is."""
+SGD_LEARNS_ABOVE = 10**-4.1
+"""The limit of vanishing-gradient for SGD, 8e-5. zero-gradient and saturated-activation ask nothing of a flow above it."""
 LINEAR = ("Addmm", "Mm", "Bmm", "Convolution", "Linear", "Conv", "ConvTranspose", "UnsafeView", "View", "Baddbmm")
 BATCH_NORM_GAIN = math.sqrt(math.pi / (math.pi - 1))
 """Norm gain of batch norm + ReLU a layer, backward (Yang et al. 2019, A Mean Field Theory of Batch Normalization): 1.21."""
