@@ -17,6 +17,10 @@ OPTIONS: dict[str, Option] = {name: entry.option for name, entry in SETTINGS.ite
 LISTS = tuple(name for name, entry in _FIELDS.items() if entry.type.startswith("tuple["))
 MERGED = tuple(name for name, entry in _FIELDS.items() if entry.type.startswith("Mapping["))
 """Tables, whose entries go over those of an earlier source one by one; every other setting replaces the one before it."""
+REASONS = tuple(name for name, entry in _FIELDS.items() if entry.type == "Mapping[Word, Word]")
+"""Tables of reasons, which stay text whatever they look like."""
+ENTRIES = {name: entry.entry for name, entry in SETTINGS.items() if entry.entry is not None}
+"""Tables of which an option can set one entry, and how it names it."""
 ONLY_OUTSIDE = tuple(name for name, entry in SETTINGS.items() if entry.whole_run)
 """What no override may have."""
 WITH_REASON = tuple(name for name, entry in SETTINGS.items() if entry.needs_reason)

@@ -55,16 +55,21 @@ class Config:
         {},
         'a table of "rule" or "rule:name-pattern" = "the reason"',
         example={"missing-gradient:teacher.*": "frozen on purpose"},
+        entry="RULE:PATTERN",
     )
     """"rule" or "rule:name-pattern" -> the reason why its findings are accepted."""
     expect: Mapping[Word, Word] = setting(
-        {}, 'a table of "rule" or "rule:name-pattern" = "the reason"', example={"dead-unit:stem.*": "known, a fix is planned"}
+        {},
+        'a table of "rule" or "rule:name-pattern" = "the reason"',
+        example={"dead-unit:stem.*": "known, a fix is planned"},
+        entry="RULE:PATTERN",
     )
     """"rule" or "rule:name-pattern" -> the reason why such a finding has to be there; a check without it fails."""
     rules: Mapping[str, Mapping[str, Any]] = setting(
         {},
         "a table of options for each rule, such as {min_ratio = 1e-3}",
         example={"vanishing-gradient": {"min_ratio": 1e-3}},
+        entry="RULE.OPTION",
         needs_reason=True,
     )
     """Rule -> its options."""
@@ -120,7 +125,7 @@ class Config:
     )
     """Target -> what `gradhealth infer --save` wrote: the class, forward's arguments, and the inputs."""
     args: Mapping[Word, Any] = setting(
-        {}, "a table of constructor arguments, such as {depth = 3}", example={"depth": 3}, in_call=False
+        {}, "a table of constructor arguments, such as {depth = 3}", example={"depth": 3}, entry="NAME", in_call=False
     )
     """Arguments for a model's constructor."""
     preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = setting(

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradcheck_health.baseline.bounds import parse_all
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.settings.catalogue import OPTIONS
+from gradcheck_health.settings.catalogue import ENTRIES, OPTIONS, REASONS
 from gradcheck_health.settings.source import Source
 
 NO_REASON = "ignored on the command line"
@@ -77,12 +77,10 @@ def _set(text: str, prefix: str) -> Source:
     origin = f"{prefix}set"
     key, value = _pair(origin, text)
     first, _, rest = key.partition(".")
-    if first not in ("rules", "ignore", "expect", "args"):
+    if first not in ENTRIES:
         if rest:
-            raise UsageError(
-                f"{origin} {text}: {first!r} is no table; tables are rules.RULE.OPTION, ignore.RULE:PATTERN, "
-                "expect.RULE:PATTERN, args.NAME"
-            )
+            tables = ", ".join(f"{table}.{entry}" for table, entry in ENTRIES.items())
+            raise UsageError(f"{origin} {text}: {first!r} is no table; tables are {tables}")
         return Source(origin, {first: literal(value)})
     if first == "rules":
         rule, dot, option = rest.rpartition(".")
@@ -92,8 +90,8 @@ def _set(text: str, prefix: str) -> Source:
             )
         return Source(origin, {"rules": {rule: {option: literal(value)}}})
     if not rest:
-        raise UsageError(f"{origin} {text}: got no name; allowed: {first}.NAME=VALUE")
-    return Source(origin, {first: {rest: value if first in ("ignore", "expect") else literal(value)}})
+        raise UsageError(f"{origin} {text}: got no name; allowed: {first}.{ENTRIES[first]}=VALUE")
+    return Source(origin, {first: {rest: value if first in REASONS else literal(value)}})
 
 
 def _ignored(text: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ class Setting(NamedTuple):
     limits: Mapping[str, Any]
     example: Any
     option: Option | None
+    entry: str | None
     in_call: bool
     in_init: bool
     whole_run: bool
@@ -45,6 +46,7 @@ def setting(
     limits: Mapping[str, Any] = MappingProxyType({}),
     example: Any = None,
     option: Option | None = None,
+    entry: str | None = None,
     in_call: bool = True,
     in_init: bool = True,
     whole_run: bool = False,
@@ -58,13 +60,14 @@ def setting(
         limits: bounds on a value beyond its type, as pydantic's `Field` takes them.
         example: what `gradhealth init` shows where the default says nothing.
         option: the option of the command line and of pytest, where one value is the whole setting.
+        entry: how `--set` names an entry of a table, "NAME"; None where only a file can hold the table.
         in_call: a parameter of `check_gradients` and of the marker.
         in_init: shown by `gradhealth init`; not what a command writes or only a call can give.
         whole_run: holds for a whole run, or names its models itself: no override may have it.
         needs_reason: makes a check say less: an override that has it says why.
         is_path: a path, or a table with a path under `file`; in a file it is relative to that file.
     """
-    entry = Setting(allowed, limits, example, option, in_call, in_init, whole_run, needs_reason, is_path)
     # a table is the only default that a caller could change
     value: Any = {"default_factory": dict} if default == {} else {"default": default}
-    return field(**value, metadata={"setting": entry})
+    metadata = {"setting": Setting(allowed, limits, example, option, entry, in_call, in_init, whole_run, needs_reason, is_path)}
+    return field(**value, metadata=metadata)

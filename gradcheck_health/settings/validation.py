@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gradcheck_health.records.errors import did_you_mean
 from gradcheck_health.rules import options
-from gradcheck_health.settings.catalogue import ONLY_OUTSIDE, WITH_REASON
+from gradcheck_health.settings.catalogue import ONLY_OUTSIDE, REASONS, WITH_REASON
 from gradcheck_health.settings.schema import Override, Settings
 from gradcheck_health.settings.source import Source
 
@@ -72,7 +72,7 @@ def _told_once(error: ValidationError, model: type[BaseModel]) -> Iterator[Probl
         seen.add(place)
         if field is None:
             yield place, f"no such setting{did_you_mean(str(name), model.model_fields)}"
-        elif name in ("ignore", "expect") and len(place) == 2:
+        elif name in REASONS and len(place) == 2:
             yield place, f"got {_shown(entry['input'])}; allowed: the reason why it is accepted, as text that is not empty"
         elif entry["type"] == "missing":
             yield (), f"no {name}; allowed: {field.description}"
@@ -90,7 +90,7 @@ def _rule_problems(table: Mapping[str, Any], rules: Mapping[str, Callable[..., A
     for i, name in enumerate(select if isinstance(select, list) else ()):
         if isinstance(name, str) and name and name not in rules:
             yield ("select", i), _no_rule(name, rules)
-    for key in ("ignore", "expect"):
+    for key in REASONS:
         entries = table.get(key)
         for entry in entries if isinstance(entries, dict) else ():
             name = str(entry).partition(":")[0]

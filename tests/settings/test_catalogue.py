@@ -22,6 +22,8 @@ BY_HAND = {
     "ONLY_OUTSIDE": {"overrides", "extra_rules", "preset", "saved_inputs", "timeout", "memory"},
     "WITH_REASON": {"select", "rules", "fail_on"},
     "PATHS": {"baseline", "checkpoint"},
+    "REASONS": {"ignore", "expect"},
+    "ENTRIES": {"rules", "ignore", "expect", "args"},
     "OPTIONS": {"seed", "rounds", "device", "dtype", "batch_size", "timeout", "memory", "fail_on", "preset"},
 }
 """The lists as they stood in six files before there was a catalogue."""
@@ -31,6 +33,7 @@ FIELD = """
         None, "a number from 0 to 1", limits={"ge": 0, "le": 1}, example=0.9, option=Option("model", "What is kept of a step")
     )
     \"\"\"Of the optimizer.\"\"\"
+    knobs: Mapping[Word, float] = setting({}, "a table of numbers", entry="KNOB", in_call=False)
 """
 PROGRAM = """
 import json
@@ -59,6 +62,10 @@ Path("gradhealth.yaml").write_text("momentum: 0.5\\n")
 held = load()
 assert held.momentum == 0.5 and held.origins == {"momentum": "gradhealth.yaml:1"}
 assert load(over=sources({"momentum": 0.25})).origins == {"momentum": "--momentum"}
+turned = load(over=sources({"settings": ["knobs.a=1.5", "momentum=1"]}))
+assert turned.knobs == {"a": 1.5} and turned.origins == {"knobs.a": "--set", "momentum": "--set"}
+refused(lambda: sources({"settings": ["seed.x=1"]}), "'seed' is no table", "args.NAME, knobs.KNOB")
+refused(lambda: load(over=sources({"settings": ["knobs.a=b"]})), "knobs.a: got 'b' (text); allowed: a table of numbers")
 for command in (check.check, diff.diff, *(baseline.baseline.commands[name] for name in ("write", "check"))):
     (option,) = [option for option in command.params if option.name == "momentum"]
     assert option.opts == ["--momentum"] and option.type.name == "float" and option.help == "What is kept of a step."
