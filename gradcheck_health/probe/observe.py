@@ -18,8 +18,9 @@ from gradcheck_health.probe.forward.causal_attention import causal_by_config
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import BATCH_NORM_VALUES
 from gradcheck_health.probe.forward.instrument import Instrument
-from gradcheck_health.probe.forward.retained_graph import carried
+from gradcheck_health.probe.forward.retained_graph import carried, stale
 from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
+from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.graph.cut_points import Flow
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
@@ -56,7 +57,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     before = carried(model)
     fed = _inputs(subject.inputs)  # while nothing else takes memory
     gather = Gather()
-    instrument = Instrument(layer_names(model), gather, dataflow)
+    writes = Writes(model)
+    instrument = Instrument(layer_names(model), gather, dataflow, writes)
     with eager(), instrument.forward():
         output = call(subject.model, subject.inputs, subject.seed)
         instrument.outside = LOSS if subject.loss is not None else ""
@@ -110,6 +112,9 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         recurring=() if flow.graph is None else recurring(flow.graph, instrument, named),
         backward_error=error,
         carried=tuple(name for name, held in carried(model).items() if before.get(name) != held),
+        stale=tuple(stale(model, before, () if flow.graph is None else flow.graph.nodes)),
+        rewritten=writes.rewritten(),
+        overwritten=tuple(writes.overwritten),
         rounds=subject.rounds,
         anew=subject.rebuild is not None,
         uninitialized=subject.uninitialized,

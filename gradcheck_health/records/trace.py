@@ -25,7 +25,9 @@ from gradcheck_health.records.evidence import (
     ForeignLeaf,
     Headroom,
     Nonfinite,
+    Overwritten,
     Recurring,
+    Rewritten,
     TimeProfile,
     Twins,
     Zeroed,
@@ -113,6 +115,10 @@ class Trace:
     """What backward raised; then nothing but the forward pass was seen."""
     carried: tuple[str, ...] = ()
     """Attributes into which forward puts a part of the graph."""
+    stale: tuple[str, ...] = ()
+    """Attributes with a part of a graph that is older than forward, and that forward uses."""
+    rewritten: tuple[Rewritten, ...] = ()
+    overwritten: tuple[Overwritten, ...] = ()
     rounds: int = 5
     """Seeds that a verdict is confirmed under, at most, this one included."""
     varied: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
 from gradcheck_health.rules.analysis.teachers import teacher
+from gradcheck_health.rules.analysis.written_over import written_over
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,6 +64,9 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: everything before the cut stays at its initial values, and the loss still falls, because the rest
     learns.
 
+    Values that forward writes behind autograd count, too: parameters that it writes over, where the next forward undoes
+    what a step has moved, are an error, and results that change through .data or under no_grad a warning.
+
     How it is measured: the values of parameters whose gradient is missing or exactly zero in all of several passes
     are followed through every operation; a cut is where a gradient could flow back from the inputs, and no longer
     from the result.
@@ -76,6 +80,7 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"cut-gradient:backbone.*": "features are precomputed"}.
     """
+    yield from written_over(trace)
     lost = [*suspects(trace, zeros=False), *suspects(trace, zeros=True)]
     if not lost:
         return

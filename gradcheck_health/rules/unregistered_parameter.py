@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.evidence import ForeignLeaf
@@ -36,6 +36,9 @@ _NOTES = {
 def unregistered_parameter(trace: Trace) -> Iterator[Finding | Need]:
     """A trainable tensor takes part in forward and is not among the model's parameters.
 
+    Attributes that were computed from parameters before forward, in __init__, are the same fault: forward uses the old
+    product whatever a step does to them.
+
     What it does: finds tensors that require a gradient, get one, and are missing from model.parameters(): layers in a
     plain list or dict, tensors with requires_grad as attributes, attributes that were computed from an nn.Parameter,
     layers and nn.Parameters built inside forward, and new leaves made of a layer's output by
@@ -59,10 +62,15 @@ def unregistered_parameter(trace: Trace) -> Iterator[Finding | Need]:
     How to silence: ignore={"unregistered-parameter:critic.*": "has an optimizer of its own"}.
     """
     if not trace.leaves:
+        if trace.stale:
+            yield _stale(trace, trace.stale)
         return
     if "foreign_leaves" not in trace.facts:
         yield Need("foreign_leaves")
         return
+    known = {leaf.name for one in trace.facts["foreign_leaves"] for leaf in one.foreign}
+    if rest := [name for name in trace.stale if name not in known]:
+        yield _stale(trace, rest)
     groups: dict[str, list[ForeignLeaf]] = {}
     for leaf in (leaf for one in trace.facts["foreign_leaves"] for leaf in one.foreign):
         if leaf.behind and leaf.kind != "Parameter":
@@ -74,6 +82,22 @@ def unregistered_parameter(trace: Trace) -> Iterator[Finding | Need]:
         groups.setdefault("derived" if leaf.behind else leaf.held, []).append(leaf)
     for group, members in groups.items():
         yield _finding(trace, group, members)
+
+
+def _stale(trace: Trace, names: Sequence[str]) -> Finding:
+    count = len(names)
+    return Finding(
+        rule="unregistered-parameter",
+        severity=Severity.ERROR,
+        message=f"forward uses {count} product{'s' if count > 1 else ''} of parameters from before forward (0 allowed)",
+        places=tuple(Place(name, "", None, "computed once, and stale after the first step") for name in names),
+        details=(
+            ("because", f"{listed(list(names))}: a step moves the parameters, and forward goes on with the old product"),
+            ("help", "compute it in forward (or in a property), from the parameters as they are then"),
+        ),
+        got=float(count),
+        bound=0.0,
+    )
 
 
 def _asleep(trace: Trace, name: str) -> bool:

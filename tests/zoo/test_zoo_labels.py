@@ -22,8 +22,22 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 STEPS = 6
 FLOORS = {"focal-loss-of-probabilities": 0.02}
 """A focal loss weighs what is nearly right by little: of a probability of one it is 0.023."""
-CANCELS = {"energy-net": "net.4.bias"}
-"""Biases whose gradient is zero by construction, and whose model says so."""
+AT_REST = {
+    "energy-net": "net.4.bias",
+    "forces-of-an-energy": "energy.4.bias",
+    "siamese-of-elus": "encoder.24.bias",
+    "attention-pooling-of-one-step": "score.",
+    "attention-to-the-only-key-of-the-batch": ("query.", "key."),
+    "experts-on-a-batch-of-like-samples": "experts.",
+    "target-network-that-requires-grad": "target.",
+    "values-under-a-target-network": "later.",
+    "student-of-a-teacher-in-eval-mode": "teacher.",
+    "student-of-a-teacher-by-name": "teacher.",
+    "moving-average-of-the-student": "nets.average.",
+}
+"""What gets no gradient by construction: constants that cancel, one key of a batch, experts that are not chosen, teachers."""
+FORGETS = ("normal-in-place",)
+"""A draw into a result: nothing of what it was before is left in it."""
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -52,6 +66,14 @@ def loss(output: Any, step: int) -> Tensor:
     return sum((t.double() * torch.randn(t.shape, generator=generator)).sum() for t in found) / 100
 
 
+def objective(entry: Sound | Sick, output: Any, step: int) -> Tensor:
+    """The loss that the entry is checked with, if there is one."""
+    given = entry.settings.get("loss")
+    if not callable(given):
+        return loss(output, step)
+    return given(output, entry.settings["targets"]) if "targets" in entry.settings else given(output)
+
+
 def trained(entry: Sound | Sick, steps: int = STEPS) -> tuple[nn.Module, set[str], set[str], bool]:
     """The model after some steps, what never had a gradient, what had one of zeros only, and whether all was finite."""
     model, inputs = entry.build()
@@ -64,11 +86,13 @@ def trained(entry: Sound | Sick, steps: int = STEPS) -> tuple[nn.Module, set[str
     for step in range(steps):
         optimizer.zero_grad()
         output = call(model, inputs)
-        loss(output, step).backward()
+        value = objective(entry, output, step)
+        if value.requires_grad:
+            value.backward()
         gradients = {name: p.grad.to_dense() for name, p in named.items() if p.grad is not None}
         reached |= gradients.keys()
         moved |= {name for name, gradient in gradients.items() if gradient.abs().max() > 0}
-        finite &= all(bool(torch.isfinite(t).all()) for t in (*gradients.values(), *tensors(output)))
+        finite &= all(bool(torch.isfinite(t).all()) for t in (*gradients.values(), *tensors(output), value.detach()))
         optimizer.step()
     return model, named.keys() - reached, reached - moved, finite
 
@@ -81,14 +105,27 @@ def of_rule(*rules: str) -> list[Any]:
 def test_sound_models_train_everywhere(entry: Sound) -> None:
     _, missing, zero, finite = trained(entry)
     assert finite
-    assert missing == set()
-    assert zero <= {CANCELS.get(entry.name, "")}
+    assert all(name.startswith(AT_REST.get(entry.name, ("nothing",))) for name in missing | zero)
 
 
 @pytest.mark.parametrize("entry", of_rule("nonfinite-gradient"))
 def test_something_is_not_finite(entry: Sick) -> None:
     *_, finite = trained(entry, steps=1)
-    assert not finite
+    assert not finite or "masked_nan" in entry.make.__module__ and gives_nan_to_a_layer(entry)
+
+
+def gives_nan_to_a_layer(entry: Sick) -> bool:
+    """The gradient of what some layer returns holds NaN, though none of its parameters does."""
+    model, inputs = entry.build()
+    found: list[bool] = []
+
+    def watch(_module: nn.Module, _args: Any, output: Tensor) -> None:
+        output.register_hook(lambda gradient: found.append(bool(gradient.isnan().any())))
+
+    for module in model.modules():
+        module.register_forward_hook(watch)
+    loss(call(model, inputs), 0).backward()
+    return any(found)
 
 
 @pytest.mark.parametrize("entry", of_rule("missing-gradient"))
@@ -99,7 +136,43 @@ def test_missing_ones_are_exactly_those(entry: Sick) -> None:
     assert all(entry.placed((name,)) for name in missing)
 
 
-@pytest.mark.parametrize("entry", of_rule("cut-gradient", "zero-gradient"))
+UNSEEN = [one for one in of_rule("cut-gradient") if "behind_autograd" in one.values[0].make.__module__]
+CUT = [one for one in of_rule("cut-gradient") if one not in UNSEEN]
+
+
+@pytest.mark.parametrize("entry", [one for one in UNSEEN if "weights" in one.id])
+def test_forward_undoes_the_step(entry: Sick) -> None:
+    model, inputs = entry.build()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loss(call(model, inputs), 0).backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if p.dim() > 1}
+    optimizer.step()
+    stepped = {name: p.detach().clone() for name, p in model.named_parameters()}
+    call(model, inputs)
+    now = dict(model.named_parameters())
+    back = [((now[name] - old).abs() < (now[name] - stepped[name]).abs()).float().mean() for name, old in before.items()]
+    assert float(min(back)) > 0.5
+
+
+@pytest.mark.parametrize("entry", [one for one in UNSEEN if "features" in one.id])
+def test_gradient_is_not_that_of_the_function(entry: Sick) -> None:
+    """Against central differences along the gradient of the first weight, in float64."""
+    model, inputs = entry.build()
+    model, inputs = model.double(), inputs.double()
+    loss(call(model, inputs), 0).backward()
+    weight = next(model.parameters())
+    direction = weight.grad / weight.grad.norm()
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight += sign * 1e-6 * direction
+            values.append(float(loss(call(model, inputs).requires_grad_(), 0)))
+            weight -= sign * 1e-6 * direction
+    slope = (values[0] - values[1]) / 2e-6
+    assert abs(slope - float(weight.grad.norm())) > 0.01 * abs(slope)
+
+
+@pytest.mark.parametrize("entry", [*CUT, *of_rule("zero-gradient")])
 def test_a_place_never_learns(entry: Sick) -> None:
     _, missing, zero, finite = trained(entry)
     assert finite
@@ -112,19 +185,23 @@ def rounding(entry: Sick) -> set[str]:
     for dtype in (torch.float32, torch.float64):
         model, inputs = entry.build()
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        loss(call(model.to(dtype), tuple(one.to(dtype) for one in given)), 0).backward()
+        value = objective(entry, call(model.to(dtype), tuple(one.to(dtype) for one in given)), 0)
+        if value.requires_grad:
+            value.backward()
         norms.append({name: float(p.grad.norm()) for name, p in model.named_parameters() if p.grad is not None})
     return {name for name, norm in norms[0].items() if norm > 0 and norms[1][name] < 1e-6 * norm}
 
 
-@pytest.mark.parametrize("entry", of_rule("cut-gradient"))
+@pytest.mark.parametrize("entry", [one for one in CUT if one.id not in FORGETS])
 def test_output_depends_on_what_is_cut_off(entry: Sick) -> None:
     model, missing, zero, _ = trained(entry, steps=1)
     _, inputs = entry.build()
     outputs = []
     for _ in range(2):
         torch.manual_seed(0)
-        outputs.append(next(tensors(call(model, inputs))).detach())
+        output = call(model, inputs)
+        seen = objective(entry, output, 0) if callable(entry.settings.get("loss")) else next(tensors(output))
+        outputs.append(seen.detach())
         for name, parameter in model.named_parameters():
             if name in missing | zero:
                 parameter.data.mul_(1.5).add_(0.3)
@@ -168,7 +245,32 @@ class Leaves(TorchFunctionMode):
         return out
 
 
-@pytest.mark.parametrize("entry", of_rule("unregistered-parameter"))
+STALE = [one for one in of_rule("unregistered-parameter") if "behind_autograd" in one.values[0].make.__module__]
+
+
+@pytest.mark.parametrize("entry", STALE)
+def test_output_knows_nothing_of_what_the_product_was_made_of(entry: Sick) -> None:
+    model, inputs = entry.build()
+    before = call(model, inputs).detach()
+    (product,) = (value for value in vars(model).values() if isinstance(value, Tensor))
+    made_of = {id(leaf) for leaf in leaves_below(product.grad_fn)}
+    assert made_of & {id(p) for p in model.parameters()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if id(parameter) in made_of:
+                parameter.mul_(2.0).add_(1.0)
+    assert torch.equal(before, call(model, inputs))
+
+
+def leaves_below(node: Any) -> Iterator[Tensor]:
+    if hasattr(node, "variable"):
+        yield node.variable
+    for following, _ in node.next_functions:
+        if following is not None:
+            yield from leaves_below(following)
+
+
+@pytest.mark.parametrize("entry", [one for one in of_rule("unregistered-parameter") if one not in STALE])
 def test_a_gradient_reaches_what_no_optimizer_is_given(entry: Sick) -> None:
     with Leaves() as leaves:  # a leaf may be taken in the constructor alone
         model, inputs = entry.build()
@@ -220,9 +322,15 @@ def other_than(inputs: Any, axis: int, start: int, stop: int) -> Any:
 
 
 def in_eval(entry: Sick, inputs: Any) -> Tensor:
+    """In float64, where rounding cannot hide how little moves."""
     model, _ = entry.build()
+    wide = tuple(wider(one) for one in inputs) if isinstance(inputs, tuple) else wider(inputs)
     with torch.no_grad():
-        return next(tensors(call(model.eval(), inputs)))
+        return next(tensors(call(model.eval().double(), wide)))
+
+
+def wider(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 @pytest.mark.parametrize("entry", of_rule("mixed-samples"))
@@ -231,7 +339,7 @@ def test_first_or_last_sample_moves_with_the_others(entry: Sick) -> None:
     samples = len(inputs)
     y = in_eval(entry, inputs)
     first, last = (in_eval(entry, other_than(inputs, 0, *span)) for span in ((1, samples), (0, samples - 1)))
-    assert not torch.allclose(y[0], first[0], rtol=1e-4) or not torch.allclose(y[-1], last[-1], rtol=1e-4)
+    assert not torch.allclose(y[0], first[0], rtol=1e-7) or not torch.allclose(y[-1], last[-1], rtol=1e-7)
 
 
 @pytest.mark.parametrize("entry", of_rule("future-leak"))

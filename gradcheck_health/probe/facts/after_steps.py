@@ -11,13 +11,16 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import drew
+from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.observe import NO_GRADIENT, probe
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.evidence import Rewritten
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 
@@ -44,12 +47,16 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         trainable = [p for p in subject.model.parameters() if p.requires_grad and not is_lazy(p)]
         optimizer = _Adam(trainable, in_proportion=subject.declared.optimizer != "adam")
         varies = subject.inputs.resample is not None
+        written = _Written(subject, trace)
         for k in range(1, STEPS + 2):
             one = _with_batch(subject, k)
-            traces.append(probe(one))
+            seen = probe(one)
+            traces.append(dataclasses.replace(seen, rewritten=written.undone(seen)) if seen.rewritten else seen)
             varies = varies or drew(one.seed)
             if k <= STEPS:
+                written.remember()
                 optimizer.step()
+                written.moved()
         varies = varies or len({_way(one) for one in (trace, *traces)}) > 1
         chances = CHANCES if varies else int(any(not out.probed and out.why != NO_GRADIENT for out in trace.outputs))
         for k in range(STEPS + 2, STEPS + 2 + chances):
@@ -64,6 +71,35 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                     probe(dataclasses.replace(subject, inputs=_perturbed(subject.inputs, subject.seed + k)), every=True)
                 )
     return tuple(traces)
+
+
+class _Written:
+    """How much of a step the next forward undoes, in the parameters that forward writes over."""
+
+    def __init__(self, subject: Subject, trace: Trace) -> None:
+        names = {one.parameter for one in trace.rewritten}
+        self._parameters = {
+            entry.name: entry.tensor for entry in named_parameters(unwrap(subject.model)) if entry.name in names
+        }
+        self._before: dict[str, torch.Tensor] = {}
+        self._after: dict[str, torch.Tensor] = {}
+
+    def remember(self) -> None:
+        self._before = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
+
+    def moved(self) -> None:
+        self._after = {name: tensor.detach().clone() for name, tensor in self._parameters.items()}
+
+    def undone(self, seen: Trace) -> tuple[Rewritten, ...]:
+        return tuple(dataclasses.replace(one, undone=self._share(one.parameter)) for one in seen.rewritten)
+
+    def _share(self, name: str) -> float:
+        if name not in self._after:
+            return 0.0
+        before, after, now = self._before[name], self._after[name], self._parameters[name].detach()
+        stepped = before != after
+        back = stepped & ((now - before).abs() < (now - after).abs())
+        return float(back.sum() / stepped.sum().clamp(min=1))
 
 
 def asleep(traces: tuple[Trace, ...]) -> set[str]:

@@ -23,6 +23,7 @@ from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import WATCHED, Functions
 from gradcheck_health.probe.forward.losses import JOINS, LOSSES, Losses
+from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.records.finding import LOSS
 
@@ -43,8 +44,11 @@ class Seen:
 class Instrument(TorchFunctionMode):
     """Watches one forward (inside `forward()`) and one backward pass (inside `backward()`)."""
 
-    def __init__(self, names: Mapping[int, str], gather: Gather, dataflow: Dataflow | None = None) -> None:
+    def __init__(
+        self, names: Mapping[int, str], gather: Gather, dataflow: Dataflow | None = None, writes: Writes | None = None
+    ) -> None:
         super().__init__()
+        self.writes = writes
         self.gather = gather
         self.dataflow = dataflow
         self.layers: dict[str, Seen] = {}
@@ -170,8 +174,12 @@ class Instrument(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if (func.__name__ == "__get__" and self.dataflow is None) or not self._watching():
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            if self.writes is not None and func.__name__ == "__get__":
+                self.writes.shares(func, args, out)
+            return out
         layer = self.layer
+        pending = None if self.writes is None else self.writes.before(func, args, layer)
         watched = func in WATCHED
         given = None
         if watched:
@@ -182,6 +190,11 @@ class Instrument(TorchFunctionMode):
         out = func(*args, **kwargs)
         if self.dataflow is not None:
             self.dataflow.observe(func, args, kwargs, out, layer)
+        if self.writes is not None:
+            if pending is not None:
+                self.writes.after(pending, layer)
+            elif func.__name__ in ("detach", "__get__"):
+                self.writes.shares(func, args, out)
         first = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(first, torch.Tensor):
             if first.grad_fn is not None:

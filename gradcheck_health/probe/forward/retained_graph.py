@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,3 +36,15 @@ def _has_graph(value: Any) -> bool:
     if isinstance(value, tuple | list) and 0 < len(value) <= 4:
         return any(_has_graph(item) for item in value if isinstance(item, torch.Tensor))
     return isinstance(value, torch.Tensor) and value.grad_fn is not None
+
+
+def stale(model: nn.Module, before: Mapping[str, int], nodes: Iterable[Any]) -> Iterator[str]:
+    """Of the attributes that held a part of the graph before forward those that forward left there, and used."""
+    if not before:
+        return
+    used = set(map(id, nodes))
+    for path, module in model.named_modules():
+        for key, value in vars(module).items():
+            name = f"{logical(path)}.{key}".lstrip(".")
+            if before.get(name) == id(value) and isinstance(value, torch.Tensor) and id(value.grad_fn) in used:
+                yield name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ class Flow:
                 if node in self._instrument.operations
                 else self._instrument.homes.get(node, layer)
             )
-            op = node.name().partition("Backward")[0]
+            op = re.sub(r"Backward\d+$", "", node.name())
             point = CutPoint(layer, op, 0.0, source=sources.get(node), merges=position in joined)
             path.append((point, *self._observe(node)))
         return path[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.zoo.entry import sick_models
 from tests.zoo.sick import (
     backwards,
+    behind_autograd,
     choices,
     constant,
     cut_losses,
@@ -39,6 +40,7 @@ from tests.zoo.sick import (
 )
 
 SICK = sick_models(
+    behind_autograd,
     no_teachers,
     upside_down,
     masked_nan,

@@ -8,6 +8,7 @@ from tests.zoo.sound import (
     agents,
     architectures,
     backwards,
+    behind_autograd,
     deep,
     draws,
     equal_rows,
@@ -47,6 +48,7 @@ from tests.zoo.sound import (
 )
 
 SOUND = sound_models(
+    behind_autograd,
     teachers,
     one_way,
     masked_infinity,
