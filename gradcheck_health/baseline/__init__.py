@@ -1,4 +1,4 @@
-"""A baseline: the findings that a person accepted, and the flow profile, of one model in one file that can be reviewed."""
+"""A baseline: the findings that the user accepted, and the flow profile, of one model in one file that can be reviewed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Baseline:
     accepted: Mapping[str, str] = field(default_factory=dict)
     """"rule" or "rule:name-pattern" -> reason, as in `ignore`."""
     path: str = ""
-    """The file, as a person would name it."""
+    """The file, as a user would name it."""
 
     @property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from gradcheck_health.records.change import Shift, Verdict
 from gradcheck_health.records.profile import Level, Profile
 
 HIGH = 2.0
-"""Decades above the head from which on a growing gradient is worse, and a falling one is mended."""
+"""Decades above the head from which on a growing gradient is worse, and a falling one is fixed."""
 LOW = -1.0
 """Decades below the head from which on a growing gradient is better."""
 OTHER_WEIGHTS = 2.0
@@ -19,7 +19,7 @@ OTHER_WEIGHTS = 2.0
 
 
 def compare(before: Profile, now: Profile, bounds: Sequence[Bound]) -> tuple[list[Shift], LayerMatching, list[str]]:
-    """What moved, which layers were held against which, and what limits the comparison.
+    """What moved, which layers were compared with which, and what limits the comparison.
 
     A shift that breaks one of the bounds fails. What none of them covers is told where it exceeds the default tolerance.
     """

@@ -67,7 +67,7 @@ def read(path: Path) -> Baseline:
 
 
 def required(path: Path, target: str) -> Baseline:
-    """The baseline that a target is held against.
+    """The baseline that a target is compared with.
 
     Raises:
         UsageError: there is none, with the command that writes it; or see `read`.

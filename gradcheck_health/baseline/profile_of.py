@@ -1,4 +1,4 @@
-"""The flow profile out of a trace: what arrives where, over this look and those under other seeds."""
+"""Making the flow profile of a baseline from a trace: the gradient that arrives at each layer, over all measured seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENOUGH = 3
 
 
 def profile_of(trace: Trace) -> Profile:
-    """What arrives where, as the mean over this look and those under other seeds (the `reseeded` fact)."""
+    """The gradient at each layer, as the mean over this measurement and those under other seeds (the `reseeded` fact)."""
     looks = (trace, *trace.facts.get("reseeded", ()))
     rows = [_decades(look) for look in looks]
     names = _order(trace)
@@ -79,7 +79,7 @@ def _decades(trace: Trace) -> dict[str, float | None]:
 
 
 def _head(trace: Trace) -> float:
-    """The norm that everything is held against: that at the last cut point, else at the output."""
+    """The norm that everything is compared with: that at the last cut point, else at the output."""
     if trace.flow:
         return trace.flow[-1].gradient
     layers = sorted(trace.layers.values(), key=lambda layer: (layer.name != "", -layer.order))
@@ -91,7 +91,7 @@ def _relative(norm: float, head: float) -> float | None:
 
 
 def _gains(row: Mapping[str, float | None], names: Sequence[str]) -> dict[str, float | None]:
-    """Level minus that of the next layer towards the output; the last is held against the head."""
+    """Level minus that of the next layer towards the output; the last is compared with the head."""
     found: dict[str, float | None] = {}
     for name, following in zip_longest(names, names[1:]):
         here, there = row.get(name), 0.0 if following is None else row.get(following)

@@ -15,7 +15,7 @@ def regressions(trace: Trace, failing: Sequence[Shift], aligned: LayerMatching, 
     """One for each cause.
 
     Args:
-        trace: the model as it is, with the reference that it is held against.
+        trace: the model as it is, with the reference that it is compared with.
         failing: what moved too far.
         now: the profile of the model as it is.
     """

@@ -86,7 +86,7 @@ def check_gradients(
             Names, shapes and dtypes have to fit (a given `dtype` converts); of a pickle nothing but tensors is read.
         preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
         config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
-        target: how a person named the model, "model.py:Net".
+        target: how the user named the model, "model.py:Net".
         baseline: hold the model against this baseline, or the one in this file: what it accepts is accepted, a flow that is
             worse is an error, and `report.change` says what is different.
         isolation: "fork" checks in a forked copy of this process, which also what is out of reach otherwise cannot leave.
@@ -101,7 +101,7 @@ def check_gradients(
     arguments = dict(locals())  # so that a setting is named in the signature and nowhere else
     if isolation is not None:
         return check_apart(isolation, partial(check_gradients, **{**arguments, "isolation": None}))
-    # torch takes two seconds to import: a wrong setting is told before that
+    # torch takes two seconds to import: a wrong setting is reported before that
     given = {name: arguments[name] for name in IN_A_CALL if name not in APART}
     given["optimizer"] = optimizer if isinstance(optimizer, str) else None
     given["batch_axis"] = "none" if batch_axis is None else None if batch_axis == "auto" else batch_axis

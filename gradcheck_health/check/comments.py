@@ -24,7 +24,7 @@ ALLOWED = "# gradhealth: ignore[rule, rule] -- the reason"
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A file of a person's own, and the lines of it that a model is made of."""
+    """A file of the user, and the lines of it that a model is made of."""
 
     path: str
     """As in `Place.source`."""

@@ -91,7 +91,7 @@ def _concluded(
     stale: tuple[str, ...],
     target: str | None,
 ) -> Report:
-    """Findings that somebody accepted are marked, consequences of a cause are left out, the worst comes first."""
+    """Findings that the user accepted are marked, consequences of a cause are left out, the worst comes first."""
     marked, unmatched = accept(findings, ignore, ran, settings.expect)
     ordered = sorted(root_causes(marked), key=lambda finding: finding.severity.rank)
     unmatched, gone = (unmatched, ()) if gate is None else gate.split(unmatched, settings)

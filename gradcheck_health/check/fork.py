@@ -73,7 +73,7 @@ def _answer(check: Callable[[], Report]) -> bytes:
     except GradhealthError as error:
         remedy = error.remedy and [error.remedy.what, dict(error.remedy.specs), error.remedy.after]
         return b"G" + json.dumps([type(error).__name__, error.text, error.where, remedy]).encode()
-    except BaseException as error:  # noqa: BLE001 - of the person's code; it is raised in the parent
+    except BaseException as error:  # noqa: BLE001 - of user code; it is raised in the parent
         try:
             sent = pickle.dumps(error)
             pickle.loads(sent)

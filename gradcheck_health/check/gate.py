@@ -42,7 +42,7 @@ class Gate:
         return cls(baseline, bounds)
 
     def beside(self, trace: Trace, environment: Mapping[str, str]) -> Trace:
-        """The trace with the profile that it is held against.
+        """The trace with the profile that it is compared with.
 
         Raises:
             UsageError: they cannot be compared, see `baseline.comparable`.

@@ -1,4 +1,4 @@
-"""What would be fed to a model, and why: the same synthesis as a check does, told line by line."""
+"""The command infer: the inputs that a check would make up, and the reason for each size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a person hands over to a `Subject`: built, moved, fed, inside the sandbox."""
+"""From what the user hands over to a `Subject`: built, moved, fed, inside the sandbox."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def saved(settings: Config) -> list[Saved]:
 
 
 def _with_axis(fed: Inputs, declared: Declared) -> Inputs:
-    """The batch that a person declared, instead of the one that the first axis suggests."""
+    """The batch that the user declared, instead of the one that the first axis suggests."""
     if declared.batched is None:
         return fed
     resample = fed.resample

@@ -59,7 +59,7 @@ def ask(
 
     Args:
         options: rule -> its options.
-        accepted: marks the findings that a person accepted; an accepted cause hides nothing.
+        accepted: marks the findings that the user accepted; an accepted cause hides nothing.
 
     Raises:
         UsageError: a rule raised, or answered something else than a Finding or a known Need.

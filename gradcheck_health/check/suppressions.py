@@ -1,4 +1,4 @@
-"""What a person accepts under `ignore`, each with its reason, and what has to be there under `expect`."""
+"""What the user accepts under `ignore`, each with its reason, and what has to be there under `expect`."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def require_trainable(model: nn.Module) -> None:
 
 
 def _hidden(model: nn.Module) -> str:
-    """What the model holds where nobody looks for parameters, and what to use instead; "" if it holds nothing trainable."""
+    """Trainable tensors where `parameters()` does not find them, and what to use instead; "" if there are none."""
     if len(reachable_modules(model)) > len(list(model.modules())):
         return "its layers may hide in a plain list: use nn.ModuleList"
     if any(tensor.requires_grad for module in model.modules() for tensor in tensors(vars(module))):

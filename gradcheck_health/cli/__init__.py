@@ -36,7 +36,7 @@ Examples:
 
 
 class _Commands(click.Group):
-    """Finds its commands by their files, and knows what a mistyped one was meant to be."""
+    """Finds its commands by their files, and suggests the nearest name for a mistyped one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         stems = (path.stem for path in Path(__file__).parent.glob("*.py"))

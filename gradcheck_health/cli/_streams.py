@@ -16,7 +16,7 @@ from gradcheck_health.records.errors import UsageError
 
 
 class OutputError(UsageError):
-    """Standard output cannot be written: what was found is told nowhere."""
+    """Standard output cannot be written: the findings cannot be reported."""
 
 
 class ReaderGoneError(Exception):
@@ -87,7 +87,7 @@ def give_up_output() -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM is Ctrl-C: what was checked is kept and told, and workers end."""
+    """SIGTERM is Ctrl-C: what was checked is kept and reported, and workers end."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -27,7 +27,7 @@ def _run(target: str | None, settings_file: Path | None, isolated: bool, schema:
     from gradcheck_health.settings.from_options import sources
     from gradcheck_health.targets.importing import make_importable
 
-    make_importable(Path.cwd())  # where a person's own rules stand
+    make_importable(Path.cwd())  # for rules of the user
     click.echo(render([*in_files(settings_file, isolated), *sources(options)], target), nl=False)
     return 0
 

@@ -61,7 +61,7 @@ def _counted(shifts: Sequence[Shift], verdict: Verdict) -> str:
 
 
 def _shifts(shifts: Sequence[Shift], width: int, limit: int | None) -> Iterator[str]:
-    """The largest first; gains say where a change of flow starts, and are told where nothing else moved."""
+    """The largest first; gains say where a change of flow starts, and are shown where nothing else moved."""
     flows = [shift for shift in shifts if shift.metric != "gain"] or list(shifts)
     shown = sorted(flows, key=lambda shift: -_size(shift))
     for shift in shown[:limit]:

@@ -56,7 +56,7 @@ def top(target: str | None) -> SourceLine | None:
 
 
 def subject(report: Report) -> str:
-    """What was checked, as a person named it."""
+    """What was checked, as the user named it."""
     return report.model if report.target is None else report.target
 
 

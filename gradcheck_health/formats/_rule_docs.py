@@ -34,7 +34,7 @@ class RuleDoc:
 
 @cache
 def rule_doc(name: str) -> RuleDoc | None:
-    """The docstring of a built-in rule; None for the rule of somebody else, whose code a format does not import."""
+    """The docstring of a built-in rule; None for a rule from elsewhere, whose code a format does not import."""
     if name not in rules.names():
         return None
     text = inspect.getdoc(rules.builtin()[name]) or ""

@@ -1,6 +1,6 @@
 """The JSON Schema of reports and runs, made from the dataclasses themselves.
 
-`python -m gradcheck_health.formats._schema` writes `report.schema.json` anew after a field was added; a test compares the two.
+`python -m gradcheck_health.formats._schema` rewrites `report.schema.json` after a field was added; a test compares the two.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code
 
 
 def fragment(report: Report) -> str:
-    """Verdict and flow without script or style sheet, for a page that somebody else wrote (a notebook)."""
+    """Verdict and flow without script or style sheet, for a page that is not ours (a notebook)."""
     return _templates().get_template("fragment.html").render(view=view(report, 0))
 
 

@@ -35,7 +35,7 @@ def render(
 
     Args:
         width: columns; commands to copy are never broken, whatever it is, and prose is never wider than 120.
-        verbose: notes, and findings that a person accepted, with their reasons.
+        verbose: notes, and findings that the user accepted, with their reasons.
         repeat: the command that runs this again, where the caller knows one.
         rows: lines of the picture of the flow, at most; no picture where it is 0.
         blocks: draw it with block characters instead of ASCII.

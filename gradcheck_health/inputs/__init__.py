@@ -35,8 +35,8 @@ def synthesize(
         seed: everything that is drawn depends on it and on nothing else.
         batch_size: samples for the probe; chosen by cost where None.
         saved: inputs that were inferred earlier; those of `target`, else of the model's class, are used if nothing was given.
-        target: how a person named the model.
-        stepwise: a person said that the model works along time steps.
+        target: how the user named the model.
+        stepwise: the user said that the model works along time steps.
 
     The model must be in a sandbox already; every trial runs in one of its own besides.
 

@@ -1,1 +1,1 @@
-"""Handling somebody's nn.Module: its names, its source, one call of it, its weights, and everything put back."""
+"""Handling a user's nn.Module: its names, its source, one call of it, its weights, and restoring everything."""

@@ -1,4 +1,4 @@
-"""How much memory a worker may use: as a person writes it, as a machine has it, and what an error says about it."""
+"""How much memory a worker may use: as the user writes it, as a machine has it, and what an error says about it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def uninitialized(build: Callable[[], nn.Module], model: nn.Module) -> Masks:
     """Where `model`, which `build` made, holds memory that nobody wrote.
 
     Args:
-        build: makes it anew, from the same seed.
+        build: makes it again, from the same seed.
     """
     with _filled_by_torch():
         again = dict(_tensors(build()))

@@ -68,7 +68,7 @@ def _named(name: str) -> Any:
 
 
 def _required(loss: Any) -> int:
-    """How many positional arguments it must have; 1 where that cannot be told."""
+    """How many positional arguments it must have; 1 where that is unknown."""
     try:
         parameters = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss).parameters.values()
     except (TypeError, ValueError):

@@ -45,7 +45,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
 
     Args:
         every: project every output leaf, beside a loss that the model returns (see `objective`).
-        dataflow: take the second, slower look, and tell this one what is seen.
+        dataflow: take the second, slower pass, and tell this one what is seen.
 
     Raises:
         ModelError: forward raised, or returned nothing that holds a tensor.

@@ -29,9 +29,9 @@ class Subject:
     rounds: int = 5
     declared: Declared = UNDECLARED
     rebuild: Callable[[int], Subject] | None = None
-    """seed -> the same model, initialised anew; None for a fixed model."""
+    """seed -> the same model, initialised again; None for a fixed model."""
     uninitialized: tuple[Uninitialized, ...] = ()
-    """What the constructor left unwritten, where the model can be built anew; other values stand in for it."""
+    """What the constructor left unwritten, where the model can be built again; other values stand in for it."""
     take_steps: Callable[[Subject, int], tuple[StepTrace, ...]] | None = None
     """So many steps of the optimizer that was handed over, undone afterwards; None without one."""
 

@@ -46,7 +46,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def check_beside(
     node: pytest.Item, name: str, model: Any, inputs: Any, config: Config, settings: Mapping[str, Any] | None = None
 ) -> Report:
-    """`check_gradients`, held against a baseline or writing it, where the settings or the options ask for either.
+    """`check_gradients`, compared with a baseline or writing it, where the settings or the options ask for either.
 
     Args:
         name: what the baseline is that of: a test, or a target of the command line.

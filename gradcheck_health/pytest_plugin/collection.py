@@ -97,7 +97,7 @@ class ModelItem(pytest.Item):
         from gradcheck_health.targets.importing import make_importable, own_imports
         from gradcheck_health.targets.target import Target
 
-        make_importable(self.path.parent)  # where the user's own rules stand
+        make_importable(self.path.parent)  # for rules of the user
         target = Target.parse(seen_from(self.path.parent, self.name))
         with own_imports(Path(target.where)) if target.is_file else contextlib.nullcontext(), _exit_raises():
             self._check(target)

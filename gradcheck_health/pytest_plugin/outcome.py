@@ -28,7 +28,7 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None])
     """Record the report, warn about its warnings, and fail the test where it is not ok.
 
     Args:
-        warn: issues a warning at the line of the person who is responsible.
+        warn: issues a warning at the line of the code that is responsible.
     """
     __tracebackhide__ = True
     from gradcheck_health.formats import terminal

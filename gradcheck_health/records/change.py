@@ -35,7 +35,7 @@ class Shift:
     """The largest change that passes, in the same unit."""
     verdict: Verdict
     fails: bool = False
-    """The gate was told to fail on it."""
+    """The settings make it fail."""
     culprit: str = ""
     """For a gain: the layer that the gradient passes on this stretch."""
 

@@ -1,4 +1,4 @@
-"""What a person says about a model, where the model does not show it by itself."""
+"""What the user declares about a model, where the model does not show it."""
 
 from __future__ import annotations
 

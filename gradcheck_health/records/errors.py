@@ -1,4 +1,4 @@
-"""What can go wrong before a verdict, told to the person who can mend it.
+"""The errors that end a check before a verdict, worded for the user who can fix them.
 
 Every message says what failed, where, what was found, what would be right, and what to do. A sick gradient is no error of this
 kind: that is a `Finding`, raised as `UnhealthyGradientsError` by assertions only.
@@ -153,7 +153,7 @@ def as_options(specs: Mapping[str, str]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing where no known name is near."""
-    # difflib costs 5 ms to import, and only a person who mistyped pays for it
+    # difflib costs 5 ms to import, and only a user who mistyped pays for it
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(known), n=1, cutoff=0.6)
@@ -161,7 +161,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """`Type: message` of any exception, and where the person's own code raised it, a frame a line."""
+    """`Type: message` of any exception, and where the user's own code raised it, a frame a line."""
     try:
         text = str(error)
     except BaseException as broken:  # noqa: BLE001 - user code may raise anything, SystemExit included

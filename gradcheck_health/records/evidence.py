@@ -1,4 +1,4 @@
-"""What a second, more particular look at a model showed: small records that facts hand to rules inside a `Trace`."""
+"""Results of further measurements: small records that facts hand to rules inside a `Trace`."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class ForeignLeaf:
     shape: tuple[int, ...]
     held: str
     """"module" (in one that is not registered), "attribute", "global", "product" (an attribute holds what was computed from
-    it), or "forward" (made anew in each call)."""
+    it), or "forward" (created in each call)."""
     source: str | None = None
     """The line of forward that first takes it; of a product the line that computes it."""
     behind: tuple[str, ...] = ()

@@ -54,7 +54,7 @@ class Finding:
     got: float | None = None
     bound: float | None = None
     suppressed: str | None = None
-    """The reason why a person accepted it; None if nobody did."""
+    """The reason why the user accepted it; None if nobody did."""
     effect_of: tuple[str, ...] = ()
     """Rules whose error explains this one: it is left out where one of them reports an error."""
 

@@ -13,7 +13,7 @@ class InferredInputs:
     """Inputs in words."""
 
     target: str | None
-    """How a person named the model."""
+    """How the user named the model."""
     model: str
     """Full path of the class, "package.module.Net"."""
     forward: str

@@ -20,7 +20,7 @@ class TensorStats:
     rms: float
     """Root mean square over the finite entries; 0 for an empty tensor."""
     max: float | None
-    """Largest absolute value over the finite entries; None where it was not looked for: of values, activations and their
+    """Largest absolute value over the finite entries; None where it was not searched for: of values, activations and their
     gradients whose norm half precision holds."""
     nan: int = 0
     inf: int = 0
@@ -57,7 +57,7 @@ class TensorStats:
 
 
 def _largest(parts: Sequence[TensorStats]) -> float | None:
-    """A norm bounds what was not looked for."""
+    """A norm bounds what was not searched for."""
     known = max((part.max for part in parts if part.max is not None), default=0.0)
     return known if known >= max((part.norm for part in parts if part.max is None), default=0.0) else None
 

@@ -34,7 +34,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a baseline remembers of a model, and what it is held against."""
+    """What a baseline remembers of a model, and what it is compared with."""
 
     levels: tuple[Level, ...]
     """In forward order."""

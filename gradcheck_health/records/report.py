@@ -22,28 +22,28 @@ class Report:
 
     model: str
     target: str | None
-    """What a person typed to name it, "model.py:Net"; None when the object was handed over."""
+    """What the user typed to name it, "model.py:Net"; None when the object was handed over."""
     findings: tuple[Finding, ...]
-    """Worst first; those that a person accepted are among them, with their reason in `suppressed`."""
+    """Worst first; those that the user accepted are among them, with their reason in `suppressed`."""
     trace: Trace
     rules: tuple[str, ...]
     """Names of the rules that ran."""
     seed: int = 0
     rounds: int = 1
-    """How many times the model was looked at: 1 on the healthy path, more where a verdict was confirmed."""
+    """How many times the model was examined: 1 on the healthy path, more where a verdict was confirmed."""
     fail_on: Severity = Severity.ERROR
     unmatched: tuple[str, ...] = ()
     """Ignore entries that matched no finding of a rule that ran."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """Rule -> the bound that it sets to the flow (gradient at the first layer over that at the head), for pictures."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Versions, device and dtype: what a person needs to repeat it."""
+    """Versions, device and dtype: what the user needs to repeat it."""
     made_up_arguments: Mapping[str, str] = field(default_factory=dict)
     """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
     repeat: str = ""
     """The command that makes this report again, as it is typed; "" where it was made from Python."""
     change: Change | None = None
-    """What is different from the baseline, where the model was held against one."""
+    """What is different from the baseline, where the model was compared with one."""
 
     @property
     def active(self) -> tuple[Finding, ...]:

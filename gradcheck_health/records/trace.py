@@ -74,7 +74,7 @@ class Trace:
     loss: float | None = None
     training: bool = True
     declared: Declared = UNDECLARED
-    """What a person said about the model."""
+    """What the user said about the model."""
     causal: str = ""
     """What shows that the model is causal; "" if nothing does."""
     half: bool = False
@@ -144,7 +144,7 @@ class Trace:
     steps: tuple[StepTrace, ...] = ()
     """Steps of training, where an optimizer was handed over: the first, or the first ten (the fact `more_steps`)."""
     reference: Profile | None = None
-    """The profile of a baseline, where the model is held against one."""
+    """The profile of a baseline, where the model is compared with one."""
 
     @property
     def closest(self) -> Trace:

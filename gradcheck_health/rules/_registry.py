@@ -106,7 +106,7 @@ def _mentions(folder: str) -> bool:
 
 def _announces(package: str) -> bool:
     try:
-        # not by open(): the person's file may have replaced it
+        # not by open(): the user's file may have replaced it
         return ENTRY_POINTS.encode() in Path(package, "entry_points.txt").read_bytes()
     except OSError:
         return False

@@ -41,7 +41,7 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
 
     When it is legitimate: a model that hands out its parameters and takes an input for its shape only.
 
-    How to fix: look at the last operation: softmax wants two units or more, one unit wants a sigmoid; scale down or
+    How to fix: check the last operation: softmax needs two units or more, one unit needs a sigmoid; scale down or
     normalise what saturates the head.
 
     How to silence: ignore={"constant-output": "a learned prior"}.

@@ -34,7 +34,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
 
     How it is measured: over at least 256 samples, as a share of the units (Clopper-Pearson bound of 99 %) less the
     share that is always on: in deep layers the inputs resemble each other, and 31 % of a sound He network's units are
-    off on 32 inputs at layer 20, but as many are never off. Chance deaths are told from true ones by a t test of the
+    off on 32 inputs at layer 20, but as many are never off. Units that are off by chance are recognised by a t test of the
     units' mean pre-activations, and units behind a zero initialisation by slightly perturbed weights, under which
     they wake up. Above 0.5 a warning, above 0.95 or a whole layer an error; a max_fraction that you set is a bound,
     and crossing it an error. Works for nn.ReLU, F.relu, relu_, clamp(min=0), maximum(x, 0), ReLU6, hardswish.

@@ -22,14 +22,14 @@ def exploding_through_time(
     """The gradient of the first step of a recurrence is far larger than that of the last: it explodes through time.
 
     What it does: puts the loss on the last step alone and compares the gradients of the inputs of all steps, for every
-    RNN, LSTM and GRU by itself and for a recurrence that is written out.
+    RNN, LSTM and GRU and for a recurrence written as a loop.
 
     Why it is bad: one long sequence throws the weights away, the loss jumps or becomes NaN, and the more steps the
     worse.
 
     How it is measured: |dL/dx_0| / |dL/dx_T| above 1e6, or above 1e4 where the growth is exponential (as fast in the
     earlier as in the later half), over the steps that were fed and at least 20 where they may be repeated. max_ratio is
-    another bound, horizon other steps: beyond those that were fed an exponential is carried on.
+    another bound, horizon other steps: beyond those that were fed, the exponential is extrapolated.
 
     When it is legitimate: chaotic dynamics that are always trained with clipping, or on short windows.
 

@@ -23,7 +23,7 @@ _UPSIDE_DOWN = (
 def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Finding | Need]:
     """The output of a causal model at a time step moves when later steps of its input change.
 
-    What it does: runs a model that is meant to be causal in eval mode, forward only, on two samples; then changes the
+    What it does: runs a model that is intended to be causal in eval mode, forward only, on two samples; then changes the
     second half of the sequence. The outputs of the first half must come out as before.
 
     Why it is bad: the model learns to copy the answer. The training loss is marvellous, and generation fails. The usual

@@ -20,7 +20,7 @@ _HELP = "normalise inputs or activations, scale the logits, use bfloat16, or kee
 def half_precision_overflow(trace: Trace, *, loss_scale: float | None = None) -> Iterator[Finding | Need]:
     """A layer returns values beyond 65504, the largest number of float16, or the scaled gradient does.
 
-    What it does: looks for the largest value that a layer returns, and for the largest gradient times the loss scale.
+    What it does: finds the largest value that a layer returns, and for the largest gradient times the loss scale.
 
     Why it is bad: it becomes Inf, then NaN; a gradient scaler skips the step, and does so again and again.
 

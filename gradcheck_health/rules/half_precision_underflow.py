@@ -21,7 +21,7 @@ def half_precision_underflow(
     What it does: measures gradients in float64 and counts the entries that float16 would flush, for a model in float16 or
     under float16 autocast, or one whose loss_scale is given because it is to be trained so.
 
-    Why it is bad: what is flushed is not learnt. A part of the model stands still, and nothing says so.
+    Why it is bad: a gradient that becomes zero teaches nothing. A part of the model stands still, and no error says so.
 
     How it is measured: the share of the non-zero entries, of parameter gradients and of gradients of what layers
     return, at or below 2^-25 / loss_scale (default 1), above max_share (default 5 %). An error in a float16 model, a warning

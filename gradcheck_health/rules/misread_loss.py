@@ -25,7 +25,7 @@ def misread_loss(trace: Trace) -> Iterator[Finding]:
     How it is measured: the range of what is handed over, and whether its rows sum to one. An entry above 0 is no
     log-probability. The result of softmax or sigmoid that enters a loss which applies it again is told by double-softmax.
 
-    When it is legitimate: never for the functions above; a margin or a density of your own is not looked at.
+    When it is legitimate: never for the functions above; a margin or a density of your own is not examined.
 
     How to fix: log_softmax before nll_loss, kl_div and ctc_loss; logits for cross_entropy; targets in the range that the loss
     documents.

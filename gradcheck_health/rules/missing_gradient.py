@@ -34,8 +34,8 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How it is measured: in the union of up to nine passes over several batches and three optimizer steps, so that
     routing, stochastic depth and early exits have their chance. An error if the code never refers to the layer, or
-    computes it in vain; a note if some branch that this run did not take refers to it, or if other batches reach it.
-    What a detach() or the like cuts off is cut-gradient's.
+    computes it without using the result; a note if some branch that this run did not take refers to it, or if other
+    batches reach it. What a detach() or the like cuts off is left to cut-gradient.
 
     When it is legitimate: teachers, target networks and frozen parts, which should say so with requires_grad_(False).
 

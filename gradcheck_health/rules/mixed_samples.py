@@ -31,10 +31,10 @@ def mixed_samples(trace: Trace, *, max_influence: float | None = None) -> Iterat
     """In eval mode the output of one sample moves when the other samples of its batch change.
 
     What it does: runs the model in eval mode, forward only, on five samples; then keeps one of them and changes all
-    others. What was kept must come out as before; where it does not, the first and the last of three are looked at.
+    others. What was kept must come out as before; where it does not, the first and the last of three are examined.
 
     Why it is bad: the gradient of one sample's loss flows into other samples. The model learns from its neighbours
-    in the batch, the validation loss lies, and predictions depend on what happens to be served together. The
+    in the batch, the validation loss misleads, and predictions depend on what happens to be served together. The
     training curve shows nothing. The usual causes are an attention or recurrent layer that takes the batch along
     another axis, and a view(), softmax, mean or normalisation along axis 0.
 
@@ -42,10 +42,10 @@ def mixed_samples(trace: Trace, *, max_influence: float | None = None) -> Iterat
     max_influence, and smoothly: a small step of the others moves it in proportion. The default is 1e-4 where the first
     operation that moves it joins the samples (softmax, mean, norm, reshape), and 0.03 elsewhere. Routing with a
     capacity (which jumps), and a scale that is the largest entry of the batch (quantisers), are a note. Only outputs
-    with one axis whose size follows the number of samples are looked at.
+    with one axis whose size follows the number of samples are examined.
 
     When it is legitimate: rows that are nodes of one graph or points of one cloud are no samples: say
-    batch_axis=None. Batch statistics in training mode are not looked at. A batch norm without running statistics, and
+    batch_axis=None. Batch statistics in training mode are not examined. A batch norm without running statistics, and
     a layer with batch_first=False through which nothing is mixed if the batch lies along axis 1, are a note.
 
     How to fix: batch_first=True, reductions and softmax along the axes behind the batch, reshapes that keep axis 0.

@@ -41,7 +41,7 @@ _ALIASES = {
 def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     """NaN or Inf appears in a gradient, an output or a weight.
 
-    What it does: looks for NaN and Inf in every gradient, layer output and parameter, and names the first operation
+    What it does: searches for NaN and Inf in every gradient, layer output and parameter, and names the first operation
     that made one out of finite values, in forward or in backward.
 
     Why it is bad: one NaN reaches every weight in one step, and nothing brings the model back.
@@ -49,7 +49,7 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     How it is measured: exactly, on all entries. Inf in the forward pass alone is no fault (masks are filled with it);
     an error needs a non-finite gradient of a parameter, a loss that is no number, NaN in an output, or in a weight. NaN
     on the way back that a ReLU masks, so that no parameter gets it, is a warning, and Inf there is nothing. What
-    float16 alone cannot hold is told by half-precision-overflow.
+    float16 alone cannot hold is left to half-precision-overflow.
 
     When it is legitimate: never in a gradient. In the first steps of a loss scaler Inf is normal, and not judged
     here.

@@ -20,7 +20,7 @@ healthy_options = {"min": 1e-4, "max": 1e4}
 def norm_ratio(
     trace: Trace,
     *,
-    min: float | None = None,  # noqa: A002 - the name that a person writes in a config
+    min: float | None = None,  # noqa: A002 - the name that the user writes in a config
     max: float | None = None,  # noqa: A002
     of: Literal["parameter", "activation"] = "parameter",
     layers: str = "*",
@@ -28,7 +28,7 @@ def norm_ratio(
     """A gradient norm, relative to the layer nearest to the output, lies outside the bounds that you set.
 
     What it does: divides the gradient norm of every weight (of="parameter") or layer output (of="activation") by that
-    of the last one in execution order, and holds the quotient against min and max.
+    of the last one in execution order, and compares the quotient with min and max.
 
     Why it is bad: you said so. The other rules judge by definitions that hold for any model; this is the literal
     bound for one model.

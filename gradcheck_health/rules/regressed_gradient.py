@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def regressed_gradient(trace: Trace, *, fail_if: tuple[str, ...] = ()) -> Iterator[Finding | Need]:
     """The gradient flows worse than in the baseline: less of it arrives at a layer, or far more.
 
-    What it does: holds the flow profile of the model against that of a baseline. It finds nothing where there is none.
+    What it does: compares the flow profile of the model with that of a baseline; without a baseline it does nothing.
 
-    Why it is bad: a change of the model that was not meant to touch the flow did. It may still lie within the limits of
+    Why it is bad: a change that should have left the flow alone did not. It may still lie within the limits of
     the other rules, and the next change may start from there.
 
     How it is measured: per layer the decades log10(|dL/dh| / |dL/dh_head|) and their difference from one layer to the
     next, and the shares of dead units, of saturated units and of parameters that a gradient reaches; means over the
-    seeds, layers paired by name, and where names moved by class and shape. A suspicion at one seed is looked at again
+    seeds, layers paired by name, and where names moved by class and shape. A suspicion at one seed is examined again
     under others. The default tolerance is max(0.5 decade, 4 x seed spread), for a share max(5 points, 4 x seed spread),
     and fails on what is bad: a fall of the flow, a rise above a hundred times the head, more dead or saturated units,
     fewer parameters reached. fail_if replaces it by expressions such as "flow:-1dec", "flow@encoder.*:-0.3dec",
@@ -35,7 +35,7 @@ def regressed_gradient(trace: Trace, *, fail_if: tuple[str, ...] = ()) -> Iterat
 
     When it is legitimate: a change of architecture moves the flow for good reasons. Then the baseline is out of date.
 
-    How to fix: look at the place where it starts, and at what is different there from the baseline.
+    How to fix: examine the place where it starts, and what is different there from the baseline.
 
     How to silence: gradhealth baseline update, or ignore={"regressed-gradient:encoder.*": "the reason"}.
     """

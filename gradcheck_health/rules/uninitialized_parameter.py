@@ -23,7 +23,7 @@ def uninitialized_parameter(trace: Trace) -> Iterator[Finding]:
     here and not there, and no seed repeats it.
 
     How it is measured: the factory builds the model once more while torch fills such memory with NaN (integers with their
-    largest value); exactly the entries that hold it then are meant. It needs a factory: a class, a function, the command
+    largest value); exactly the entries that hold it then are intended. It needs a factory: a class, a function, the command
     line. What the memory held plays no part, and for everything else that is measured other values stand in for it.
 
     When it is legitimate: a table that is loaded from a file before its first use: load it in the constructor, or hand over

@@ -23,7 +23,7 @@ def unlucky_initialisation(trace: Trace) -> Iterator[Finding | Need]:
     """A share of the initialisations starts dead, although others are sound.
 
     What it does: where this initialisation starts dead, or everything passes through a rectifier of a few units (a ReLU on a
-    density, a narrow layer before the output), builds the model anew up to 40 times and counts how often half of its
+    density, a narrow layer before the output), builds the model again up to 40 times and counts how often half of its
     parameters get no gradient.
 
     Why it is bad: the run fails or succeeds by its seed, and the failure looks like a wrong learning rate. A dead start does

@@ -31,7 +31,7 @@ def vanishing_gradient(
     random projection of the output (or the given loss). Activation gradients, because weight gradients look flat
     while the signal dies both ways. An error needs the ratio below min_ratio at the given weights, at slightly
     perturbed ones and after three optimizer steps, by a one-sided 99 % bound over seeds, and in float64; what shrinks
-    ten thousandfold there was rounding, and is zero-gradient's. Default 8e-5 for optimizer="sgd", 3e-9 for "adam" (an
+    ten thousandfold there was rounding, and is left to zero-gradient. Default 8e-5 for optimizer="sgd", 3e-9 for "adam" (an
     option here, or the setting of that name); sound networks that were never used to set it stay above 4e-4, sick ones
     below 2e-5. Between the limit and 1e-3 a note says that plain SGD will be slow.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LIMIT, FAR_LIMIT, SLOW = 1e-12, 1e-8, 1e-8
-"""Over 20 steps: a quarter a step, the most that a sigmoid passes on. Over a horizon that a person named; and for a note."""
+"""Over 20 steps: a quarter a step, the most that a sigmoid passes on. Over a horizon that the user named; and for a note."""
 NARROW = 8
 """A recurrence of fewer units is off by chance too often."""
 _HELP = {
@@ -30,7 +30,7 @@ def vanishing_through_time(
     """A gradient from the last step of a recurrence dies within a few steps: what came before cannot be learnt.
 
     What it does: puts the loss on the last step alone and compares the gradients of the inputs of the steps before it, for
-    every RNN, LSTM and GRU by itself and for a recurrence that is written out.
+    every RNN, LSTM and GRU and for a recurrence written as a loop.
 
     Why it is bad: whatever the last step depends on must lie within the memory. The loss still falls, on what the
     last few inputs tell.

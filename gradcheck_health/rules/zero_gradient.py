@@ -56,7 +56,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
     When it is legitimate: the recurrent weight of a single step, whose hidden state is zero, and queries and keys of an
     attention over one key, where a longer batch has more (notes). One entry that a weight's shape or top-1 fixes is none.
 
-    How to fix: look at the first operation behind the weight that is constant: a mask, a factor of zero, a saturated
+    How to fix: find the first operation behind the weight that is constant: a mask, a factor of zero, a saturated
     function.
 
     How to silence: ignore={"zero-gradient:mask_head.*": "the reason"}.

@@ -59,7 +59,7 @@ def _spelling(before: Mapping[str, Any]) -> str:
 
 
 def _expect(written: Path, path: Path, wanted: Mapping[str, Any]) -> None:
-    """The edit is done on text, which keeps comments: what came out must be what was meant, or nothing is written."""
+    """The edit is done on text, which keeps comments: the result must be what was intended, or nothing is written."""
     try:
         found: Any = dict(from_file(written).table)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""Options of the command line -> sources of settings, each named after the option that a person typed."""
+"""Options of the command line -> sources of settings, each named after the option that the user typed."""
 
 from __future__ import annotations
 

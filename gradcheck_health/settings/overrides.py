@@ -29,7 +29,7 @@ def expanded(source: Source, names: Sequence[str]) -> Iterator[Source]:
 
 
 def names_of(model: Any, target: str | None = None) -> tuple[str, ...]:
-    """What overrides know a model by: what a person typed, or the file and the name of its class or function."""
+    """What overrides know a model by: what the user typed, or the file and the name of its class or function."""
     if target is not None:
         return (target,)
     made = model if hasattr(model, "__qualname__") else type(model)

@@ -133,7 +133,7 @@ _DEFAULTS = Config()
 
 
 def _extra(source: Source) -> list[Any]:
-    """Its extra rules; what is no list is told later, with every other problem."""
+    """Its extra rules; what is no list is reported later, with every other problem."""
     given = source.table.get("extra_rules")
     return [rule for rule in given if callable(rule) or isinstance(rule, str)] if isinstance(given, list) else []
 

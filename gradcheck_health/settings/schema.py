@@ -1,6 +1,6 @@
 """The catalogue as types: what a value may be, and as JSON Schema for editors.
 
-`python -m gradcheck_health.settings.schema` writes `settings.schema.json` anew after a setting was added; a test compares them.
+`python -m gradcheck_health.settings.schema` rewrites `settings.schema.json` after a setting was added; a test compares them.
 """
 
 from __future__ import annotations

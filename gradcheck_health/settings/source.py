@@ -12,7 +12,7 @@ class Source:
     """Settings from one place, not yet checked."""
 
     origin: str
-    """The file as a person would name it, or "--seed", "the marker", "argument"."""
+    """The file as a user would name it, or "--seed", "the marker", "argument"."""
     table: Mapping[str, Any]
     lines: Mapping[tuple[str | int, ...], int] = field(default_factory=dict)
     """Key path -> line in the file, where the format tells."""

@@ -145,7 +145,7 @@ def _words(hint: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as a person wrote it, with its kind, because `5` and `"5"` look alike."""
+    """A value as the user wrote it, with its kind, because `5` and `"5"` look alike."""
     kinds = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
     text = ascii(value)
     text = text if len(text) <= 60 else text[:57] + "..."

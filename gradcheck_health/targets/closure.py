@@ -61,7 +61,7 @@ DATA_SUFFIXES = tuple(
 
 
 class Closure:
-    """The files of a repository that a source depends on, as far as they can be told."""
+    """The files of a repository that a source depends on, as far as they are known."""
 
     def __init__(self, root: Path, roots: Sequence[Path]) -> None:
         self.root = root
@@ -70,7 +70,7 @@ class Closure:
         self.roots = list(dict.fromkeys([*roots, *within]))
         self.files: set[Path] = set()
         self.candidates: set[Path] = set()
-        """Every path that an import could have meant, whether or not it is there: a file that was deleted is a change, too."""
+        """Every path that an import could refer to, whether or not it is there: a file that was deleted is a change, too."""
         self.unknown = ""
         """Why it may depend on more than what was found; "" if it does not."""
 

@@ -1,4 +1,4 @@
-"""Targets as a person typed them -> files and modules to check; nothing is imported."""
+"""Targets as the user typed them -> files and modules to check; nothing is imported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def expand(targets: Sequence[str]) -> list[tuple[str, bool]]:
 
 
 def seen_from(folder: Path, text: str) -> str:
-    """A target that was written down in a file of the folder, as a person would type it here.
+    """A target that was written down in a file of the folder, as a user would type it here.
 
     Raises:
         UsageError: see `Target.parse`.

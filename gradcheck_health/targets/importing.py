@@ -1,4 +1,4 @@
-"""Importing a person's file as Python would, except that it can shadow neither torch nor the standard library."""
+"""Importing the user's file as Python would, except that it can shadow neither torch nor the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a person types to models: "model.py", "model.py:Net", "model.py:build", "package.module:build".
+"""From what the user types to models: "model.py", "model.py:Net", "model.py:build", "package.module:build".
 
 A target becomes factories where it can, so that a verdict may be confirmed over several initialisations.
 """
@@ -43,7 +43,7 @@ def load(text: str, args: Mapping[str, Any] | None = None, runs: Runs | None = N
     """Import a target and find the models in it.
 
     Args:
-        text: what a person typed; not a directory.
+        text: what the user typed; not a directory.
         args: arguments for constructors and factories, by name; those that are required and missing are made up.
         runs: decides between values that build a model; None takes the first that do.
 

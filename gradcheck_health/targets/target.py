@@ -13,7 +13,7 @@ MAX_NAME = 255
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a person typed, taken apart."""
+    """What the user typed, taken apart."""
 
     where: str
     """A file, or a dotted module name."""

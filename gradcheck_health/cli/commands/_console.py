@@ -1,4 +1,4 @@
-"""Writing to a terminal or a pipe: width, and colour only where somebody sees it."""
+"""Writing to a terminal or a pipe: width, and colour only where it is shown."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from gradcheck_health.targets.target import Target
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What a person asked for on the command line."""
+    """What the user asked for on the command line."""
 
     targets: Sequence[str]
     sources: Sequence[Source]
     """Settings given as options."""
     outputs: Sequence[Path] = ()
     output_format: str | None = None
-    """None: text for a person, and for the forge whose job this is."""
+    """None: text for the user, and for the forge whose job this is."""
     settings_file: Path | None = None
     isolated: bool = False
     exit_zero: bool = False
@@ -53,7 +53,7 @@ class Run:
     reports: list[Report] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     skipped: list[NothingToCheck] = field(default_factory=list)
-    """Files that define no model, and helpers without parameters: nothing that was named by itself."""
+    """Files that define no model, and helpers without parameters: nothing that the user named."""
     unchanged: dict[str, str] = field(default_factory=dict)
     """Targets that `--changed-since` left out, and why."""
 

@@ -1,4 +1,4 @@
-"""`gradhealth baseline`: write, update, prune and show what a model is held against."""
+"""`gradhealth baseline`: write, update, prune and show what a model is compared with."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ TINY = "from torch import nn\n\n\nclass Net(nn.Linear):\n    def __init__(self) 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line: what was looked at, whether it is well, what was found."""
+    """One line: what was examined, whether it is well, what was found."""
 
     what: str
     verdict: str

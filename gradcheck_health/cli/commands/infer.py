@@ -25,7 +25,7 @@ MAX_NAMES = 4
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a person asked for on the command line."""
+    """What the user asked for on the command line."""
 
     targets: Sequence[str]
     sources: Sequence[Source]

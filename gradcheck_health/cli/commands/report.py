@@ -1,4 +1,4 @@
-"""`gradhealth report`: the run in a JSON file or an HTML page, written anew in any format."""
+"""`gradhealth report`: the run in a JSON file or an HTML page, written again in any format."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def check(
     Args:
         target: a file, module or name in one; not a directory.
         timeout: seconds without a result after which the process is killed.
-        output: takes what the person's code prints.
+        output: takes what the user's code prints.
         jobs: how many such processes run at once and share the processor.
     """
     return _each("report", Report.from_dict, target, sources, timeout, output, jobs)
@@ -83,7 +83,7 @@ def _threads(jobs: int) -> int | None:
 def measure(
     target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
 ) -> Iterator[Report | Failure | NothingToCheck]:
-    """What a baseline is written from: reports with the spread over seeds, held against none; arguments as in `check`."""
+    """What a baseline is written from: reports with the spread over seeds, compared with none; arguments as in `check`."""
     return _each("measured", Report.from_dict, target, sources, timeout, output)
 
 

@@ -38,7 +38,7 @@ class StackPosition:
     phase: str | None
     """ "in forward", "while importing it", ...; None where no frame tells."""
     lines: tuple[str, ...]
-    """Frames of the person's own code, the innermost last."""
+    """Frames of the user's own code, the innermost last."""
 
 
 def read(dump: str, main_thread: int) -> StackPosition | None:

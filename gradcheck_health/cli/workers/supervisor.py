@@ -21,7 +21,7 @@ from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.settings.source import Source
 
 MAX_OUTPUT = 64 * 1024
-"""Bytes of a person's own output that are passed on, per process."""
+"""Bytes of the user's own output that are passed on, per process."""
 MAX_RECORD = 512 * 2**20
 MAX_STACK = 1 << 20
 EXIT_CODES = (ExitCode.USAGE, ExitCode.FAILED, ExitCode.STOPPED)
@@ -34,7 +34,7 @@ PATIENCE = 120.0
 
 @dataclass
 class Supervisor:
-    """One process and what it told so far."""
+    """One process and what it has reported so far."""
 
     job: str
     """The kind of record that holds a result."""

@@ -34,7 +34,7 @@ from gradcheck_health.targets.load import Loaded
 Send = Callable[..., None]
 MARGIN = 1.0
 """Seconds before its time is over at which a silent worker writes its stack."""
-# kept here, because the person's code may replace what it finds in a module
+# kept here, because the user's code may replace what it finds in a module
 _ENCODER = json.JSONEncoder(allow_nan=False)
 _leave, _process, _write, _digest = os._exit, os.getpid, os.write, hmac.digest
 
@@ -66,7 +66,7 @@ def main(request: dict[str, Any], records: int, stack: int) -> None:
     except NothingToCheckError as error:
         send("nothing", target=request["target"], message=error.on_command_line())
         send("done")
-    except BaseException as error:  # noqa: BLE001 - the last line of defence: SystemExit of a person's code is no success
+    except BaseException as error:  # noqa: BLE001 - the last line of defence: SystemExit of user code is no success
         send("failure", target=request["target"], **failure(error))
         send("done")
     finally:
@@ -80,10 +80,10 @@ def _sender(records: int, stack: int, timeout: float, key: bytes) -> Send:
     numbers = itertools.count()
 
     def send(kind: str, **values: Any) -> None:
-        if _process() != process:  # a fork that a person's code made and did not end
+        if _process() != process:  # a fork that the user's code made and did not end
             _leave(0)
         record = _ENCODER.encode({"kind": kind, **values}).encode("ascii")
-        # what somebody else wrote there ends here
+        # ends a line that other code may have begun there
         left = b"\n%b %b\n" % (signature(key, next(numbers), record), record)
         while left:
             left = left[_write(records, left) :]
@@ -130,7 +130,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
     from gradcheck_health.targets.importing import make_importable
     from gradcheck_health.targets.load import load
 
-    make_importable(Path.cwd())  # where a person's own rules stand
+    make_importable(Path.cwd())  # for rules of the user
     settings = settings_of(request["sources"])
     config = settings.for_model(request["target"])
     if (size := memory.limit(config.memory)) is not None:
@@ -143,7 +143,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
         send("start", target=one.target)
         try:
             send(request["job"], target=one.target, value=JOBS[request["job"]](one, settings.for_model(one.target)))
-        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of a person's code, too
+        except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of user code, too
             if isinstance(error, NothingToCheckError):
                 send("nothing", target=one.target, message=error.on_command_line())
             else:
@@ -184,5 +184,5 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:  # noqa: BLE001 - the person's code may have closed or replaced it
+        except Exception:  # noqa: BLE001 - the user's code may have closed or replaced it
             continue

@@ -139,7 +139,7 @@ def _repetition(looks: Sequence[tuple[str, bool, bool]], start: int) -> tuple[in
 
 
 def _cropped(listed: list[Row], budget: int) -> list[Row]:
-    """The ends and what is sick; the others are told by their number."""
+    """The ends and what is sick; the others are counted."""
     if len(listed) <= budget:
         return listed
     wanted = {*range(3), *range(len(listed) - 3, len(listed))}

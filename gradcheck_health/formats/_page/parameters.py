@@ -154,7 +154,7 @@ def _cells(entries: tuple[int, Mapping[int, int]], low: int, high: int) -> tuple
     levels: dict[int, list[str]] = defaultdict(list)
     for column, count in sorted(columns.items()):
         if count > 0:
-            # the square root: the rare decades are what a person looks for
+            # the square root: the rare decades are what the user looks for
             levels[min(LEVELS, max(1, math.ceil(LEVELS * math.sqrt(count / total))))].append(f"M{column} 0h1v1h-1z")
     return tuple((level, "".join(cells)) for level, cells in sorted(levels.items()))
 

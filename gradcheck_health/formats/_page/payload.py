@@ -14,7 +14,7 @@ from typing import Any
 from gradcheck_health.records.report import Report
 
 EXACT_ENTRIES = 600
-"""Up to so many parameters in all looks together a page keeps every digit; beyond, seven, which is what float32 can tell."""
+"""Up to this number of parameters, over all measurements, a page keeps every digit; beyond it seven, as float32 has."""
 DIGITS = 7
 MAX_ENTRIES = 5_000
 """Of a larger run a page leaves something out."""
@@ -31,7 +31,7 @@ def pack(document: Any, *, exact: bool = True) -> str:
 
 
 def entries(report: Report) -> int:
-    """Parameters in all looks at the model together: what the size of a run goes with."""
+    """Parameters over all measurements of the model: the size of a run grows with them."""
     trace = report.trace
     return len(trace.parameters) + sum(len(one.parameters) for taken in trace.facts.values() for one in taken)
 
@@ -56,7 +56,7 @@ def unpack(html: str) -> str:
 
 
 def slim(report: Report) -> Report:
-    """The report as a page keeps it: of a large one the further looks lose their single layers, and `gaps` says so.
+    """The report as a page keeps it: of a large one the further measurements lose their single layers, and `gaps` says so.
 
     The `detailed` look stays, because it knows the source lines.
     """

@@ -31,7 +31,7 @@ class PlaceView:
 @dataclass(frozen=True, slots=True)
 class FindingView:
     number: int
-    """On the page; 0 for one that a person accepted."""
+    """On the page; 0 for one that the user accepted."""
     finding: Finding
     places: tuple[PlaceView, ...]
     more: int

@@ -1,4 +1,4 @@
-"""Inputs that a person gives: tensors, containers, factories, loaders, specs; checked before anything runs on them."""
+"""Inputs that the user gives: tensors, containers, factories, loaders, specs; checked before anything runs on them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _NAMED = {
 }
 _SHORT_FORMS = {f"{short}{width}": f"{_SHORT[short]}{width}" for short, widths in _WIDTHS.items() for width in widths}
 _DTYPES = {**_SHORT_FORMS, **{name: name for name in _SHORT_FORMS.values()}, **_NAMED, "b": "bool"}
-"""What may be written, and the dtype of torch that is meant; "" follows the model's parameters."""
+"""What may be written, and the dtype of torch that is intended; "" follows the model's parameters."""
 _KINDS = {"f": "float", "b": "bool", "i": "int", "u": "int", "c": "complex"}
 _FORM = re.compile(
     r"\s*(?P<dtype>[A-Za-z]\w*)\s*\[(?P<dims>[^\]]*)\]\s*(?:>=\s*(?P<low>\d+))?\s*(?:<\s*(?P<high>\w+))?\s*"

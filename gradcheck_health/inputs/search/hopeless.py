@@ -39,7 +39,7 @@ class RepeatedFailure:
 
 
 def _failure(outcome: Outcome) -> tuple[str, ...] | None:
-    """What failed and where; None for a trial that ran, or that told what was wanted."""
+    """What failed and where; None for a trial that ran, or that showed what was wanted."""
     error = outcome.error
     if error is not None and errors.ran_out_of_memory(error):
         return ("no memory",)

@@ -107,7 +107,7 @@ def origin(plan: Plan) -> str:
 
 
 def reduced(info: ModelInfo, plan: Plan, outcome: Outcome) -> str:
-    """What is told of a batch that is smaller than usual because of what a sample costs; "" otherwise."""
+    """The note on a batch that is smaller than usual because a sample is costly; "" otherwise."""
     samples, wanted = plan.size("B"), usual(info.model)
     if not batched(plan) or samples >= wanted or samples > batch_for(info.model, plan, outcome):
         return ""
@@ -115,10 +115,10 @@ def reduced(info: ModelInfo, plan: Plan, outcome: Outcome) -> str:
 
 
 def finished(info: ModelInfo, plan: Plan, seed: int, about: Inputs) -> Inputs:
-    """The plan's values as `Inputs` that can draw further batches; what is told of them is as in `about`."""
+    """The plan's values as `Inputs` that can draw further batches; their description is that of `about`."""
     values = materialise(plan, seed, info.device, info.dtype)
     args, kwargs = info.signature.call(values)
-    # sizes that a person wrote out: the first axis is the batch
+    # sizes that the user wrote out: the first axis is the batch
     first = next((leaf for _, leaf in plan.leaves() if leaf.dims and leaf.fixed), None)
     batch = plan.size("B") if batched(plan) else plan.size(first.dims[0]) if first is not None else None
 

@@ -1,4 +1,4 @@
-"""One trial: draw the plan's values, run forward under the tracer in a sandbox, say how far it got and what would mend it."""
+"""One trial: draw the plan's values, run forward under the tracer in a sandbox, say how far it got and what would fix it."""
 
 from __future__ import annotations
 

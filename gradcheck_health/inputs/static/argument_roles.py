@@ -183,7 +183,7 @@ def _with_time(leaf: Leaf, argument: Argument, info: ModelInfo) -> Leaf:
         return leaf
     if names & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
         return replace(leaf, dims=("N", leaf.dims[1]))
-    # lengths and padding masks are told of sequences only
+    # only sequences have lengths and padding masks
     others = names - {argument.name}
     ragged = any(re.search(r"len(gth)?s?$|seq_lens?|padding_mask", name) or info.counts_steps(name) for name in others)
     if (info.sequence or ragged) and not isinstance(info.owner, nn.Linear):

@@ -25,7 +25,7 @@ class ModelInfo:
 
     model: nn.Module
     stepwise: bool = False
-    """A person said that it works along time steps."""
+    """The user said that it works along time steps."""
 
     @cached_property
     def signature(self) -> Signature:

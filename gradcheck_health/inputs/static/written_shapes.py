@@ -1,4 +1,4 @@
-"""Shapes that a person wrote down: jaxtyping annotations and docstrings such as `x: input of shape (batch, time, 6)`."""
+"""Shapes that the user wrote down: jaxtyping annotations and docstrings such as `x: input of shape (batch, time, 6)`."""
 
 from __future__ import annotations
 

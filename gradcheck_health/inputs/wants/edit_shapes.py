@@ -108,7 +108,7 @@ def _deepened(plan: Plan, path: Path, index: int, value: int, want: Want) -> lis
 
 
 def _swapped(plan: Plan, path: Path, leaf: Leaf, index: int, value: int, want: Want) -> list[Edit]:
-    """The wanted size is there, in another dimension: the axes were meant the other way round."""
+    """The wanted size is there, in another dimension: the axes belong the other way round."""
     shape = plan.shape(leaf)
     edits = []
     for other, size in enumerate(shape):

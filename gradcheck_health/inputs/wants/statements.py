@@ -28,7 +28,7 @@ from gradcheck_health.records.frames import is_package_file
 
 
 def python_wants(plan: Plan, tracer: Tracer, error: Exception, info: ModelInfo, operation: bool) -> list[Want]:
-    """Wishes of the Python code around the failure; `operation` says that the operation itself has told some already."""
+    """Wants of the Python code around the failure; `operation`: the operation that failed has given some already."""
     walked = traceback.walk_tb(error.__traceback__)
     frames = [(frame, line) for frame, line in walked if not is_package_file(frame.f_code.co_filename)]
     message = text_of(error)

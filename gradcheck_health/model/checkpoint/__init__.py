@@ -21,7 +21,7 @@ class Checkpoint:
     key: str | None = None
     """Under which the file holds them, where it holds more; "state_dict" or "ema.model"."""
     prefix: str = ""
-    """What their names begin with and those of the model do not, "model."; other names of the file are not looked at."""
+    """What their names begin with and those of the model do not, "model."; other names of the file are not examined."""
 
     @classmethod
     def of(cls, given: str | Mapping[str, str]) -> Checkpoint:
@@ -41,7 +41,7 @@ def load(model: nn.Module, checkpoint: Checkpoint, *, convert: bool = False) -> 
         convert: to the floating dtypes that the model has; otherwise those of the file have to be the same.
 
     Raises:
-        UsageError: the file cannot be read, holds no tensors where they were looked for, or they do not fit; with all that is
+        UsageError: the file cannot be read, holds no tensors where they were searched for, or they do not fit; with all that is
             wrong at once. The model may hold some of the weights by then.
     """
     held = reading.read(checkpoint.file)

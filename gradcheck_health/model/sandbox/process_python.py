@@ -97,7 +97,7 @@ def _set_handlers(saved: Mapping[int, Any]) -> None:
 
 
 def _filters_changed(put: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Python keeps for every module which filter applied to a line; it has to be told."""
+    """Python keeps for every module which filter applied to a line; that has to be reset."""
 
     def told(saved: Any) -> None:
         put(saved)

@@ -219,7 +219,7 @@ except (AttributeError, OSError, TypeError):  # Windows has it elsewhere
 
 
 def _identical(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """The same bytes, as far as that can be told; `torch.equal` takes three to seven times as long."""
+    """The same bytes, as far as that can be determined; `torch.equal` takes three to seven times as long."""
     if a.layout != torch.strided or a.is_quantized:
         return False  # cheap to copy back, awkward to compare
     if memcmp is not None and _dense(a) and _dense(b) and a.dtype is b.dtype and a.shape == b.shape:

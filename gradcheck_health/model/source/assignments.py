@@ -1,7 +1,7 @@
 """Which line of source builds a layer or a parameter.
 
 The owner's class is searched for the assignment to the attribute (`self.head = ...`, `register_parameter("head", ...)`); an
-item of a `Sequential` is looked for among its arguments, and otherwise takes the line of the container.
+item of a `Sequential` is searched for among its arguments, and otherwise takes the line of the container.
 """
 
 from __future__ import annotations

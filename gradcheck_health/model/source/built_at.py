@@ -1,4 +1,4 @@
-"""Which line built a layer of torch's, as a factory puts it together: for those that no class of a person's own assigns."""
+"""Which line built a layer of torch's, as a factory puts it together: for those that no class of the user assigns."""
 
 from __future__ import annotations
 

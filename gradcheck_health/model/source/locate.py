@@ -1,4 +1,4 @@
-"""A person's own code of a model: the line of each place of a finding, and the files that its classes stand in."""
+"""The user's own code of a model: the line of each place of a finding, and the files that its classes stand in."""
 
 from __future__ import annotations
 

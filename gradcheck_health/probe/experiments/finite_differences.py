@@ -13,7 +13,7 @@ from gradcheck_health.model.call import seed_everything
 Function = Callable[[Sequence[torch.Tensor]], "list[torch.Tensor]"]
 """From the inputs to the outputs that carry a gradient, in float64."""
 ENTRIES = 24
-"""Entries of each input that are looked at."""
+"""Entries of each input that are examined."""
 _SECONDS = 1.0
 _STEP = 2.0**-17
 """About eps^(1/3) of float64: where rounding and curvature disturb a central difference equally."""

@@ -21,7 +21,7 @@ from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.inputs import Inputs
 
 Part = Callable[[torch.Tensor], "torch.Tensor | None"]
-"""The part of a tensor inside the network that belongs to what was kept; None where that cannot be told."""
+"""The part of a tensor inside the network that belongs to what was kept; None where that is unknown."""
 _LARGE = 1 << 20
 """Entries above which a result without a kept part is not remembered."""
 
@@ -32,9 +32,9 @@ class _Step:
     op: str
     source: str | None
     kept: torch.Tensor | None
-    """The part that belongs to what was kept; None where it cannot be told."""
+    """The part that belongs to what was kept; None where it is unknown."""
     whole: torch.Tensor | None
-    """All of a result in which no such part can be told."""
+    """All of a result in which no such part is known."""
     takes: tuple[int, ...]
     """The steps whose results it takes."""
 

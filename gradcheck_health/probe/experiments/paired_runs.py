@@ -71,7 +71,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def share(other: float, own: float) -> float:
-    """Movement for the sake of others over movement for its own sake, at most 1."""
+    """How far the output moves with the other samples, relative to how far it moves with its own sample; at most 1."""
     return 0.0 if other == 0.0 else min(1.0, other / own) if own > 0.0 else 1.0
 
 

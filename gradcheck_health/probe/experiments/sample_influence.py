@@ -20,7 +20,7 @@ from gradcheck_health.records.trace import Trace
 _FAINT = 0.03
 """Below this share a step of a hundredth may be lost in rounding."""
 _LOCATING = (5, 7, 11, 13)
-"""Samples while the place is looked for: sizes that few other axes have."""
+"""Samples while the place is searched for: sizes that few other axes have."""
 _SHIFTS = (2, 3, 7)
 """Exchanges of the other samples that are tried: a maximum may be the same after one of them."""
 
@@ -87,7 +87,7 @@ def _placed(subject: Subject, trace: Trace, worst: Influence, smooth: float, row
 
 
 def _rare_size(subject: Subject, trace: Trace) -> int:
-    """A number of samples that no other axis has, so that the axis of the samples can be told everywhere."""
+    """A number of samples that no other axis has, so that the axis of the samples can be recognised everywhere."""
     shapes = [p.shape for p in trace.parameters.values()] + [output.shape[1:] for output in trace.outputs]
     shapes += [leaf.tensor.shape[1:] for leaf in leaves((subject.inputs.args, dict(subject.inputs.kwargs)))]
     taken = {size for shape in shapes for size in shape}
@@ -97,7 +97,7 @@ def _rare_size(subject: Subject, trace: Trace) -> int:
 def _is_joined(subject: Subject, worst: Influence, inputs: Inputs, keep: int) -> bool:
     """A gradient flows from the output of the kept sample into other samples; True where that cannot be seen."""
     samples = inputs.batch or 0
-    with evaluated(subject), eager(), contextlib.suppress(Exception):  # whatever somebody's backward raises
+    with evaluated(subject), eager(), contextlib.suppress(Exception):  # whatever a custom backward raises
         seed_everything(subject.seed)
         fed = changed(inputs, lambda tensor: tensor.detach().clone().requires_grad_(tensor.is_floating_point()))
         given = [leaf.tensor for leaf in leaves((fed.args, dict(fed.kwargs))) if leaf.tensor.requires_grad]

@@ -128,7 +128,7 @@ def _judged(one: _Call, seed: int) -> CustomBackward:
     try:
         seen = [_record(blank, floats[k], compare(function, inputs, k, seed)) for k in learning if inputs[k].numel()]
         same = any(_hands_on(function, inputs, k) or _clamps_straight(function, inputs, k) for k in learning)
-    except Exception as error:  # noqa: BLE001 - a person's code, in a precision that it may not know
+    except Exception as error:  # noqa: BLE001 - the user's code, in a precision that it may not know
         return dataclasses.replace(blank, failed=f"{type(error).__name__}: {error}"[:200])
     if not seen:
         return dataclasses.replace(blank, failed="no input of it requires a gradient")

@@ -1,4 +1,4 @@
-"""The second, slower look: source lines, the first operation that made NaN, and where the graph lost a parameter."""
+"""The second, slower pass: source lines, the first operation that made NaN, and where the graph lost a parameter."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class _Pass(TorchFunctionMode):
         return out
 
     def has_seen(self, leaf: torch.Tensor) -> bool:
-        """Forward took it, and not the loss alone: what the loss makes anew is a cut there."""
+        """Forward took it, and not the loss alone: what the loss makes again is a cut there."""
         return id(leaf) in self._lines
 
     def like_data(self, leaf: torch.Tensor) -> bool:

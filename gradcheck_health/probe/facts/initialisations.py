@@ -20,7 +20,7 @@ _SHARE = 0.5
 
 
 def initialisations(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """One trace with the count; none of a model that cannot be built anew."""
+    """One trace with the count; none of a model that cannot be built again."""
     if subject.rebuild is None:
         return ()
     traces = [trace]

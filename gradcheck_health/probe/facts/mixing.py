@@ -19,7 +19,7 @@ from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 
 SUSPICIOUS = 1e-4
-"""Below this share of its own influence nothing is looked at again."""
+"""Below this share of its own influence nothing is examined again."""
 _STEPS_NOT_SAMPLES = (
     "the rows of the made-up inputs may be the steps of one sample: with an axis of steps behind the batch no sample moves "
     "another; pass inputs= to have it judged"

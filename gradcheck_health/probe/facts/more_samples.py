@@ -21,7 +21,7 @@ _PASSES = 64
 def more_samples(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """The trace with its activations measured over at least 256 samples, and what goes into rectifiers.
 
-    A batch that no other can be drawn for is looked at once: then `samples` says how few it were.
+    A batch that no other can be drawn for is examined once: then `samples` says how few it were.
     """
     model = unwrap(subject.model)
     batch = subject.inputs.batch or 1

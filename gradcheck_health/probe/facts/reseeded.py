@@ -1,4 +1,4 @@
-"""Other seeds: a factory is built anew, a fixed model gets other batches and projections."""
+"""Other seeds: a factory is built again, a fixed model gets other batches and projections."""
 
 from __future__ import annotations
 

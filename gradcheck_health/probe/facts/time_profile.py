@@ -32,7 +32,7 @@ STEPS = 21
 
 
 def time_profile(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """One trace with `times`: of every `nn.RNN`, `nn.LSTM` and `nn.GRU` by itself, and of a recurrence that is written out.
+    """One trace with `times`: of every `nn.RNN`, `nn.LSTM` and `nn.GRU`, and of a recurrence that is written out.
 
     On a few samples: a horizon is that of the weights.
     """

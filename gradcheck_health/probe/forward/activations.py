@@ -119,7 +119,7 @@ FUNCTIONS: dict[Any, Function] = {
     ),
     **dict.fromkeys((torch.tanh, torch.tanh_, torch.Tensor.tanh, torch.Tensor.tanh_, F.tanh), _TANH),
 }
-"""What the function mode looks out for. Softmax has rows instead of units and stands apart, in `Rows`."""
+"""The functions that the function mode observes. Softmax has rows instead of units and stands apart, in `Rows`."""
 
 SOFTMAX: frozenset[Any] = frozenset({F.softmax, torch.softmax, torch.Tensor.softmax})
 

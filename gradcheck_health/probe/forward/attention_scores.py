@@ -11,14 +11,14 @@ import torch.nn.functional as F
 
 _FUSED = inspect.signature(F.multi_head_attention_forward)
 _SEQUENCES = 4
-"""Batch entries (and heads, where they lie apart) that are looked at; two where their keys have to be projected anew."""
+"""Batch entries (and heads, where they lie apart) that are examined; two where their keys have to be projected again."""
 _QUERIES = 32
 
 ATTENTION: frozenset[Any] = frozenset({F.scaled_dot_product_attention, F.multi_head_attention_forward})
 
 
 def probabilities(func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
-    """Rows of a fused attention's softmax, [rows, keys]; None where they cannot be told from the arguments."""
+    """Rows of a fused attention's softmax, [rows, keys]; None where they cannot be determined from the arguments."""
     with torch.no_grad():
         scores = _scores(*args, **kwargs) if func is F.scaled_dot_product_attention else _projected(args, kwargs)
         return None if scores is None else F.softmax(scores, dim=-1).flatten(0, -2)

@@ -1,4 +1,4 @@
-"""Is a model meant to be causal? What its attention shows, and what a Hugging Face configuration says."""
+"""Whether a model is causal by design: what its attention shows, and what a Hugging Face configuration says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 _LEAST = 4
 """Steps below which a triangle proves nothing."""
 _EARLIER, _LATER = 1, -1
-"""Steps that an attention looks at; 0: both."""
+"""Steps that an attention attends to; 0: both."""
 _SHUT = -1e4
 """Scores from here downwards are masked."""
 
@@ -29,7 +29,7 @@ class Attention:
             self._calls.append((re.sub(r"\d+", "#", layer), causal))
 
     def causal_by_attention(self) -> str:
-        """Why the model seems meant to be causal.
+        """Why the model seems to be causal by design.
 
         All of its attention is, some layer of a stack is while its neighbours are not, or every mask is upside down. Some of
         each, as of a model that reads both ways, says nothing.
@@ -57,7 +57,7 @@ def causal_by_config(model: nn.Module) -> str:
 
 
 def _causal(func: Any, args: Any, kwargs: Any) -> int | torch.Tensor | None:
-    """Which way it looks, or 0 for both; None for what is no attention of a sequence to itself."""
+    """Which way it attends, or 0 for both; None for what is no attention of a sequence to itself."""
     if func is torch.nn.functional.scaled_dot_product_attention:
         query, key = (args[i] if len(args) > i else kwargs.get(name) for i, name in enumerate(("query", "key")))
         if query is None or key is None or query.shape[-2] != key.shape[-2] or query.shape[-2] < _LEAST:
@@ -86,7 +86,7 @@ def _causal(func: Any, args: Any, kwargs: Any) -> int | torch.Tensor | None:
 
 
 def _triangular(mask: Any, inverted: bool = False) -> int | torch.Tensor:
-    """Which way the first matrix of a mask or of scores looks: the last columns of its first rows are shut, or the reverse.
+    """Which way the first matrix of a mask or of scores attends: the last columns of its first rows are shut, or the reverse.
 
     A triangle that is off by a step or two counts as one: that is what the rule is to find.
 

@@ -1,4 +1,4 @@
-"""The second, slower look at forward: which line ran each operation, where NaN began, and where the graph lost a parameter.
+"""The second, slower pass over forward: which line ran each operation, where NaN began, and where the graph lost a parameter.
 
 Values are followed from the parameters in question through every operation, whether autograd follows or not. A parameter is
 *live* in a tensor if a gradient can flow back from there. An operation whose inputs are live and whose output is not, is a cut.

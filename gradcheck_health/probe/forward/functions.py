@@ -50,7 +50,7 @@ class Functions:
         """Fewest values per channel that a batch norm in training mode saw."""
         self.gaps: dict[str, None] = {}
         self.before = False
-        """Also look at what goes into rectifiers, which costs a copy of each."""
+        """Also keep what goes into rectifiers, which costs a copy of each."""
 
     def given(self, func: Any, args: Any, kwargs: Any) -> Given | None:
         """Before the call; None for what is neither an activation nor a softmax."""

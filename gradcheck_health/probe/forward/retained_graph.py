@@ -12,13 +12,13 @@ from torch import nn
 from gradcheck_health.model.wrappers import logical
 
 _PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
-"""Most attributes are of these, and hold no graph that is looked for."""
+"""Most attributes are of these, and hold no graph that is searched for."""
 
 
 def carried(model: nn.Module) -> dict[str, int]:
     """Paths of attributes with a tensor, or a few of them, that know how they were computed, and the id() of each.
 
-    Not the weights that the hooks of weight_norm and spectral_norm make anew before each forward.
+    Not the weights that the hooks of weight_norm and spectral_norm make again before each forward.
     """
     return {
         f"{logical(path)}.{key}".lstrip("."): id(value)

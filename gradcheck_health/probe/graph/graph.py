@@ -19,7 +19,7 @@ _CALLS = 4
 """So many calls of a shared first layer are followed, at most, evenly chosen."""
 
 Node = Any
-"""torch.autograd.graph.Node; its Python wrapper keeps its identity for as long as somebody holds it."""
+"""torch.autograd.graph.Node; its Python wrapper keeps its identity for as long as something refers to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from gradcheck_health.model.sandbox.garbage import collector_paused
 from gradcheck_health.probe.statistics.tensor_stats import in_a_row, is_small, plain
 
 SAMPLE = 256
-"""Entries of a tensor that are looked at, at most: a share of 2 % is seen, and a wide model costs no more."""
+"""Entries of a tensor that are examined, at most: a share of 2 % is seen, and a wide model costs no more."""
 LOWEST, HIGHEST = -46, 38
 """Powers of ten that have a bin of their own: what float32 holds. Beyond them the last bin counts."""
 _BINS = HIGHEST - LOWEST + 3  # zeros and what is not finite, too

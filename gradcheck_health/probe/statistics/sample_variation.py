@@ -11,7 +11,7 @@ from gradcheck_health.probe.statistics.tensor_stats import plain
 from gradcheck_health.records.inputs import Inputs
 
 _ENTRIES = 1024
-"""Entries a sample that are looked at, evenly strided."""
+"""Entries a sample that are examined, evenly strided."""
 
 
 def variation(tensor: torch.Tensor, batch: int | None) -> float | None:

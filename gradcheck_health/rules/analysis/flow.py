@@ -157,7 +157,7 @@ def blame(points: Sequence[CutPoint], growing: bool = False, weighted: Collectio
 
 
 def kind(op: str) -> str:
-    """Operations that are one thing to a person: matrix products and convolutions are linear layers."""
+    """Operations that are one thing to the user: matrix products and convolutions are linear layers."""
     return "linear" if op in LINEAR else op
 
 

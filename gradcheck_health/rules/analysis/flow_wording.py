@@ -62,7 +62,7 @@ def flow_places(trace: Trace, points: Sequence[CutPoint], growing: bool = False)
 
 
 def singles(trace: Trace) -> list[Place]:
-    """Softmaxes and normalisations that take each value by itself."""
+    """Softmaxes and normalisations over a single value each."""
     found = []
     for a in trace.activations:
         if a.single:

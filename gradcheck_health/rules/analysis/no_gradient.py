@@ -18,7 +18,7 @@ WHOLE = 0.95
 
 
 class Why(enum.Enum):
-    """The answer, and how a person would say it."""
+    """The answer, and how the user would say it."""
 
     UNUSED = "never called"
     BYPASSED = "not called in this run, though the code refers to it"

@@ -11,7 +11,7 @@ from gradcheck_health.records.trace import Trace
 
 LAYERS = ("RNN", "LSTM", "GRU")
 HORIZON = 20
-"""Steps that are looked back where nobody says how far the model has to remember."""
+"""Steps back in time that are judged where no horizon is given."""
 LEAST = 6
 """Steps below which a profile tells nothing."""
 

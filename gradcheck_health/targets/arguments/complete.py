@@ -37,7 +37,7 @@ def complete(found: Any, given: Mapping[str, Any], missing: list[str], runs: Cal
     """Values for the missing arguments of a class or function, with which it builds, and runs where that can be had.
 
     Args:
-        given: arguments that a person gave; they stay as they are.
+        given: arguments that the user gave; they stay as they are.
         missing: names of the others that are required.
         runs: whether a model that was built runs forward on some input.
     """
@@ -78,7 +78,7 @@ def _function(found: Any) -> Any:
 
 
 def format_value(value: Any) -> str:
-    """A made-up value as a person would type it, or what it is."""
+    """A made-up value as a user would type it, or what it is."""
     if isinstance(value, type) or inspect.isfunction(value):
         return str(value.__name__)
     plain = value is None or isinstance(value, bool | int | float | str | list | tuple)
