@@ -90,7 +90,7 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
                 )
             if training.step is not None:
                 subject = dataclasses.replace(subject, take_steps=partial(watch_given, training.step, trainers))
-            elif trainers.given:
+            elif trainers.given or trainers.own:
                 subject = dataclasses.replace(subject, take_steps=partial(take_steps, trainers))
             try:
                 yield subject, _environment(built, settings)

@@ -11,6 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+SQUASHING = ("hardtanh", "hardsigmoid", "sigmoid", "tanh")
+"""Activation functions that are flat at both ends."""
+NARROW = 4
+"""Rectifiers with at most so many units may be off all at once by chance."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorStats:
@@ -146,6 +151,11 @@ class ActivationTrace:
     def by_rows(self) -> bool:
         """It takes the entries of a row together; `off` counts the rows of a single entry, of which it leaves nothing."""
         return self.function in ("softmax", "layer_norm", "group_norm", "normalize")
+
+    @property
+    def narrow(self) -> bool:
+        """A rectifier of so few units that all of them may be off by chance."""
+        return 0 < self.units <= NARROW and self.function not in SQUASHING and not self.by_rows
 
     @property
     def single(self) -> bool:

@@ -58,6 +58,8 @@ class GroupTrace:
     """What a scheduler starts from; None without one."""
     eps: float | None = None
     weight_decay: float = 0.0
+    closure: bool = False
+    """Its step evaluates the loss itself, many times: what is called a step elsewhere is one of these (LBFGS)."""
     strangers: tuple[tuple[int, ...], ...] = ()
     """Shapes of the tensors in it that the model does not hold and that got no gradient."""
 

@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Need, Severity
-from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis.statistics import binomial_tail, lower_share, student_tail
-from gradcheck_health.rules.analysis.units import SQUASHING, unit_places
+from gradcheck_health.rules.analysis.units import unit_places
 
 if TYPE_CHECKING:
     from torch import nn

@@ -65,6 +65,11 @@ def huge_update(trace: Trace, *, max_ratio: float = 0.5, max_growth: float = 10.
         yield _moved(trace, step, typical, middle, max_ratio)
 
 
+def _severity(step: StepTrace, severity: Severity) -> Severity:
+    """Twenty evaluations of the loss in a step, without a line search, may go anywhere: LBFGS is not judged by single steps."""
+    return Severity.NOTE if all(group.closure for group in step.groups) else severity
+
+
 def _grown(trace: Trace, step: StepTrace, losses: Sequence[float], bound: float) -> Finding:
     last = next((value for value in losses if not math.isfinite(value)), losses[-1])
     finite = math.isfinite(last)
@@ -72,7 +77,7 @@ def _grown(trace: Trace, step: StepTrace, losses: Sequence[float], bound: float)
     rows = {row.name: row for row in step.parameters}
     return Finding(
         rule="huge-update",
-        severity=Severity.WARNING if finite else Severity.ERROR,
+        severity=_severity(step, Severity.WARNING if finite else Severity.ERROR),
         message=f"the loss of one batch goes from {losses[0]:.3g} to {last:.3g} in {len(losses) - 1} steps of "
         f"{steps.optimizers(step)} (at most {bound:.3g} x allowed)",
         places=steps.places(trace, [rows[name] for name, _ in worst]),
@@ -93,7 +98,7 @@ def _moved(trace: Trace, step: StepTrace, typical: dict[str, float], middle: flo
     worst = sorted(typical, key=lambda name: -typical[name])
     return Finding(
         rule="huge-update",
-        severity=Severity.WARNING,
+        severity=_severity(step, Severity.WARNING),
         message=f"a step of {steps.optimizers(step)} changes the weights by {middle:.2g} of their size "
         f"(at most {bound:.2g} allowed)",
         places=steps.places(trace, [rows[name] for name in worst if name in rows]),

@@ -7,11 +7,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Need, Severity
-from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import flow
 from gradcheck_health.rules.analysis.statistics import lower_share
-from gradcheck_health.rules.analysis.units import SQUASHING, unit_places
+from gradcheck_health.rules.analysis.units import unit_places
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.starts import Initialisations
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis.units import SQUASHING
 
 if TYPE_CHECKING:
     from torch import nn
 
-NARROW = 4
-"""Rectifiers with at most so many units may be off all at once by chance."""
 SURE = 2.0
 """Where the most that may be drawn has not decided, the likelihood ratio has to be e^2."""
 
@@ -22,8 +19,8 @@ SURE = 2.0
 def unlucky_initialisation(trace: Trace) -> Iterator[Finding | Need]:
     """A share of the initialisations starts dead, although others are sound.
 
-    What it does: where this initialisation starts dead, or everything passes through a rectifier of a few units (a ReLU on a
-    density, a narrow layer before the output), builds the model again up to 40 times and counts how often half of its
+    What it does: where everything passes through a rectifier of at most four units (a ReLU on a density, a narrow layer
+    before the output), builds the model again up to 40 times and counts how often all of these units are off and half of the
     parameters get no gradient.
 
     Why it is bad: the run fails or succeeds by its seed, and the failure looks like a wrong learning rate. A dead start does
@@ -50,26 +47,18 @@ def unlucky_initialisation(trace: Trace) -> Iterator[Finding | Need]:
 
 
 def _suspicious(trace: Trace) -> bool:
-    trainable = [p for p in trace.parameters.values() if p.trainable]
-    silent = [p for p in trainable if p.gradient is not None and p.gradient.is_zero]
-    if trainable and 2 * len(silent) >= len(trainable):
-        return True
+    """Everything passes through a rectifier of a few units, or all units of one are off."""
     crossed = {point.layer for point in trace.flow}
-    return any(
-        0 < a.units <= NARROW
-        and a.function not in SQUASHING
-        and not a.by_rows
-        and (a.layer in crossed or a.producer in crossed)
-        for a in trace.activations
-    )
+    narrow = [a for a in trace.activations if a.narrow]
+    return any(a.off == a.units or a.layer in crossed or a.producer in crossed for a in narrow)
 
 
 def _finding(trace: Trace, seen: Initialisations) -> Finding:
-    names = seen.layers or seen.silent
+    names = seen.layers
     places = []
     for name in names:
         layer = trace.layers.get(name)
-        places.append(Place(name, layer.kind if layer else "", None, "all its units off" if seen.layers else "no gradient"))
+        places.append(Place(name, layer.kind if layer else "", None, "all its units off"))
     return Finding(
         rule="unlucky-initialisation",
         severity=Severity.ERROR,

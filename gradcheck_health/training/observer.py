@@ -7,6 +7,7 @@ no optimizer of torch writes to `.grad`. A step that a scaler skips fires no hoo
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -131,10 +132,20 @@ def groups(optimizers: Sequence[torch.optim.Optimizer], named: Sequence[NamedPar
                     initial_lr=None if "initial_lr" not in group else _number(group["initial_lr"], math.nan),
                     eps=_number(group.get("eps"), None),
                     weight_decay=_number(group.get("weight_decay"), 0.0),
+                    closure=needs_closure(optimizer),
                     strangers=tuple(tuple(p.shape) for p in strangers),
                 )
             )
     return tuple(found)
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Its step evaluates the loss itself (LBFGS)."""
+    try:
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    except (TypeError, ValueError):
+        return False
+    return closure is not None and closure.default is closure.empty
 
 
 def keys(tensor: torch.Tensor) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.records.errors import UsageError, describe_error
 from gradcheck_health.records.training import Training
+from gradcheck_health.training.lightning import configured, configures
 from gradcheck_health.training.observer import held
 
 ALLOWED = (
@@ -29,6 +29,8 @@ class Trainers:
     """Optimizers, or factories of them."""
     schedulers: tuple[Any, ...] = ()
     scaler: Any = None
+    own: bool = False
+    """The model configures its optimizers itself (a LightningModule)."""
 
     @classmethod
     def of(cls, training: Training) -> Trainers:
@@ -47,7 +49,7 @@ class Trainers:
         scaler = training.scaler
         if scaler is not None:
             _usable(scaler, given, training.step)
-        return cls(given, schedulers, scaler)
+        return cls(given, schedulers, scaler, own=not given and configures(training.model))
 
     @property
     def objects(self) -> tuple[Any, ...]:
@@ -60,19 +62,12 @@ class Trainers:
         Raises:
             UsageError: a factory raised or made something else, or nothing that it holds belongs to the model.
         """
+        if self.own:
+            return configured(model)
         built = tuple(one if isinstance(one, torch.optim.Optimizer) else _made(one, model) for one in self.given)
         if built:
             _over(model, built)
         return built
-
-
-def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Its step evaluates the loss itself (LBFGS)."""
-    try:
-        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    except (TypeError, ValueError):
-        return False
-    return closure is not None and closure.default is closure.empty
 
 
 def family(given: Any) -> str:

@@ -16,8 +16,8 @@ from gradcheck_health.probe.objective import Objective, objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import GradhealthError, ModelError, describe_error
 from gradcheck_health.records.step import ParameterStep, StepTrace
-from gradcheck_health.training.observer import Observer, groups, held
-from gradcheck_health.training.optimizers import Trainers, needs_closure
+from gradcheck_health.training.observer import Observer, groups, held, needs_closure
+from gradcheck_health.training.optimizers import Trainers
 from gradcheck_health.training.rows import rows
 
 SETTLES = 24

@@ -330,3 +330,30 @@ def test_assertion_hides_its_own_frames(run: Run) -> None:
     text = result.stdout.str()
     assert "check.py" not in text
     assert ">       assert_gradients_healthy(Sick())" in text
+
+
+def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        import torch
+        from torch import nn
+
+        @pytest.mark.parametrize("clear", [True, False])
+        def test_step(gradhealth, clear):
+            model = nn.Linear(8, 1)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+            def step(batch):
+                if clear:
+                    optimizer.zero_grad()
+                model(batch).square().mean().backward()
+                optimizer.step()
+
+            report = gradhealth.step(step, model, optimizer, batches=[torch.randn(8, 8), torch.randn(8, 8)])
+            assert report.ok
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*uncleared-gradient*"])

@@ -52,7 +52,7 @@ def _score(dead: int, drawn: int) -> float:
 def _dead(traces: list[Trace]) -> list[Trace]:
     always = frozenset.intersection(*map(_silent, traces))
     total = sum(p.trainable for p in traces[0].parameters.values()) - len(always)
-    return [one for one in traces if len(_silent(one) - always) >= max(1.0, _SHARE * total)]
+    return [one for one in traces if _off(one) and len(_silent(one) - always) >= max(1.0, _SHARE * total)]
 
 
 def _silent(trace: Trace) -> frozenset[str]:
@@ -61,5 +61,5 @@ def _silent(trace: Trace) -> frozenset[str]:
 
 
 def _off(trace: Trace) -> tuple[str, ...]:
-    """Layers whose units are all off."""
-    return tuple(a.producer or a.layer for a in trace.activations if a.units and a.off == a.units and not a.by_rows)
+    """Layers of a few units that are all off."""
+    return tuple(a.producer or a.layer for a in trace.activations if a.narrow and a.off == a.units)

@@ -6,9 +6,6 @@ from gradcheck_health.records.finding import Place
 from gradcheck_health.records.measurements import ActivationTrace
 from gradcheck_health.records.trace import Trace
 
-SQUASHING = ("hardtanh", "hardsigmoid", "sigmoid", "tanh")
-"""Flat at both ends: saturated-activation speaks of them."""
-
 
 def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
     """The layer whose units they are, and the module that applies the function if it does nothing else."""
