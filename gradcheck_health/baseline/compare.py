@@ -21,7 +21,7 @@ OTHER_WEIGHTS = 2.0
 def compare(before: Profile, now: Profile, bounds: Sequence[Bound]) -> tuple[list[Shift], LayerMatching, list[str]]:
     """What moved, which layers were compared with which, and what limits the comparison.
 
-    A shift that breaks one of the bounds fails. What none of them covers is told where it exceeds the default tolerance.
+    A shift that breaks one of the bounds fails. What none of them covers is reported where it exceeds the default tolerance.
     """
     aligned = match_layers(before, now)
     other = (before.fixed or now.fixed) and before.weights != now.weights

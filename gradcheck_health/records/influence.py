@@ -23,7 +23,7 @@ class Influence:
     op: str = ""
     source: str | None = None
     layout: bool = False
-    """A layer that takes the batch along axis 1 is there, and what was fed may well be meant that way."""
+    """A layer that takes the batch along axis 1 is there, and the input may well have that layout on purpose."""
     statistics: bool = False
     """A batch norm without running statistics is there."""
     reduces: int = 0

@@ -196,7 +196,7 @@ def branches_off(above: CutPoint, kept: float) -> bool:
 def flow_ratio(points: Sequence[CutPoint]) -> float | None:
     """Gradient norm at the first cut point over the norm at the last, stretches that branch off left out.
 
-    None where it cannot be told.
+    None where it is unknown.
     """
     if len(points) < 2 or points[-1].gradient == 0.0:
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def misread_loss(trace: Trace) -> Iterator[Finding]:
     """A loss is handed something else than it takes: probabilities for logarithms or for logits, targets out of its range.
 
-    What it does: looks at what enters the losses of torch: nll_loss, kl_div and ctc_loss take log-probabilities,
+    What it does: examines what enters the losses of torch: nll_loss, kl_div and ctc_loss take log-probabilities,
     cross_entropy takes logits, kl_div a target of probabilities, the binary cross entropies a target from 0 to 1,
     hinge_embedding_loss and soft_margin_loss a target of -1 and 1.
 
@@ -23,7 +23,7 @@ def misread_loss(trace: Trace) -> Iterator[Finding]:
     model is wrong, and the loss goes below 0; kl_div has no minimum where the distributions agree.
 
     How it is measured: the range of what is handed over, and whether its rows sum to one. An entry above 0 is no
-    log-probability. The result of softmax or sigmoid that enters a loss which applies it again is told by double-softmax.
+    log-probability. The result of softmax or sigmoid that enters a loss which applies it again is left to double-softmax.
 
     When it is legitimate: never for the functions above; a margin or a density of your own is not examined.
 

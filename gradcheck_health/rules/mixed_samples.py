@@ -112,7 +112,7 @@ def sick() -> nn.Module:
     from torch import nn
 
     class Classifier(nn.Module):
-        """softmax over the batch where the classes were meant."""
+        """softmax over the batch instead of the classes."""
 
         def __init__(self) -> None:
             super().__init__()

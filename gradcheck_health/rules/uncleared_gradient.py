@@ -22,7 +22,7 @@ def uncleared_gradient(trace: Trace) -> Iterator[Finding]:
     Why it is bad: every batch stays in the gradient for ever: it grows with each step and points to where the model was.
 
     How it is measured: the step is watched over three steps; a gradient counts as cleared where it is None or all zeros when
-    the next backward begins. Gathering the passes of several batches for one step is not meant: there each gradient is used
+    the next backward begins. Gathering the passes of several batches for one step is no fault: there each gradient is used
     once.
 
     When it is legitimate: never with an optimizer of torch. A generator's pass through a discriminator may leave gradients

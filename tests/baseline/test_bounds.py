@@ -45,7 +45,7 @@ def test_expression_is_read(text: str, bound: Bound) -> None:
         ("flow:-1e999dec", "got '-1e999dec' for the bound"),
     ],
 )
-def test_wrong_expression_is_told(text: str, words: str) -> None:
+def test_wrong_expression_is_reported(text: str, words: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse(text)
     assert words in str(raised.value)

@@ -248,7 +248,7 @@ def test_names_that_move_behind_an_insertion_are_found_again() -> None:
     assert layers == {("added", "1", ""), ("renamed", "2", "1"), ("renamed", "3", "2")}
 
 
-def test_every_kind_of_structural_change_is_told() -> None:
+def test_every_kind_of_structural_change_is_reported() -> None:
     before = Profile(
         (Level("a", "Linear", 0.0), Level("b", "ReLU", 0.0), Level("gone", "Tanh", 0.0)),
         {"a.weight": "f[2, 2]", "free": "f[3]", "old": "f[5]", "cut": "f[9]"},
@@ -296,6 +296,6 @@ def test_other_conditions_are_refused(held: baseline.Baseline, key: str, value: 
     assert "gradhealth baseline update net.py:Net" in str(raised.value)
 
 
-def test_wrong_expression_is_told_before_anything_runs(held: baseline.Baseline) -> None:
+def test_wrong_expression_is_reported_before_anything_runs(held: baseline.Baseline) -> None:
     with pytest.raises(UsageError, match="no metric 'flw'"):
         check_gradients(Stack, baseline=held, rules={"regressed-gradient": {"fail_if": ["flw:-1dec"]}})

@@ -135,7 +135,7 @@ def test_what_is_no_comment_of_ours_is_left_alone(text: str) -> None:
         "seed=3",
     ],
 )
-def test_malformed_comment_is_told(body: str) -> None:
+def test_malformed_comment_is_reported(body: str) -> None:
     with pytest.raises(UsageError, match=r"m\.py:1: got `# gradhealth: ") as caught:
         read(f"x = 1  # gradhealth: {body}")
     assert "allowed: # gradhealth: ignore[rule, rule] -- the reason" in str(caught.value)

@@ -95,7 +95,7 @@ def test_errors_that_are_none_of_ours() -> None:
         check_gradients(Does(raises(Odd(1, 2))), x, isolation="fork")
 
 
-def test_death_is_told() -> None:
+def test_death_is_reported() -> None:
     x = torch.randn(4, 4)
     with pytest.raises(ModelError, match="SIGKILL"):
         check_gradients(Does(lambda: os.kill(os.getpid(), signal.SIGKILL)), x, isolation="fork")

@@ -161,7 +161,7 @@ def test_cut_by_a_flat_derivative_is_found_by_its_rule_alone() -> None:
     assert set(report.failures[0].names) == {"enter.weight"}
 
 
-def test_loss_that_raises_is_told() -> None:
+def test_loss_that_raises_is_reported() -> None:
     with pytest.raises(ModelError, match=r"loss= raised KeyError"):
         check(Middle(torch.relu), loss=lambda out: out["logits"] if isinstance(out, dict) else {}["logits"])
 

@@ -119,7 +119,7 @@ def test_baseline_of_another_model_is_not_overwritten(folder: Path) -> None:
     assert files.read(folder / "c.json").target == "net.py:Net"
 
 
-def test_wrong_use_is_told() -> None:
+def test_wrong_use_is_reported() -> None:
     for arguments, words in (
         (("check", "a.py", "--fail-if", "flw:-1dec"), "did you mean 'flow'?"),
         (("baseline", "wrote", "a.py"), "wrote"),
@@ -355,7 +355,7 @@ def test_programs_that_a_repository_configures_are_not_run(repository: Path) -> 
     assert not (repository / "run").exists()
 
 
-def test_unknown_revision_and_no_repository_are_told(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_unknown_revision_and_no_repository_are_reported(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(UsageError, match="git knows no such revision here"):
         Changes.since("--help", repository)
     with pytest.raises(UsageError, match="not a git repository"):

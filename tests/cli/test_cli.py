@@ -251,7 +251,9 @@ def test_summary_keeps_below_what_the_forge_takes(
     assert len([line for line in out.splitlines() if line.startswith("::")]) <= 10
 
 
-def test_summary_that_cannot_be_written_is_told(run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_summary_that_cannot_be_written_is_reported(
+    run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder))
     results(SOUND)
@@ -268,7 +270,7 @@ def test_usage_error_is_a_document_too(run: Any, arguments: tuple[str, ...]) -> 
     assert document["failures"][0]["message"] in err
 
 
-def test_terminal_is_told_what_is_being_done_and_a_pipe_is_not() -> None:
+def test_terminal_is_reported_what_is_being_done_and_a_pipe_is_not() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -306,7 +308,7 @@ def test_interruption_keeps_what_was_checked(run: Any, results: Any) -> None:
     assert json.loads(out)["reports"][0]["model"] == "Sick"
 
 
-def test_file_that_cannot_be_written_is_told_and_the_old_one_stays(run: Any, results: Any, folder: Path) -> None:
+def test_file_that_cannot_be_written_is_reported_and_the_old_one_stays(run: Any, results: Any, folder: Path) -> None:
     results(SOUND)
     (folder / "dir.json").mkdir()
     code, _, err = run("check", "a.py", "-o", "dir.json", "-o", "no/such/folder.json", "-o", "good.json")

@@ -91,7 +91,7 @@ def test_there_are_enough() -> None:
 
 
 @pytest.mark.parametrize(("code", "options"), GROUPS)
-def test_fault_is_told_and_takes_nothing_with_it(
+def test_fault_is_reported_and_takes_nothing_with_it(
     code: int, options: tuple[str, ...], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Those with the same code are one run, so that its code is that of each."""
@@ -110,7 +110,7 @@ def test_fault_is_told_and_takes_nothing_with_it(
 
 
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.alone])
-def test_wrong_target_is_told_and_where_it_can_be_before_anything_is_run(
+def test_wrong_target_is_reported_and_where_it_can_be_before_anything_is_run(
     name: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     target = lay(folder, FAULTS[name])

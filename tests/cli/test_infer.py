@@ -55,7 +55,7 @@ def settings(spec: str = "f32[B,5,6]", forward: str = "(x, scale=1.0)") -> Confi
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_is_told_gives_the_very_same_inputs_again(name: str) -> None:
+def test_what_is_reported_gives_the_very_same_inputs_again(name: str) -> None:
     torch.manual_seed(0)
     model = MODELS[name]()
     made = synthesize(model, batch_size=4)
@@ -94,7 +94,7 @@ def test_constants_of_the_language_are_python_values() -> None:
         ("[" * 30 + "]" * 30, "more than 20 brackets"),
     ],
 )
-def test_text_that_cannot_be_read_is_told_where(text: str, part: str) -> None:
+def test_text_that_cannot_be_read_is_reported_where(text: str, part: str) -> None:
     with pytest.raises(InputsError, match=r"^inputs\['x'\]") as caught:
         parse_node(text, "inputs['x']", {})
     assert part in str(caught.value)
@@ -117,7 +117,7 @@ def test_given_inputs_go_over_saved_ones() -> None:
         (settings(spec="f32[B,7]"), "it does not run (RuntimeError"),
     ],
 )
-def test_stale_saved_inputs_are_told_and_not_used(config: Config, why: str) -> None:
+def test_stale_saved_inputs_are_reported_and_not_used(config: Config, why: str) -> None:
     inputs = check_gradients(Net(), config=config).trace.inputs
     assert inputs.description == "float32[32, 6]"
     assert f"gradhealth.yaml:7: what is saved for net.py:Net is not used: {why}" in inputs.origin

@@ -252,7 +252,7 @@ def test_fingerprint_knows_names_and_no_values(name: str) -> None:
     assert prints(FLOW, LOST) == prints(LOST, FLOW)[::-1]
 
 
-def test_paths_are_told_from_the_root_of_the_repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_reported_from_the_root_of_the_repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sub").mkdir()
     monkeypatch.chdir(folder / "sub")
     made = report(finding(places=(Place("a", source="net.py:3"),)), target="net.py")

@@ -99,7 +99,7 @@ def test_a_share_of_dead_units_is_shown() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf])
-def test_what_a_log_axis_cannot_hold_is_told_in_words(value: float) -> None:
+def test_what_a_log_axis_cannot_hold_is_reported_in_words(value: float) -> None:
     stats = TensorStats(4, 0.0, 0.0, nan=int(math.isnan(value)), inf=int(math.isinf(value)))
     layers = {
         "a": LayerTrace("a", "Linear", 0, 1, stats, stats),

@@ -83,7 +83,7 @@ def test_format_is_found_by_name_or_suffix(wanted: str | Path, name: str) -> Non
     ("wanted", "words"),
     [("jsn", "did you mean 'json'"), ("a.docx", "'.docx', known are .concise.txt, "), ("dir/x", "known are")],
 )
-def test_unknown_format_is_told_with_the_known_ones(wanted: str, words: str) -> None:
+def test_unknown_format_is_reported_with_the_known_ones(wanted: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         formats.find(wanted)
     assert words in str(caught.value)
@@ -206,7 +206,7 @@ def test_sound_model_takes_one_short_block() -> None:
     assert "accept:" not in text
 
 
-def test_flow_that_a_zero_initialisation_holds_back_is_told_as_it_is_a_moment_later() -> None:
+def test_flow_that_a_zero_initialisation_holds_back_is_reported_as_it_is_a_moment_later() -> None:
     asleep = (CutPoint("stem", "Addmm", 0.0), CutPoint("head", "Addmm", 1.0))
     text = " ".join(terminal.render(report(trace=trace(flow=asleep, facts={"kicked": (trace(),)}))).split())
     assert "keeps 0 of its norm from head to stem (2 cut points); once the weights that are 0 at the start have moved" in text

@@ -157,7 +157,7 @@ def test_size(count: int, looks: int, most: int) -> None:
     assert len(html.render(large(count, looks)).encode()) <= most * KIB
 
 
-def test_what_a_very_large_page_leaves_out_is_told() -> None:
+def test_what_a_very_large_page_leaves_out_is_reported() -> None:
     kept = slim(large(2_000, looks=3)).trace
     assert [len(one.parameters) for one in kept.facts["after_steps"]] == [0, 0]
     assert len(kept.closest.parameters) == 2_000, "the look that knows the source lines stays"
@@ -166,7 +166,7 @@ def test_what_a_very_large_page_leaves_out_is_told() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 20, -1])
-def test_a_damaged_page_is_told(cut: int) -> None:
+def test_a_damaged_page_is_reported(cut: int) -> None:
     packed = pack({"a": 1})
     broken = f'<script type="application/gzip" id="run-json">{packed[:cut] if cut else "AAAA"}</script>'
     with pytest.raises(ValueError, match="the run in the page is damaged"):
@@ -298,7 +298,7 @@ def test_several_files_become_one_page_and_without_output_the_terminal_text(run:
         ("\udcff", "is no text"),
     ],
 )
-def test_what_is_no_report_is_told_with_the_file(run: Any, tmp_path: Path, text: str, words: str) -> None:
+def test_what_is_no_report_is_reported_with_the_file(run: Any, tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     code, out, err = run("report", "a.json")
     assert (code, out) == (2, "") and words in err and "a.json" in err
@@ -340,7 +340,7 @@ def test_a_plot_of_hostile_names(name: str) -> None:
     made.plot().canvas.draw()
 
 
-def test_what_cannot_be_plotted_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_plotted_is_reported(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plot")
     with pytest.raises(UsageError, match=r"no flow to plot: 0 points"):
         report(trace=trace(flow=())).plot()
@@ -348,13 +348,13 @@ def test_what_cannot_be_plotted_is_told(tmp_path: Path) -> None:
         report().plot(tmp_path / "flow.docx")
 
 
-def test_without_matplotlib_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_command_that_installs_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match=r"pip install 'gradcheck-health\[plot\]'"):
         report().plot()
 
 
-def test_an_edited_file_is_read_anew(tmp_path: Path) -> None:
+def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
     source = tmp_path / "net.py"
     for i, text in enumerate(("before = Sigmoid()", "after = Sigmoid()")):
         source.write_text(text)

@@ -65,7 +65,7 @@ def test_every_reader_has_a_corpus() -> None:
     assert sorted(path.name for path in (FOLDER / "corpus").iterdir()) == sorted(READERS)
 
 
-def test_past_failures_are_mended() -> None:
+def test_past_failures_are_fixed() -> None:
     for path in FAILURES:
         feed(path.parent.name, path.read_bytes())
 

@@ -88,7 +88,7 @@ def test_an_argument_that_was_left_out_is_named_in_a_note(model: type[nn.Module]
 
 
 @pytest.mark.parametrize(("model", "rule"), [(Forgotten, "missing-gradient"), (Zeroed, "zero-gradient")])
-def test_a_fault_that_no_argument_mends_stays_an_error(model: type[nn.Module], rule: str) -> None:
+def test_a_fault_that_no_argument_fixes_stays_an_error(model: type[nn.Module], rule: str) -> None:
     torch.manual_seed(0)
     (finding,) = _of_side(model())
     assert (finding.rule, finding.severity) == (rule, Severity.ERROR)

@@ -205,7 +205,7 @@ class Unprintable(Exception):
         raise ValueError("no text")
 
 
-def test_exception_whose_text_raises_is_told() -> None:
+def test_exception_whose_text_raises_is_reported() -> None:
     class Bad(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise Unprintable

@@ -100,7 +100,7 @@ def test_place_in_the_file_is_found_and_told_but_not_taken() -> None:
     assert "begins with 'net.'" in refused({"file": "last.ckpt", "key": "state_dict", "prefix": "net."})
 
 
-def test_every_difference_of_a_kind_is_told_at_once() -> None:
+def test_every_difference_of_a_kind_is_reported_at_once() -> None:
     save_file(weights(Net(16)), "wide.safetensors")
     text = refused("wide.safetensors")
     assert "encoder.0.weight: got [16, 4]; allowed: [8, 4]" in text
@@ -181,7 +181,7 @@ def test_broken_file_is_one_error(folder: Path, name: str, content: bytes, words
     assert words in refused(name)
 
 
-def test_missing_file_and_folder_are_told_with_what_is_there(folder: Path) -> None:
+def test_missing_file_and_folder_are_reported_with_what_is_there(folder: Path) -> None:
     save_file(weights(), "weights.safetensors")
     assert "did you mean 'weights.safetensors'?" in refused("weight.safetensors")
     assert "got a folder; name a file in it: weights.safetensors" in refused(str(folder))

@@ -73,7 +73,7 @@ def test_a_copy_takes_its_own_step() -> None:
         assert torch.equal(other(batch), other.training_step(batch, 0))
 
 
-def test_a_module_with_neither_is_told_so() -> None:
+def test_a_module_with_neither_is_reported_so() -> None:
     class Empty(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -48,7 +48,7 @@ def line_of(text: str, folder: Path, message: str) -> int:
         ("detached", "cut-gradient", ".detach()", "faster: no gradient for the side branch"),
     ],
 )
-def test_fault_is_told_at_its_line_in_every_format(folder: Path, name: str, rule: str, fault: str, message: str) -> None:
+def test_fault_is_reported_at_its_line_in_every_format(folder: Path, name: str, rule: str, fault: str, message: str) -> None:
     line = line_of(fault, folder, message)
     made = folder / "repository"
     chapter = (folder / "told.txt").read_text().partition(f"--- {message}\n")[2].partition("\n--- ")[0]

@@ -182,7 +182,7 @@ def test_settings_of_the_file_and_options_over_them(run: Run, pytester: pytest.P
     run(text, "--gradhealth-select", "vanishing-gradient", "--gradhealth-set", "seed=5").assert_outcomes(passed=1)
 
 
-def test_broken_settings_file_is_told_with_its_line(run: Run, pytester: pytest.Pytester) -> None:
+def test_broken_settings_file_is_reported_with_its_line(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makefile(".yaml", gradhealth="seed: 1\nroundz: 3\n")
     result = run("""
     def test_any(gradhealth):
@@ -224,7 +224,7 @@ def test_warnings_as_errors_fail_only_what_is_warned_about(run: Run) -> None:
     result.stdout.fnmatch_lines(["*GradientHealthWarning: always-warned*"])
 
 
-def test_error_of_the_model_can_be_caught_and_is_told_without_our_frames(run: Run) -> None:
+def test_error_of_the_model_can_be_caught_and_is_reported_without_our_frames(run: Run) -> None:
     result = run("""
     class Broken(Sound):
         def forward(self, x):

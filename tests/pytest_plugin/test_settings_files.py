@@ -110,7 +110,7 @@ def test_broken_file_is_an_error_with_its_line(run: Run, nets: Path) -> None:
         ("class Other: pass", "*nets.py has no 'Sound'*"),
     ],
 )
-def test_model_that_cannot_be_built_is_told_without_our_frames(run: Run, nets: Path, text: str, words: str) -> None:
+def test_model_that_cannot_be_built_is_reported_without_our_frames(run: Run, nets: Path, text: str, words: str) -> None:
     (nets / "nets.py").write_text(text)
     result = run("", "zoo", "-k", "Sound")
     result.assert_outcomes(failed=1, deselected=1)

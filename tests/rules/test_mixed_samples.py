@@ -61,7 +61,7 @@ def test_weak_coupling_is_a_note_and_none_is_nothing() -> None:
     assert report(Leaky(0.0), torch.randn(8, 400)).findings == ()
 
 
-def test_bound_of_a_person_is_the_bound() -> None:
+def test_bound_of_the_user_is_the_bound() -> None:
     found = only(Leaky(0.02), torch.randn(8, 400), rules={RULE: {"max_influence": 0.001}})
     assert (found.severity, found.bound) == (Severity.ERROR, 0.001)
 
@@ -116,7 +116,7 @@ def test_axis_that_survives_tells_the_layout() -> None:
     assert report(Square(pool=False), x, batch_axis=1).findings == ()
 
 
-def test_declared_as_one_graph_is_not_looked_at() -> None:
+def test_declared_as_one_graph_is_not_examined() -> None:
     found = report(Leaky(1.0), torch.randn(8, 400), batch_axis=None)
     assert found.findings == ()
     assert "mixing" not in found.trace.facts

@@ -37,7 +37,7 @@ def looked(
 
 
 @pytest.mark.parametrize(("ratio", "asked"), [(0.99e-3, ["kicked"]), (1e-3, []), (1.0, [])])
-def test_a_thousandth_is_looked_at_twice(ratio: float, asked: list[str]) -> None:
+def test_a_thousandth_is_measured_twice(ratio: float, asked: list[str]) -> None:
     assert heard(VANISHING, falling(ratio)) == ([], asked)
     assert heard(VANISHING, falling(ratio), optimizer="adam") == ([], [])
 
@@ -212,7 +212,7 @@ def normed(*rms: float, **parts: Any) -> Trace:
         ({"min": 0.1, "of": "activation"}, ["layer1"], 0.01, 0.1),
     ],
 )
-def test_norms_are_held_against_the_last(
+def test_norms_are_compared_with_the_last(
     options: dict[str, Any], names: list[str], got: float | None, bound: float | None
 ) -> None:
     """5, 0.01 and 1 times it; a layer with layers inside, and the model, are not compared."""

@@ -59,7 +59,7 @@ def test_a_loss_at_its_bound_is_allowed() -> None:
     assert severities(LOSS, lossy(constant(8.0, neutral=1.0)), max_ratio=8.0) == []
 
 
-def test_every_batch_has_to_agree_and_the_mildest_is_told() -> None:
+def test_every_batch_has_to_agree_and_the_mildest_is_reported() -> None:
     assert severities(LOSS, lossy(constant(50.0), constant(4.0))) == []
     (found,), _ = heard(LOSS, lossy(constant(50.0), constant(9.0, best=1.5)))
     assert found.got == pytest.approx(6.0) and found.bound == 5.0
@@ -69,7 +69,7 @@ def test_every_batch_has_to_agree_and_the_mildest_is_told() -> None:
     assert found.names == ("head",)
 
 
-def test_the_reason_is_told_apart() -> None:
+def test_the_reason_is_reported_apart() -> None:
     (large,), _ = heard(LOSS, lossy(constant(50.0, neutral=2.0)))
     assert "without them the loss would be 2" in dict(large.details)["because"]
     assert "small std" in dict(large.details)["help"]
@@ -107,7 +107,7 @@ def asks(y: float, pull: float, *, bias: float | None = None, given: bool = True
     return needs == ["constant_predictor"]
 
 
-def test_a_constant_is_looked_for_where_it_can_gain_enough() -> None:
+def test_a_constant_is_searched_for_where_it_can_gain_enough() -> None:
     """Convexity: zeros gain at most |y| |dL/dy|, and four fifths of the loss have to be gained."""
     assert asks(0.81, 1.0) and not asks(0.79, 1.0)
     assert asks(8.1, 0.1) and not asks(7.9, 0.1)
@@ -122,7 +122,7 @@ def test_a_shift_gains_what_the_bias_says() -> None:
     assert not asks(0.1, 1.0)
 
 
-def test_nothing_is_looked_for_where_nothing_was_called() -> None:
+def test_nothing_is_searched_for_where_nothing_was_called() -> None:
     seen = trace(loss=1.0, parameters=named([parameter("head.weight", order=-1)]))
     assert heard(LOSS, seen) == ([], [])
     assert heard(LOSS, trace(loss=1.0)) == ([], [])
@@ -216,7 +216,7 @@ def test_a_scaled_gradient_beyond_it(exponent: int, scale: float | None, said: i
 @pytest.mark.parametrize(
     ("largest", "dtype", "said"), [(65504.0, "float32", []), (65505.0, "float32", ["note"]), (1e6, "bfloat16", [])]
 )
-def test_any_model_is_told_what_float16_could_not_hold(largest: float, dtype: str, said: list[str]) -> None:
+def test_any_model_is_reported_what_float16_could_not_hold(largest: float, dtype: str, said: list[str]) -> None:
     wide = TensorStats(4, largest / 2, largest)
     seen = trace(parameters=named([parameter("a.weight", dtype=dtype)]), layers=named([layer("a", output=wide), layer("b")]))
     assert severities(OVER, seen) == said
@@ -300,7 +300,7 @@ def test_small_is_by_what_layers_return_for_three_samples(numbers: int, batch: i
     assert heard("nondeterministic-gradient", seen) == ([], ["twice"] if asked else [])
 
 
-def test_a_model_that_was_looked_at_again_is_run_twice() -> None:
+def test_a_model_that_was_measured_again_is_run_twice() -> None:
     large = {"parameters": named([parameter("a.weight", value=stats(1.0, 10**6))])}
     assert heard("nondeterministic-gradient", trace(**large, facts={"mixing": (), "future": (), "time_profile": ()})) == (
         [],
@@ -406,7 +406,7 @@ def test_operation_says_how_much_is_too_much(op: str, reduces: int, joined: bool
 
 
 @pytest.mark.parametrize("rule", MIXED)
-def test_what_was_not_judged_is_told_to_who_asked_for_it(rule: str) -> None:
+def test_what_was_not_judged_is_reported_to_who_asked_for_it(rule: str) -> None:
     fact, declared, _ = MIXED[rule]
     seen = {"facts": {fact: (trace(gaps=("no batch of three samples runs",)),)}}
     (found,), _ = heard(rule, trace(declared=Declared(**declared), **seen))

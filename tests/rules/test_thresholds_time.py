@@ -44,7 +44,7 @@ def test_default_bounds_over_twenty_steps(after_twenty: float, said: list[str]) 
 
 
 @pytest.mark.parametrize(("horizon", "ratio", "said"), [(40, 0.98e-8, ["error"]), (40, 1.02e-8, []), (7, 0.98e-8, ["error"])])
-def test_bound_over_a_horizon_that_a_person_names(horizon: int, ratio: float, said: list[str]) -> None:
+def test_bound_over_a_horizon_that_the_user_names(horizon: int, ratio: float, said: list[str]) -> None:
     assert severities(VANISHING, seen(powers(ratio ** (1 / horizon))), horizon=horizon) == said
 
 
@@ -152,7 +152,7 @@ def test_every_recurrence_is_judged_by_itself() -> None:
 
 
 @pytest.mark.parametrize(("rule", "factor"), [(VANISHING, 0.1), (EXPLODING, 4.0)])
-def test_where_it_starts_is_looked_at_first(rule: str, factor: float) -> None:
+def test_where_it_starts_is_examined_first(rule: str, factor: float) -> None:
     assert heard(rule, seen(powers(factor), detailed=False)) == ([], ["detailed"])
     assert heard(rule, seen(powers(1.0), detailed=False)) == ([], [])
 

@@ -134,5 +134,5 @@ def test_options_go_over_an_override(tmp_path: Path) -> None:
         ("3", "overrides[0]: got 3 (a number); allowed: a list of tables"),
     ],
 )
-def test_wrong_override_is_told(tmp_path: Path, entry: str, words: str) -> None:
+def test_wrong_override_is_reported(tmp_path: Path, entry: str, words: str) -> None:
     assert words in refusal(tmp_path, f"overrides:\n\n  - {entry}\n")

@@ -19,7 +19,7 @@ from gradcheck_health.settings.source import Source
 from tests.support.settings import OVERRIDDEN, RULES, refusal
 
 
-def test_every_problem_is_told_at_once_with_line_and_nearest_name(tmp_path: Path) -> None:
+def test_every_problem_is_reported_at_once_with_line_and_nearest_name(tmp_path: Path) -> None:
     text = """seed: "0"
 roundz: 3
 select: [shrinking-gradiant]
@@ -78,7 +78,7 @@ dtype: float31
         ({"args": {"": 1}}, "args"),
     ],
 )
-def test_wrong_value_is_told_with_what_is_allowed(table: dict[str, Any], words: str) -> None:
+def test_wrong_value_is_reported_with_what_is_allowed(table: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=r"^--set: ") as caught:
         resolve([Source("--set", table)], known_rules=RULES)
     assert words in str(caught.value)
@@ -121,7 +121,7 @@ def test_extra_rules_are_known_with_their_options(tmp_path: Path, monkeypatch: p
         (Config, "got a type; allowed: a function of a Trace"),
     ],
 )
-def test_extra_rule_that_is_none_is_told(rule: Any, words: str) -> None:
+def test_extra_rule_that_is_none_is_reported(rule: Any, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve([Source("file", {"extra_rules": [rule]})])
     assert words in str(caught.value)

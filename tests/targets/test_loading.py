@@ -80,7 +80,7 @@ def test_target_is_taken_apart(text: str, where: str, name: str | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":Net", "model.py:", "model.py:3", "model.py:a b", "a\0b.py"])
-def test_text_that_is_no_target_is_told_what_is(text: str) -> None:
+def test_text_that_is_no_target_is_reported_what_is(text: str) -> None:
     with pytest.raises(UsageError, match=r"allowed: model\.py, model\.py:Net"):
         Target.parse(text)
 
@@ -156,7 +156,7 @@ def test_file_with_nothing_to_build_shows_the_command_to_copy() -> None:
         ("data.txt", "got a .txt file; allowed: a Python file"),
     ],
 )
-def test_wrong_target_is_told_with_the_nearest_right_one(text: str, words: str) -> None:
+def test_wrong_target_is_reported_with_the_nearest_right_one(text: str, words: str) -> None:
     write({"nets.py": MODELS, "nothing.py": "def helper(): return 3\ndef test_it(): pass\n", "data.txt": ""})
     assert words in refusal(text)
 
@@ -238,7 +238,7 @@ def test_package_may_have_the_name_of_a_library() -> None:
         ("def inner():\n    raise ValueError('deep')\ninner()\n", "broken.py:2 in inner: raise ValueError('deep')"),
     ],
 )
-def test_import_that_raises_is_told_with_the_persons_own_line(body: str, words: str) -> None:
+def test_import_that_raises_is_reported_with_the_users_own_line(body: str, words: str) -> None:
     write({"broken.py": body})
     with pytest.raises(ModelError, match=r"^broken.py: importing it raised ") as caught:
         load("broken.py")
@@ -246,7 +246,7 @@ def test_import_that_raises_is_told_with_the_persons_own_line(body: str, words: 
     assert "importlib" not in str(caught.value)
 
 
-def test_bytes_that_are_no_source_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_no_source_are_reported(tmp_path: Path) -> None:
     for content in (b"x = '\xff'\n", b"x = 1\x00\n"):
         (tmp_path / "bytes_.py").write_bytes(content)
         with pytest.raises(ModelError, match="SyntaxError"):

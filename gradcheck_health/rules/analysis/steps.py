@@ -30,7 +30,7 @@ def has_loss(trace: Trace) -> bool:
 
 
 def ratios(step: StepTrace) -> dict[str, float]:
-    """|dw| / |w| of each weight whose learning rate is what it will be: a warm-up is told by its scheduler."""
+    """|dw| / |w| of each weight whose learning rate is what it will be: a warm-up is known by its scheduler."""
     found = {}
     for one in step.weights():
         ratio = one.ratio

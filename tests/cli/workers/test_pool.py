@@ -129,7 +129,7 @@ open("child", "w").write(str(child.pid))
     assert not alive(child), "what a target starts ends with it"
 
 
-def test_wrong_setting_is_told_before_anything_is_imported() -> None:
+def test_wrong_setting_is_reported_before_anything_is_imported() -> None:
     (failure,), printed = check("print('imported')\n", sources=(Source("--set", {"rules": {"no-such-rule": {"x": 1}}}),))
     assert isinstance(failure, Failure)
     assert (failure.exit_code, "no rule 'no-such-rule'" in failure.message, printed) == (2, True, "")

@@ -100,7 +100,7 @@ def test_real_dump_is_read(tmp_path: Path) -> None:
     ("text", "size"),
     [("8G", 8 * 2**30), ("1.5 GiB", 3 * 2**29), ("512M", 2**29), ("64KB", 2**16), ("2TiB", 2**41), ("none", None)],
 )
-def test_size_as_a_person_writes_it(text: str, size: int | None) -> None:
+def test_size_as_a_user_writes_it(text: str, size: int | None) -> None:
     assert load(isolated=True, over=[Source("--memory", {"memory": text})]).memory == text
     assert memory.limit(text) == size
 

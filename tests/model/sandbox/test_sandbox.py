@@ -266,7 +266,7 @@ class Unmeasured(tuple[Any, ...]):
         raise NotImplementedError
 
 
-def test_tuple_that_refuses_its_length_is_looked_into() -> None:
+def test_tuple_that_refuses_its_length_is_examined() -> None:
     model = nn.Linear(2, 2)
     hidden = nn.Linear(2, 2)
     model.parts = Unmeasured((hidden,))

@@ -353,7 +353,7 @@ class Point:
         (iter([]), False, False),
     ],
 )
-def test_what_is_looked_into(value: Any, record: bool, apart: bool) -> None:
+def test_what_is_examined(value: Any, record: bool, apart: bool) -> None:
     assert is_record(value) is record
     if not record:
         assert is_apart(value) is apart

@@ -56,7 +56,7 @@ def test_grouped_dot_products_as_written_out(causal: bool) -> None:
 
 
 @pytest.mark.parametrize(("scale", "told"), [(1.0, False), (30.0, True)])
-def test_saturated_attention_is_told_at_its_layer(scale: float, told: bool) -> None:
+def test_saturated_attention_is_reported_at_its_layer(scale: float, told: bool) -> None:
     class Reader(nn.Module):
         def __init__(self) -> None:
             super().__init__()
