@@ -47,6 +47,7 @@ def check_gradients(
     optimizer: Any = None,
     device: Any = None,
     dtype: Any = None,
+    autocast: str | None = None,
     checkpoint: str | Path | Mapping[str, str] | None = None,
     preset: str | None = None,
     config: Config | None = None,
@@ -82,6 +83,7 @@ def check_gradients(
         optimizer: what the model is trained with: a `torch.optim.Optimizer` over it, or a function from parameters to one
             (`partial(torch.optim.AdamW, lr=3e-4)`); one step is taken, judged and undone. "sgd" and "adam" only say so.
         device, dtype: run the model there and in that precision.
+        autocast: "bfloat16" or "float16": forward and loss run under `torch.autocast`, as in mixed precision.
         checkpoint: a file of weights that are loaded first, or {"file": "last.ckpt", "key": "state_dict", "prefix": "model."}.
             Names, shapes and dtypes have to fit (a given `dtype` converts); of a pickle nothing but tensors is read.
         preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".

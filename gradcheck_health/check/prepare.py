@@ -61,9 +61,10 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
         trainers = Trainers.of(training)
         trained_by = settings.optimizer if not trainers.given or "optimizer" in settings.origins else family(trainers.given)
         declared = Declared.of(settings.causal, settings.batch_axis, trained_by)
-        with as_forward(built) as stepping, sandbox(built, process=False):
+        with as_forward(built) as stepping, sandbox(built, process=False), contextlib.ExitStack() as precision:
             spare_more()  # what was remembered
             move(built, settings)
+            precision.enter_context(_autocast(built, settings))
             if settings.checkpoint is not None:
                 checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)
             fed = synthesize(
@@ -99,6 +100,14 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
                 if fault is None:
                     raise
                 raise fault from error
+
+
+def _autocast(model: nn.Module, settings: Config) -> contextlib.AbstractContextManager[Any]:
+    """The precision that forward and loss run in, on the device that the model is on."""
+    if settings.autocast is None:
+        return contextlib.nullcontext()
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, dtype=getattr(torch, settings.autocast))
 
 
 def _samples(targets: Any) -> int | None:

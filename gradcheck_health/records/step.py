@@ -27,7 +27,7 @@ class ParameterStep:
     update: float
     """|dw|, the decay included."""
     pushed: int
-    """Entries with a gradient other than zero."""
+    """Entries with a gradient other than zero, in a sample of at most 16384."""
     moved: int
     """Of those, the entries that were changed at all."""
     group: int | None

@@ -102,6 +102,13 @@ class Config:
         example="float32",
         option=Option("model", "Floating dtype, such as float64", metavar="DTYPE", unset="the model's"),
     )
+    autocast: Literal["bfloat16", "float16"] | None = setting(
+        None,
+        "'bfloat16' or 'float16'",
+        example="bfloat16",
+        option=Option("model", "Run forward under torch.autocast", metavar="DTYPE", unset="off"),
+    )
+    """The dtype of `torch.autocast`, under which every forward pass and every loss runs."""
     inputs: Any = setting(None, example={"x": "f32[B,3,32,32]"})
     """What to feed the model, where it is not made up."""
     loss: Word | Callable[..., Any] | None = setting(

@@ -16,12 +16,13 @@ from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.nest import fresh
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.errors import GradhealthError, ModelError, UsageError, describe_error
+from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.step import ParameterStep, StepTrace
 from gradcheck_health.training.events import Events
 from gradcheck_health.training.observer import Observer, groups
 from gradcheck_health.training.optimizers import Trainers
 from gradcheck_health.training.rows import rows
+from gradcheck_health.training.step_call import call_step
 
 STEPS = 3
 MOST_CALLS = 16
@@ -45,7 +46,7 @@ def watch_step(
             for k in range(MOST_CALLS):
                 seed_everything(seed + k)
                 batch = (fresh(batches[k % len(batches)]),) if takes and batches else ()
-                _call(step, batch)
+                call_step(step, batch)
                 if len(found.steps) >= STEPS * max(1, len(optimizers)) or (k + 1 >= STEPS and not found.events.seen):
                     break
         return found.result()
@@ -143,15 +144,6 @@ def _takes_batch(step: Callable[..., Any], batches: Sequence[Any] | None) -> boo
         raise UsageError(f"step= takes {required[0]}, and there is none: give batches=[...], or a function of nothing")
     accepts = any(p.kind in (*kinds, inspect.Parameter.VAR_POSITIONAL) for p in parameters)
     return bool(batches) and accepts
-
-
-def _call(step: Callable[..., Any], batch: tuple[Any, ...]) -> None:
-    try:
-        step(*batch)
-    except GradhealthError:
-        raise
-    except Exception as error:
-        raise ModelError(f"step= raised {describe_error(error)}") from error
 
 
 def _globals(step: Any) -> list[Any]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
+SAMPLE = 2**14
+"""Entries of a tensor that are counted."""
+
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
     """Dense and real, without a graph; float8 and the like come out as float32."""
@@ -26,23 +29,38 @@ def norms(tensors: Sequence[torch.Tensor]) -> list[float]:
     return _numbers(torch._foreach_norm(wide))
 
 
-def differences(new: Sequence[torch.Tensor], old: Sequence[torch.Tensor]) -> list[float]:
-    """Norms of new - old, pair by pair."""
+def changes(
+    new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+) -> tuple[list[float], list[tuple[int, int]]]:
+    """Norms of new - old; and how many entries have a gradient other than zero, and how many of those were changed.
+
+    The entries are counted over a sample of at most `SAMPLE` a tensor, unless no gradient lies in it.
+    """
     pairs = [(plain(a), plain(b)) for a, b in zip(new, old, strict=True)]
-    wide = [a.float() - b.float() if a.dtype in (torch.float16, torch.bfloat16) else a - b for a, b in pairs]
-    return norms(wide)
+    moves = [a.float() - b.float() if a.dtype in (torch.float16, torch.bfloat16) else a - b for a, b in pairs]
+    counts = _counts(moves, gradients, sampled=True)
+    unseen = [i for i, (pushed, _) in enumerate(counts) if not pushed and gradients[i] is not None]
+    for i, pair in zip(unseen, _counts([moves[i] for i in unseen], [gradients[i] for i in unseen], sampled=False), strict=True):
+        counts[i] = pair
+    return norms(moves), counts
 
 
-def counts(
-    new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
-) -> list[tuple[int, int]]:
-    """(entries with a gradient other than zero, those of them that were changed), tensor by tensor."""
+def _counts(moves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None], *, sampled: bool) -> list[tuple[int, int]]:
     found: list[torch.Tensor] = []
-    for after, before, gradient in zip(new, old, gradients, strict=True):
-        pushed = plain(gradient) != 0
-        found += [pushed.sum(), ((plain(after) != plain(before)) & pushed).sum()]
-    numbers = _numbers(found)
-    return [(int(a), int(b)) for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
+    for move, gradient in zip(moves, gradients, strict=True):
+        if gradient is None:
+            found += [torch.zeros((), device=move.device)] * 2
+            continue
+        pushed = (_sample(plain(gradient)) if sampled else plain(gradient)) != 0
+        moved = (_sample(move) if sampled else move) != 0
+        found += [pushed.sum(), (moved & pushed).sum()]
+    numbers = [int(one) for one in _numbers(found)]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    step = tensor.numel() // SAMPLE | 1 if tensor.numel() > SAMPLE else 1
+    return tensor.reshape(-1)[::step]
 
 
 def nonfinite(tensor: torch.Tensor) -> int:

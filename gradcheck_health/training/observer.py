@@ -79,13 +79,11 @@ class Observer:
         tensors = [tensor for tensor, _, _ in named]
         old = [before[id(tensor)] for tensor in tensors]
         scale = _grad_scale(optimizer)
-        pushed = [i for i, tensor in enumerate(tensors) if tensor.grad is not None]
-        gradients: list[Any] = [tensors[i].grad for i in pushed]
-        weights, updates = measure.norms(old), measure.differences(tensors, old)
-        sizes = dict(zip(pushed, measure.norms(gradients), strict=True))
-        moved = dict(
-            zip(pushed, measure.counts([tensors[i] for i in pushed], [old[i] for i in pushed], gradients), strict=True)
-        )
+        gradients: list[Any] = [tensor.grad for tensor in tensors]
+        pushed = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        weights = measure.norms(old)
+        updates, moved = measure.changes(tensors, old, gradients)
+        sizes = dict(zip(pushed, measure.norms([gradients[i] for i in pushed]), strict=True))
         states = _nonfinite_states(optimizer, tensors)
         found = []
         for i, (tensor, name, role) in enumerate(named):
@@ -99,12 +97,10 @@ class Observer:
                     weight=weights[i],
                     gradient=None if size is None else size / scale,
                     update=updates[i],
-                    pushed=moved.get(i, (0, 0))[0],
-                    moved=moved.get(i, (0, 0))[1],
+                    pushed=moved[i][0],
+                    moved=moved[i][1],
                     group=group_of[id(tensor)],
-                    nonfinite_gradient=0
-                    if size is None or math.isfinite(size)
-                    else measure.nonfinite(gradients[pushed.index(i)]),
+                    nonfinite_gradient=0 if size is None or math.isfinite(size) else measure.nonfinite(gradients[i]),
                     nonfinite_weight=0 if math.isfinite(updates[i]) else measure.nonfinite(tensor),
                     nonfinite_state=states.get(i, ""),
                 )

@@ -279,3 +279,26 @@ def test_nan_that_an_author_wrote_is_no_unwritten_memory() -> None:
             return self.body(x)
 
     assert "uninitialized-parameter" not in rules(check_gradients(Marked, torch.randn(16, 8)))
+
+
+def test_a_step_runs_under_autocast() -> None:
+    """The loss sees half precision, the weights and the optimizer stay in float32."""
+    model, x, y = net(), torch.randn(16, 8), torch.randn(16, 1)
+    optimizer = partial(torch.optim.AdamW, lr=3e-4)
+    report = check_gradients(model, x, loss=nn.MSELoss(), targets=y, optimizer=optimizer, autocast="bfloat16")
+    assert report.trace.outputs[0].dtype == "bfloat16"
+    assert {row.dtype for row in report.trace.steps[0].parameters} == {"float32"}
+    assert rules(report) == set()
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_step_is_placed_at_the_line_that_takes_it() -> None:
+    model, x = nn.Linear(4, 1), torch.randn(8, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step() -> None:
+        model(x).square().mean().backward()
+        optimizer.step()
+
+    (finding,) = check_step(step, model, optimizer).findings
+    assert str(finding.places[0].source).endswith(f"test_training.py:{step.__code__.co_firstlineno + 2}")
