@@ -1,4 +1,4 @@
-"""The catalogue `Config`, read: which settings there are of a kind, and what is said of each to people."""
+"""Lists and texts made from the catalogue `Config`: which settings are of a kind, their defaults, the help of their options."""
 
 from __future__ import annotations
 
