@@ -8,6 +8,7 @@ from typing import Any
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
 from gradcheck_health.records.finding import Finding, Need, Severity
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import a_kind
 
 Rules = Mapping[str, Callable[..., Any]]
 Options = Mapping[str, Mapping[str, Any]]
@@ -108,5 +109,5 @@ def _answers(rules: Rules, options: Options, trace: Trace) -> tuple[list[Finding
             elif isinstance(answer, Finding):
                 findings.append(answer)
             else:
-                raise UsageError(f"the rule {name} yielded a {type(answer).__name__}; allowed: Finding or Need")
+                raise UsageError(f"the rule {name} yielded {a_kind(answer)}; allowed: Finding or Need")
     return findings, list(needs)

@@ -28,7 +28,10 @@ def _run(target: str | None, settings_file: Path | None, isolated: bool, schema:
     from gradcheck_health.targets.importing import make_importable
 
     make_importable(Path.cwd())  # for rules of the user
-    click.echo(render([*in_files(settings_file, isolated), *sources(options)], target), nl=False)
+    found = [*in_files(settings_file, isolated), *sources(options)]
+    if any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in found):
+        click.echo("the settings name extra_rules: their modules are imported, to check what is set for them", err=True)
+    click.echo(render(found, target), nl=False)
     return 0
 
 

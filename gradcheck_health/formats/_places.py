@@ -41,17 +41,20 @@ def line(source: str | None) -> SourceLine | None:
 def first_line(finding: Finding, report: Report) -> SourceLine | None:
     """Where it starts, else the first place whose line is known; otherwise the top of the file that was checked."""
     started = re.search(r", ([^,;]+:[0-9]+)(?:;|$)", dict(finding.details).get("starts", ""))
-    if started is not None and (found := line(started[1])):
-        return found
-    for place in finding.places:
-        if found := line(place.source):
-            return found
-    return top(report.target)
+    sources = [started[1] if started is not None else None, *(place.source for place in finding.places)]
+    # a line within an installed package is none that a forge could show, or its reader could change
+    return next((found for source in sources if (found := line(source)) and not _is_installed(found.path)), top(report.target))
+
+
+def _is_installed(path: str) -> bool:
+    return bool({"site-packages", "dist-packages"} & set(Path(path).parts))
 
 
 def top(target: str | None) -> SourceLine | None:
     """The first line of a target's file; None where it is an importable module."""
-    path = (target or "").replace("::", ":").partition(":")[0]
+    path = target or ""
+    if not path.endswith(".py"):
+        path = path.rpartition(":")[0].removesuffix(":")
     return SourceLine(path, 1) if path.endswith(".py") else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -129,6 +130,8 @@ def _properties(finding: Finding, report: Report) -> dict[str, Any]:
 
 
 def _lines(text: str) -> str:
+    """Text of a message; `[a](b)` would be a link in it, whoever chose the words."""
+    text = re.sub(r"\[(?=[^\[\]]*\]\()", r"\\[", text)
     return "\n".join(map(printable, text.split("\n")))
 
 

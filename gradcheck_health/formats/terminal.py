@@ -142,7 +142,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         built = ", ".join(f"{escape(name)}={escape(value)}" for name, value in report.made_up_arguments.items())
         first = escape(next(iter(report.made_up_arguments)))
         yield from _line("built", f"with {built}, made up (pass --arg {first}=... for real ones)", width)
-    hint = " (pass inputs= for real ones)" if trace.inputs.made_up else ""
+    typed = report.repeat.startswith("gradhealth ")
+    hint = f" ({'give --input' if typed else 'pass inputs='} for real ones)" if trace.inputs.made_up else ""
     fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"
     yield from _line("inputs", f"{fed}; seed {report.seed}; {counted(report.rounds, 'round')}", width)
     if trace.gaps:
@@ -156,7 +157,7 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield from _change.lines(report.change, width, verbose=verbose, new=not report.findings)
     notes = sum(finding.severity is Severity.NOTE for finding in report.active if finding not in shown)
     if notes:
-        yield from _line("notes", f"{notes}, not shown (-v, or report.findings, shows them)", width)
+        yield from _line("notes", f"{notes}, not shown ({'-v' if typed else 'report.findings'} shows them)", width)
     failing = [finding for finding in shown if finding in report.failures] or list(shown)
     if failing:
         # lines to copy: never broken

@@ -14,6 +14,7 @@ from torch import nn
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.subject import Loss
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
+from gradcheck_health.records.wording import a_kind
 
 _Make = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -39,7 +40,7 @@ def bind(loss: Any, targets: Any, seed: int) -> Loss | None:
     if isinstance(loss, type):
         loss = loss()
     if not callable(loss):
-        raise UsageError(f"loss= got a {type(loss).__name__}; allowed: a function of the output, or of (output, targets)")
+        raise UsageError(f"loss= got {a_kind(loss)}; allowed: a function of the output, or of (output, targets)")
     if targets is not None:
         return partial(_with_targets, loss, targets)
     make = _maker(loss)
@@ -92,7 +93,7 @@ def _with_targets(loss: Any, targets: Any, output: Any) -> Any:
 def _with_made_up(loss: Any, make: _Make, seed: int, output: Any) -> Any:
     prediction = _prediction(loss, output)
     if not isinstance(prediction, torch.Tensor):
-        raise UsageError(f"targets of loss= cannot be made up for an output that is a {type(output).__name__}: pass targets=")
+        raise UsageError(f"targets of loss= cannot be made up for an output that is {a_kind(output)}: pass targets=")
     drawn = make(prediction.detach(), torch.Generator().manual_seed(seed))
     return loss(prediction, drawn.to(prediction.device, prediction.dtype if drawn.is_floating_point() else drawn.dtype))
 

@@ -17,6 +17,7 @@ import torch
 
 from gradcheck_health.model.nest import OutputTensor, leaves
 from gradcheck_health.records.errors import ModelError, UsageError, describe_error
+from gradcheck_health.records.wording import a_kind
 
 AUXILIARY = re.compile("past_key_values|hidden_states|attentions|encoder_last_hidden_state|cache|mems")
 """Outputs of transformers that no loss is computed from: probed only to see what can be reached at all."""
@@ -60,9 +61,7 @@ def objective(
         return _given(value)
     found = list(leaves(output))
     if not found:
-        raise ModelError(
-            f"forward returned a {type(output).__name__} that holds no tensor: return what the loss is computed from"
-        )
+        raise ModelError(f"forward returned {a_kind(output)} that holds no tensor: return what the loss is computed from")
     differentiable = _unique(leaf for leaf in found if leaf.differentiable)
     if not every:  # a cache that a block hands out would be a way round everything behind that block
         differentiable = [leaf for leaf in differentiable if not AUXILIARY.search(leaf.path)] or differentiable
@@ -90,7 +89,7 @@ def own_loss(differentiable: list[OutputTensor]) -> OutputTensor | None:
 
 def _given(value: Any) -> Objective:
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
-        got = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+        got = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else a_kind(value)
         raise UsageError(
             f"loss= must return a scalar tensor, got {got}: reduce it, e.g. loss=lambda out: criterion(out, target).mean()"
         )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
+import os
+import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,10 +35,11 @@ class Checker:
     def __call__(self, model: Any, inputs: Any = None, **settings: Any) -> Report:
         """The report on a model; takes what `check_gradients` takes."""
         __tracebackhide__ = True
+        _refuse_unknown("gradcheck_health.check.api", "check_gradients", settings)
         name = nth(self.node.nodeid, next(self._checks))
         report = self._checked(model, lambda: check_beside(self.node, name, model, inputs, self.settings_for(model), settings))
         # the caller of the fixture: the lambda, `conclude`, this method, the test
-        conclude(report, self.node, lambda warning: warnings.warn(warning, stacklevel=4))
+        conclude(report, self.node, lambda warning: warnings.warn(warning, stacklevel=4), self._asked(sys._getframe(1)))
         return report
 
     def step(self, step: Callable[..., Any], model: Any, optimizer: Any, **settings: Any) -> Report:
@@ -42,10 +47,16 @@ class Checker:
         __tracebackhide__ = True
         from gradcheck_health.check.step import check_step
 
+        _refuse_unknown("gradcheck_health.check.step", "check_step", settings)
         config = self.settings_for(model)
         report = self._checked(model, lambda: check_step(step, model, optimizer, config=config, **settings))
-        conclude(report, self.node, lambda warning: warnings.warn(warning, stacklevel=4))
+        conclude(report, self.node, lambda warning: warnings.warn(warning, stacklevel=4), self._asked(sys._getframe(1)))
         return report
+
+    def _asked(self, caller: FrameType) -> str:
+        """The line of the test, as seen from where pytest was started."""
+        place = os.path.relpath(caller.f_code.co_filename, self.node.config.invocation_params.dir)
+        return f"{place}:{caller.f_lineno}"
 
     def _checked(self, model: Any, check: Callable[[], Report]) -> Report:
         __tracebackhide__ = True
@@ -72,6 +83,19 @@ def gradhealth(request: pytest.FixtureRequest) -> Iterator[Checker]:
     checker = Checker(request)
     with _seeded(checker.settings_for(None).seed):
         yield checker
+
+
+def _refuse_unknown(module: str, function: str, settings: Mapping[str, Any]) -> None:
+    """A misspelt keyword fails the test with the nearest one that the function takes."""
+    __tracebackhide__ = True
+    import inspect
+
+    from gradcheck_health.records.errors import did_you_mean
+
+    known = list(inspect.signature(getattr(importlib.import_module(module), function)).parameters)
+    if unknown := [name for name in settings if name not in known]:
+        hint = did_you_mean(unknown[0], known) or f"; it takes {', '.join(known)}"
+        pytest.fail(f"gradhealth: the fixture takes no argument {unknown[0]!r}{hint}", pytrace=False)
 
 
 @contextlib.contextmanager

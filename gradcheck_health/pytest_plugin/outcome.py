@@ -24,11 +24,12 @@ NOT_CHECKED = "gradhealth.not_checked"
 """The property of a test report that says so; it travels from the workers of xdist."""
 
 
-def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None]) -> None:
+def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None], place: str = "") -> None:
     """Record the report, warn about its warnings, and fail the test where it is not ok.
 
     Args:
         warn: issues a warning at the line of the code that is responsible.
+        place: the line of the test that asked for the check, where there is one.
     """
     __tracebackhide__ = True
     from gradcheck_health.formats import terminal
@@ -37,7 +38,8 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None])
     node.stash.setdefault(REPORTS, []).append(report)
     node.user_properties.extend(_properties(report))
     if not report.ok:
-        pytest.fail(terminal.render(report), pytrace=False)
+        asked = f"asked:   {place}\n" if place else ""
+        pytest.fail(terminal.render(report) + asked, pytrace=False)
     for warning in _warnings(report):
         warn(warning)
 

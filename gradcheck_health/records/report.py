@@ -12,6 +12,7 @@ from gradcheck_health.records.change import Change
 from gradcheck_health.records.codec import from_document, to_document
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import counted
 
 SCHEMA = 1
 
@@ -61,7 +62,7 @@ class Report:
 
     def __str__(self) -> str:
         """A line a finding; `formats.terminal.render` gives the whole text."""
-        head = f"{self.model}: {'healthy' if self.ok else 'unhealthy'}, {len(self.active)} findings"
+        head = f"{self.model}: {'healthy' if self.ok else 'unhealthy'}, {counted(len(self.active), 'finding')}"
         return "\n".join([head, *(f"{finding.severity}: {finding.rule}: {finding.message}" for finding in self.active)])
 
     def plot(self, path: str | Path | None = None, *, width: float = 8.0, height: float = 4.5) -> Any:

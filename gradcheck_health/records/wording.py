@@ -16,3 +16,9 @@ def counted(count: int, noun: str) -> str:
 def listed(names: Sequence[str], limit: int = NAMES) -> str:
     """`a, b, c, d and 3 more`."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def a_kind(value: object) -> str:
+    """`a Linear`, `an OrderedDict`: what a value is."""
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'AEIOUaeio' else 'a'} {name}"

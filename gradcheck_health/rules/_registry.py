@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
+from gradcheck_health.records.wording import a_kind
 
 if TYPE_CHECKING:
     from gradcheck_health.records.finding import Finding, Need
@@ -42,9 +43,7 @@ def load(extra: Sequence[str | RuleFunction] = ()) -> dict[str, RuleFunction]:
     for rule in (*installed(), *extra):
         function = _import(rule) if isinstance(rule, str) else rule
         if not inspect.isroutine(function):
-            raise UsageError(
-                f"extra rule {rule!r}: got a {type(function).__name__}; allowed: a function of a Trace, or its name"
-            )
+            raise UsageError(f"extra rule {rule!r}: got {a_kind(function)}; allowed: a function of a Trace, or its name")
         name = function.__name__.replace("_", "-")
         if found.setdefault(name, function) is not function:
             raise UsageError(

@@ -11,6 +11,7 @@ from typing import Any
 
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.files import read_regular
+from gradcheck_health.records.wording import a_kind
 from gradcheck_health.settings.catalogue import PATHS
 from gradcheck_health.settings.source import Source
 from gradcheck_health.settings.strict_yaml import MAX_BYTES, Document, YamlError, read
@@ -83,7 +84,7 @@ def _yaml(path: Path) -> Source:
         raise UsageError(f"{where}: {error}") from None
     table = {} if document.value is None else document.value
     if not isinstance(table, dict):
-        raise UsageError(f"{_shown(path)}: got a {type(table).__name__}; allowed: a table of settings, such as `seed: 0`")
+        raise UsageError(f"{_shown(path)}: got {a_kind(table)}; allowed: a table of settings, such as `seed: 0`")
     return Source(_shown(path), _anchored(copy.deepcopy(table), path), document.lines)
 
 
@@ -124,15 +125,16 @@ def _read_yaml(text: str) -> Document:
 
 @lru_cache(maxsize=_FILES)
 def _read_toml(text: str) -> dict[str, Any]:
-    return _loads()(text)
+    return loads()(text)
 
 
 @lru_cache(maxsize=_FILES)
 def _lines(text: str, within: tuple[str, ...]) -> Mapping[tuple[str | int, ...], int]:
-    return key_lines(text, _loads(), within)
+    return key_lines(text, loads(), within)
 
 
-def _loads() -> Callable[[str], dict[str, Any]]:
+def loads() -> Callable[[str], dict[str, Any]]:
+    """What reads TOML."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:

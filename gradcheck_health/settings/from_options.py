@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import json
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gradcheck_health.baseline.bounds import parse_all
 from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.files import read_regular
+from gradcheck_health.settings import strict_yaml
 from gradcheck_health.settings.catalogue import ENTRIES, OPTIONS, REASONS
+from gradcheck_health.settings.config_files import loads
 from gradcheck_health.settings.source import Source
 
+MAX_BYTES = 2**24
 NO_REASON = "ignored on the command line"
 WORDS = {"true": True, "false": False, "null": None}
 
@@ -46,7 +52,7 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
         found.append(Source(f"{prefix}fail-if", {"rules": {"regressed-gradient": {"fail_if": list(fail_if)}}}))
     if args := options.get("args"):
         pairs = [_pair(f"{prefix}arg", text) for text in args]
-        found.append(Source(f"{prefix}arg", {"args": {name: literal(value) for name, value in pairs}}))
+        found.append(Source(f"{prefix}arg", {"args": {name: _argument(f"{prefix}arg {name}", value) for name, value in pairs}}))
     if inputs := options.get("inputs"):
         found.append(Source(f"{prefix}input", {"inputs": _inputs(inputs)}))
     return found
@@ -71,6 +77,24 @@ def literal(text: str) -> Any:
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _argument(option: str, text: str) -> Any:
+    """A literal or text; `@config.yaml` is the table in that file."""
+    if not text.startswith("@"):
+        return literal(text)
+    path = Path(text[1:])
+    if path.suffix not in (".yaml", ".yml", ".json", ".toml"):
+        raise UsageError(f"{option}={text}: got a {path.suffix or 'nameless'} file; allowed: .yaml, .json or .toml")
+    try:
+        contents = read_regular(path, MAX_BYTES).decode("utf-8")
+        if path.suffix == ".json":
+            return json.loads(contents)
+        return strict_yaml.read(contents).value if path.suffix != ".toml" else loads()(contents)
+    except FileNotFoundError:
+        raise UsageError(f"{option}={text}: no file {path}") from None
+    except (strict_yaml.YamlError, ValueError, RecursionError) as error:
+        raise UsageError(f"{option}={text}: cannot be read: {error}") from None
 
 
 def _set(text: str, prefix: str) -> Source:

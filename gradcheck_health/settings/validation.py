@@ -124,6 +124,9 @@ def _option_problem(rule: Callable[..., Any], rule_name: str, option: str, value
         TypeAdapter(hint_type, config=ConfigDict(strict=True, arbitrary_types_allowed=True)).validate_python(given)
     except ValidationError:
         return f"got {_shown(value)}; allowed: {_words(hint_type)}"
+    share = option.endswith(("fraction", "share"))
+    if share and isinstance(value, int | float) and not 0 <= value <= 1:
+        return f"got {_shown(value)}; allowed: a share from 0 to 1"
     if isinstance(value, float) and math.isnan(value):
         return f"got nan; allowed: {_words(hint_type)}"
     return None

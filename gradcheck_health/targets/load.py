@@ -14,7 +14,9 @@ from types import ModuleType
 from typing import Any
 
 from gradcheck_health.records.errors import NothingToCheckError, UsageError, did_you_mean
-from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value
+from gradcheck_health.records.wording import a_kind
+from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value, hints_of
+from gradcheck_health.targets.arguments.convert import converted
 from gradcheck_health.targets.discovery import built, functions, is_model, models, outermost, public
 from gradcheck_health.targets.importing import import_target
 from gradcheck_health.targets.target import Target
@@ -71,8 +73,9 @@ def _lookup(module: ModuleType, target: Target) -> Any:
             hint = did_you_mean(part, known) or (f"; it has {', '.join(listed[:8])}" if listed else "")
             raise UsageError(f"{target.where} has no {target.name!r}{hint}") from None
     if not (callable(found) or is_model(found)):
-        kind = type(found).__name__
-        raise UsageError(f"{target}: got a {kind}; allowed: an nn.Module class, a function that returns a model, or a model")
+        raise UsageError(
+            f"{target}: got {a_kind(found)}; allowed: an nn.Module class, a function that returns a model, or a model"
+        )
     return found
 
 
@@ -156,7 +159,7 @@ def _completed(where: str, found: Any, args: Mapping[str, Any], runs: Runs | Non
         return "the arguments do not fit"
     if not _missing(found, args):
         return Loaded(where, _with_arguments(found, args) if args else found)
-    with_them = complete(found, args, _missing(found, args), runs)
+    with_them = complete(found, _converted(found, args), _missing(found, args), runs)
     if with_them.arguments is None:
         return with_them.reason
     made_up = {name: format_value(value) for name, value in with_them.arguments.items()}
@@ -180,12 +183,20 @@ def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -
 
 
 def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Callable[[], Any]:
+    given = _converted(found, args)
+
     @functools.wraps(found, updated=())
     def build() -> Any:
         # modules among the arguments are not shared between the models that are built
-        return found(**copy.deepcopy(dict(args)))
+        return found(**copy.deepcopy(dict(given)))
 
     return build
+
+
+def _converted(found: Any, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the constructor takes them: a table may stand for an object with attributes."""
+    hints = hints_of(found) if any(isinstance(value, Mapping) for value in args.values()) else {}
+    return {name: converted(value, hints.get(name), name) for name, value in args.items()}
 
 
 def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:

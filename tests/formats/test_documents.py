@@ -337,3 +337,22 @@ def test_concise_lines_are_those_of_a_compiler() -> None:
     assert lines[0].startswith("nets/model.py:41: error: weak-flow: the gradient shrinks 3.1e-12 x")
     assert lines[-1] == "3 models checked: 2 healthy, 1 unhealthy, 1 not checked"
     assert "nets/broken.py: not checked: importing it raised ValueError: \\x1b[31m" in lines
+
+
+def test_line_in_an_installed_package_is_not_given_to_a_forge() -> None:
+    """The user's file is: a forge can show no other, and nobody could change it."""
+    inside = "/usr/lib/python3/site-packages/timm/models/resnet.py:41"
+    one = report(finding(details=(), places=(Place("conv1", source=inside),)))
+    assert read_github(written("github", one))[0][1]["file"] == "model.py"
+    assert "site-packages" not in json.dumps(json.loads(written("sarif", one))["runs"][0]["results"][0]["locations"])
+    assert json.loads(written("gitlab", one))[0]["location"]["path"] == "model.py"
+    both = report(finding(details=(), places=(Place("conv1", source=inside), Place("x", source="model.py:7"))))
+    assert read_github(written("github", both))[0][1]["line"] == "7"
+
+
+def test_words_of_others_are_no_links_in_sarif() -> None:
+    hostile = "[click](https://evil.example) float32[32, 4] [a[b](c)"
+    text = json.loads(written("sarif", report(finding(message=hostile))))["runs"][0]["results"][0]["message"]["text"]
+    assert "\\[click](https" in text
+    assert "float32[32, 4]" in text
+    assert "[a\\[b](c)" in text

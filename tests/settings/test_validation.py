@@ -169,3 +169,9 @@ def test_places_of_an_override_are_meant_from_the_settings_file_too(tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     (source,) = in_files(tmp_path / "sub" / "gradhealth.yaml")
     assert source.table["overrides"][0]["baseline"] == "sub/b.json"
+
+
+@pytest.mark.parametrize("value", [3, -0.1, 1.5])
+def test_share_of_more_than_all_is_no_share(value: float) -> None:
+    with pytest.raises(UsageError, match=r"rules\.dead-unit\.max_fraction: got .*; allowed: a share from 0 to 1"):
+        resolve([Source("x", {"rules": {"dead-unit": {"max_fraction": value}}})])

@@ -19,7 +19,7 @@ from gradcheck_health.cli.commands._session import (
 )
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats import terminal
-from gradcheck_health.formats._text import safe_lines
+from gradcheck_health.formats._text import escape, safe_lines
 from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import write
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
@@ -53,7 +53,7 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
         sources, config = settings(request)
         wanted = expand(request.targets or declared(sources))
         if request.changed_since is not None:
-            wanted, done.unchanged = _changed(wanted, request.changed_since, sources, config)
+            wanted, done.unchanged = _changed(wanted, request.changed_since, sources, config, request.options)
     except UsageError as error:
         if not streaming:  # who reads a document gets one, whatever happens
             failures = [Failure(" ".join(request.targets), str(error), error.exit_code)]
@@ -70,6 +70,8 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
             result = repeatable(made, "check", request) if isinstance(made, Report) else made
             _take(done, result, wanted[i][0], request, tell)
             if streaming and isinstance(result, Report):
+                if len(targets) > 1 and not (request.quiet and result.ok):
+                    show(f"{'' if len(done.reports) == 1 else chr(10)}{escape(result.target or '')}\n")
                 show_report(result, request, show, first=len(done.reports) == 1)
             status(_doing(targets, i))
             results[i].append(result)
@@ -106,7 +108,7 @@ def _tell_forge(request: CheckRequest, done: Run, code: int, show: Write, tell: 
 
 
 def _changed(
-    wanted: Sequence[tuple[str, bool]], revision: str, sources: Sequence[Source], config: Config
+    wanted: Sequence[tuple[str, bool]], revision: str, sources: Sequence[Source], config: Config, options: Sequence[str] = ()
 ) -> tuple[list[tuple[str, bool]], dict[str, str]]:
     """The targets that have to be checked, and those that do not, with the reason."""
     from gradcheck_health.baseline import files
@@ -116,6 +118,8 @@ def _changed(
     given = [Path(source.origin) for source in sources if Path(source.origin).is_file()]
     for source in sources:
         given += files_named_in(source.table, Path(source.origin).parent)
+    # the table of `--arg cfg=@config.yaml` was read from there
+    given += [Path(option.partition("=@")[2].strip("'")) for option in options if "=@" in option]
     own_rules = [rule.partition(":")[0] for rule in config.extra_rules if isinstance(rule, str)]
     kept: list[tuple[str, bool]] = []
     unchanged: dict[str, str] = {}

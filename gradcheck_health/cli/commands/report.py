@@ -12,6 +12,7 @@ from gradcheck_health.records.codec import decode
 from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import read_regular
 from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.wording import a_kind
 
 MAX_BYTES = 2**30
 MANY_ROWS = 40
@@ -74,5 +75,5 @@ def _document(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}; allowed: what `gradhealth check -o FILE.json` or `-o FILE.html` wrote") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{path} holds a {type(document).__name__}, not a report")
+        raise UsageError(f"{path} holds {a_kind(document)}, not a report")
     return document

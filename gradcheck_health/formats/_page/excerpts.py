@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import tokenize
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from gradcheck_health.records.errors import UsageError
+from gradcheck_health.records.files import read_regular
 from gradcheck_health.records.finding import Place
 
 AROUND = 2
@@ -46,18 +47,19 @@ def excerpt(place: Place) -> Excerpt | None:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
+    """Those of a file below the working directory; a report from a stranger could name any other, links included."""
     try:
-        facts = path.stat()
-        return _read(path, facts.st_mtime_ns) if path.is_file() and facts.st_size <= MAX_BYTES else ()
-    except (OSError, SyntaxError, ValueError):
+        real = path.resolve()
+        return _read(real, real.stat().st_mtime_ns) if real.is_relative_to(Path.cwd().resolve()) else ()
+    except (OSError, RuntimeError, ValueError, UsageError):
         return ()
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, changed: int) -> tuple[str, ...]:
     """A notebook edits a file between two reports: `changed` is when."""
-    with tokenize.open(path) as opened:
-        return tuple(line.expandtabs(4) for line in opened.read().split("\n"))
+    text = read_regular(path, MAX_BYTES).decode("utf-8")
+    return tuple(line.expandtabs(4) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def _carets(line: str, place: Place) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
+from gradcheck_health.records.wording import a_kind
 
 INDEX = ".index.json"
 MAX_INDEX = 64 * 2**20
@@ -34,7 +35,7 @@ def read(name: str) -> Mapping[str, Any]:
     held = reader(path)
     if not isinstance(held, Mapping):
         raise UsageError(
-            f"checkpoint {path}: got a {type(held).__name__}; allowed: names with tensors, as model.state_dict() gives them"
+            f"checkpoint {path}: got {a_kind(held)}; allowed: names with tensors, as model.state_dict() gives them"
         )
     return held
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.records.wording import a_kind
+
 _LEAST = 4
 """Steps below which a triangle proves nothing."""
 _EARLIER, _LATER = 1, -1
@@ -52,7 +54,7 @@ def causal_by_config(model: nn.Module) -> str:
     if config is None or getattr(config, "is_encoder_decoder", False):
         return ""
     if type(model).__name__.endswith("ForCausalLM"):
-        return f"it is a {type(model).__name__}"
+        return f"it is {a_kind(model)}"
     return "its configuration has is_decoder=True" if getattr(config, "is_decoder", False) is True else ""
 
 

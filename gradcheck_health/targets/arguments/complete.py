@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradcheck_health.records.errors import describe_error
+from gradcheck_health.records.wording import a_kind
 from gradcheck_health.targets.arguments.candidates import candidates
 from gradcheck_health.targets.arguments.vocabulary import WIDTH
 
@@ -42,7 +43,7 @@ def complete(found: Any, given: Mapping[str, Any], missing: list[str], runs: Cal
         runs: whether a model that was built runs forward on some input.
     """
     parameters = arguments(found)
-    hints = _hints(found)
+    hints = hints_of(found)
     options = {name: candidates(parameters[name], found, hints.get(name, inspect.Parameter.empty)) for name in missing}
     unknown = [name for name, values in options.items() if not values]
     if unknown:
@@ -82,7 +83,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, type) or inspect.isfunction(value):
         return str(value.__name__)
     plain = value is None or isinstance(value, bool | int | float | str | list | tuple)
-    return repr(value) if plain else f"a {type(value).__name__}" if not hasattr(value, "shown") else str(value.shown())
+    return repr(value) if plain else a_kind(value) if not hasattr(value, "shown") else str(value.shown())
 
 
 class _Search:
@@ -163,7 +164,8 @@ def _changed(values: dict[str, Any], options: Mapping[str, list[Any]]) -> Iterat
                 yield {**values, name: value}
 
 
-def _hints(found: Any) -> dict[str, Any]:
+def hints_of(found: Any) -> dict[str, Any]:
+    """The annotations of what a class or function takes, as far as they can be resolved."""
     try:
         return typing.get_type_hints(_overload(found) or _function(found))
     except Exception:  # noqa: BLE001 - an annotation that only a type checker can resolve

@@ -86,9 +86,7 @@ FAULTS = {
     "many threads": Fault(0, text=sound("torch.set_num_threads(64)")),
     # what it replaces
     "json replaced": Fault(0, text=sound(after="import json; json.dumps = lambda *_, **__: 'x'; json.loads = None")),
-    "json taken away": Fault(
-        3, "json", sound(after="import json; del json.dumps, json.JSONEncoder; sys.modules['json'] = None")
-    ),
+    "json taken away": Fault(0, text=sound(after="import json; del json.dumps, json.JSONEncoder; sys.modules['json'] = None")),
     "print, open and len replaced": Fault(0, text=sound(after="import builtins; builtins.print = builtins.open = None")),
     "clock replaced": Fault(0, text=sound(after="time.time = time.monotonic = time.perf_counter = lambda: 'late'")),
     "os replaced": Fault(0, text=sound(after="os.write = os.getpid = os._exit = None")),

@@ -34,7 +34,7 @@ FAULTS = {
     "no such file": Fault(2, "did you mean 'fault.py'?", SOUND, target="fualt.py", at_once=True),
     "no such name": Fault(2, "did you mean 'Net'?", SOUND, target="fault.py:Nett"),
     "no such module": Fault(2, "no module", target="no_such_package.models:Net"),
-    "name of something else": Fault(2, "got a int", "width = 3\n", target="fault.py:width"),
+    "name of something else": Fault(2, "got an int", "width = 3\n", target="fault.py:width"),
     "nothing before the colon": Fault(2, "got no name", target=":Net", at_once=True),
     "a name that is none": Fault(2, "got no name", SOUND, target="fault.py:1 + 1", at_once=True),
     "no text": Fault(2, "got no name", target="", at_once=True),
