@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
-from gradcheck_health import formats, rules
+from gradcheck_health import rules
 from gradcheck_health.formats._text import quoted
-from gradcheck_health.records.errors import ExitCode, UsageError
+from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.rules import presets
 from gradcheck_health.settings.config import Config
@@ -65,18 +64,6 @@ class Run:
             return ExitCode.HEALTHY if self.unchanged else ExitCode.USAGE
         sick = not all(report.ok for report in self.reports) and not exit_zero
         return ExitCode.FINDINGS if sick else ExitCode.HEALTHY
-
-
-def outputs(request: CheckRequest) -> list[tuple[Path, ModuleType]]:
-    """The files to write, each with its format.
-
-    Raises:
-        UsageError: before anything is run: no format has the suffix, or there is no such folder.
-    """
-    for path in request.outputs:
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"-o {path}: there is no folder {path.parent}")
-    return [(path, formats.find(path)) for path in request.outputs]
 
 
 def repeatable(report: Report, command: str, request: CheckRequest) -> Report:

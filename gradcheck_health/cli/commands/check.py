@@ -12,7 +12,6 @@ from gradcheck_health.cli.commands._session import (
     Run,
     Write,
     message,
-    outputs,
     repeatable,
     settings,
     show_report,
@@ -45,7 +44,7 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
     Raises:
         UsageError: before anything is run, where an option, a setting or a target cannot be right.
     """
-    writers = outputs(request)
+    writers = [(path, formats.find(path)) for path in request.outputs]
     form = formats.find(request.output_format or "terminal")
     streaming = request.output_format in (None, "terminal")
     done = Run()

@@ -59,7 +59,7 @@ def run(request: _session.CheckRequest, show: _session.Write, tell: _session.Wri
     """
     if len(request.targets) != 2:
         raise UsageError(f"diff compares two runs, got {len(request.targets)}: gradhealth diff main.json branch.json")
-    writers = _session.outputs(request)
+    writers = [(path, formats.find(path)) for path in request.outputs]
     form = formats.find(request.output_format or "terminal")
     before, after = (_side(name, request, tell, status) for name in request.targets)
     status("")
