@@ -17,6 +17,7 @@ from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import GradhealthError, ModelError, UsageError, describe_error, did_you_mean
 from gradcheck_health.records.training import Training
+from gradcheck_health.records.wording import a_kind
 from gradcheck_health.settings.config import Config
 
 
@@ -26,7 +27,7 @@ def build(handed: Training, seed: int) -> Training:
     if isinstance(factory, nn.Module):
         return handed
     if not callable(factory):
-        raise UsageError(f"expected an nn.Module or a factory of one, got a {type(factory).__name__}")
+        raise UsageError(f"expected an nn.Module or a factory of one, got {a_kind(factory)}")
     seed_everything(seed)
     name = getattr(factory, "__qualname__", type(factory).__name__)
     try:
@@ -42,7 +43,7 @@ def build(handed: Training, seed: int) -> Training:
     parts = made if isinstance(made, tuple) else (made.model,) if isinstance(made, Training) else (made,)
     if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
         raise UsageError(
-            f"{name}() returned a {type(made).__name__}; allowed: model, (model, inputs), (model, inputs, loss) or a Training"
+            f"{name}() returned {a_kind(made)}; allowed: model, (model, inputs), (model, inputs, loss) or a Training"
         )
     return handed.completed(made if isinstance(made, Training) else Training(*parts))
 

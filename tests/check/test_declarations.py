@@ -133,7 +133,7 @@ def test_class_indices_follow_the_shape_of_the_output() -> None:
         ({"loss": nn.CTCLoss()}, "takes 4 arguments"),
         ({"loss": "CrossEntropy"}, "did you mean 'CrossEntropyLoss'?"),
         ({"loss": "no.such:loss"}, "cannot be imported"),
-        ({"loss": 3}, "loss= got a int"),
+        ({"loss": 3}, "loss= got an int"),
         ({"batch_axis": 7}, "batch_axis 7: no input has such an axis"),
         ({"optimizer": "lion"}, "allowed: 'sgd' or 'adam'"),
         ({"causal": "yes"}, "allowed: true or false"),
