@@ -79,6 +79,8 @@ def move(model: nn.Module, settings: Config) -> None:
             known = ["float16", "bfloat16", "float32", "float64"]
             raise UsageError(f"dtype {settings.dtype!r}: allowed: {', '.join(known)}{did_you_mean(settings.dtype, known)}")
         model.to(dtype)
+    if settings.device is not None and settings.device.partition(":")[0] == "meta":
+        raise UsageError("device 'meta': it holds no values, so there is no gradient to measure; allowed: cpu, cuda:1 ...")
     if settings.device is not None:
         try:
             model.to(torch.device(settings.device))

@@ -225,3 +225,8 @@ def test_assertion_carries_the_report() -> None:
     finding = error.value.report.findings[0]
     assert isinstance(finding, Finding)
     says(error, "cut-gradient in Returns (1 error)", "test_bad_input.py", "repeat:")
+
+
+def test_device_without_values_is_refused() -> None:
+    with pytest.raises(UsageError, match="device 'meta': it holds no values"):
+        check_gradients(nn.Linear(2, 2), device="meta")

@@ -357,3 +357,17 @@ def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*uncleared-gradient*"])
+
+
+def test_misspelt_keyword_and_the_line_that_asked_are_named(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "from torch import nn\n"
+        "def test_misspelt(gradhealth): gradhealth(nn.Linear(2, 2), sede=3)\n"
+        "def test_sick(gradhealth):\n"
+        "    gradhealth(nn.Sequential(*(layer for _ in range(30) for layer in (nn.Linear(4, 4), nn.Sigmoid()))), rounds=1)\n"
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    text = result.stdout.str()
+    assert "the fixture takes no argument 'sede' (did you mean 'seed'?)" in text
+    assert "TypeError" not in text
+    assert "asked:   test_misspelt_keyword_and_the_line_that_asked_are_named.py:4" in text
