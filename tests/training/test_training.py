@@ -302,3 +302,21 @@ def test_a_step_is_placed_at_the_line_that_takes_it() -> None:
 
     (finding,) = check_step(step, model, optimizer).findings
     assert str(finding.places[0].source).endswith(f"test_training.py:{step.__code__.co_firstlineno + 2}")
+
+
+def test_a_loss_inside_a_transform_is_not_looked_at() -> None:
+    """Under vmap no value may be compared."""
+
+    class PerSample(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            def one(row: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+                return nn.functional.cross_entropy(row[None], target[None])
+
+            losses: torch.Tensor = torch.func.vmap(one)(self.body(x), torch.arange(len(x)) % 3)
+            return losses.mean()
+
+    assert rules(check_gradients(PerSample(), torch.randn(12, 4))) == set()

@@ -71,12 +71,7 @@ class _Exchange(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in LOSSES or func.__name__ in JOINS:
             first, second = operands(args, kwargs)
-            if (
-                isinstance(first, torch.Tensor)
-                and isinstance(second, torch.Tensor)
-                and first.dim()
-                and pairs_all(first, second)
-            ):
+            if pairs_all(first, second):
                 if self._count == self._position:
                     target = second if first.requires_grad else first
                     new = self._change(target)

@@ -14,7 +14,24 @@ from gradcheck_health.records.losses import LossPairing, MisreadLoss
 _Read = Callable[[torch.Tensor, Any, Mapping[str, Any]], str]
 TOLERANCE = 1e-3
 JOINS = frozenset(
-    {"sub", "rsub", "__rsub__", "__sub__", "mul", "__mul__", "__rmul__", "div", "true_divide", "maximum", "minimum"}
+    [
+        "add",
+        "sub",
+        "subtract",
+        "rsub",
+        "__sub__",
+        "__rsub__",
+        "mul",
+        "multiply",
+        "__mul__",
+        "__rmul__",
+        "div",
+        "divide",
+        "true_divide",
+        "maximum",
+        "minimum",
+        "dist",
+    ]
 )
 """Operations that pair entries of a prediction and of a target in a loss that is written out."""
 
@@ -29,20 +46,26 @@ class Losses:
     def observe(self, func: Any, args: Any, kwargs: Any, layer: str) -> None:
         """A call of a loss, or of an operation in `JOINS`."""
         first, second = operands(args, kwargs)
-        if not isinstance(first, torch.Tensor) or not first.dim():
+        if not _is_ordinary(first) or not first.dim() or (isinstance(second, torch.Tensor) and not _is_ordinary(second)):
             return
-        if isinstance(second, torch.Tensor):
-            self._pairing(func, first, second, layer)
+        if pairs_all(first, second):
+            shape = tuple(_joined(first, second))
+            self.pairings.append(LossPairing(func.__name__, tuple(first.shape), tuple(second.shape), shape, layer, user_line()))
         read = LOSSES.get(func)
-        if read is not None and first.numel() and not first.is_meta:
+        if read is not None and first.numel():
             got, _, wanted = read(first.detach(), second, kwargs).partition("|")
             if got:
                 self.misread.append(MisreadLoss(func.__name__, got, wanted, layer, user_line()))
 
-    def _pairing(self, func: Any, first: torch.Tensor, second: torch.Tensor, layer: str) -> None:
-        if pairs_all(first, second):
-            shape = tuple(_joined(first, second))
-            self.pairings.append(LossPairing(func.__name__, tuple(first.shape), tuple(second.shape), shape, layer, user_line()))
+
+def _is_ordinary(tensor: Any) -> bool:
+    """Dense, with values that may be looked at: not inside a transform of torch.func, where a comparison raises."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and not (tensor.is_nested or tensor.is_meta or tensor.is_quantized)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
 
 
 def operands(args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -52,8 +75,10 @@ def operands(args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
     return first, second
 
 
-def pairs_all(first: torch.Tensor, second: torch.Tensor) -> bool:
+def pairs_all(first: Any, second: Any) -> bool:
     """One depends on the parameters, the other does not, and (B, 1) meets (B,): the same numbers, and B x B results."""
+    if not (_is_ordinary(first) and _is_ordinary(second) and first.dim()):
+        return False
     if first.dim() == second.dim() or first.requires_grad == second.requires_grad:
         return False
     if first.numel() != second.numel() or first.numel() < 2 or _squeezed(first) != _squeezed(second):

@@ -56,7 +56,7 @@ def double_softmaxes(
 
 def _kind(node: Any) -> str:
     name: str = node.name() if node is not None else ""
-    return name.partition("Backward")[0]
+    return name.rpartition("Backward")[0]  # LogSoftmaxBackwardDataBackward0 is the derivative of a derivative
 
 
 def _head(graph: Graph) -> list[int]:
