@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +28,8 @@ def internal_error(error: Exception) -> int:
     Returns:
         The exit code: it is never that of a finding.
     """
+    import traceback
+
     from gradcheck_health.formats._text import safe_lines
     from gradcheck_health.records.errors import GradhealthError, describe_error
     from gradcheck_health.records.version import __version__

@@ -11,8 +11,7 @@ import enum
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import traceback
@@ -42,8 +41,7 @@ class ExitCode(enum.IntEnum):
         return str(self.value)  # before Python 3.11 this was the name
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
+class Remedy(NamedTuple):
     """Inputs to give instead, which a message shows as a call in Python or as options of the command line."""
 
     what: str
