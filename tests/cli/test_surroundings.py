@@ -1,0 +1,151 @@
+"""Every command in bad surroundings: one message, a code of the closed set, and never a traceback of this program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import gradcheck_health
+from tests.cli.faults.fault import SOUND
+from tests.support.hostile import finding, report
+
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "rules": ("rules",),
+    "explain": ("explain", "vanishing-gradient"),
+    "config": ("config",),
+    "report": ("report", "run.json"),
+    "diff": ("diff", "run.json", "run.json"),
+    "init": ("init",),
+    "check": ("check", "model.py"),
+    "html": ("check", "netz_\xe4.py", "--output-format", "html"),
+    "infer": ("infer", "model.py", "--save", "saved.yaml"),
+    "baseline": ("baseline", "write", "model.py"),
+}
+QUICK = ("rules", "config", "report", "check")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is done before the command runs."""
+
+    shell: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    lay: Callable[[Path], object] = lambda folder: None
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+SURROUNDINGS = {
+    "an ASCII stream": Surroundings(variables={"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}),
+    "a Latin-1 stream": Surroundings(variables={"PYTHONIOENCODING": "latin-1"}),
+    "a terminal without a size": Surroundings(variables={"COLUMNS": "abc", "LINES": "-1", "TERM": ""}),
+    "colours in ASCII": Surroundings(variables={"FORCE_COLOR": "1", "PYTHONIOENCODING": "ascii"}),
+    "no home": Surroundings(variables={"HOME": "/nowhere", "TMPDIR": "/nowhere"}),
+    "a summary that cannot be written": Surroundings(
+        variables={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "/nowhere/summary"}
+    ),
+    "closed standard output": Surroundings("exec >&-"),
+    "closed standard error": Surroundings("exec 2>&-"),
+    "all closed": Surroundings("exec <&- >&- 2>&-"),
+    "a full disk behind standard output": Surroundings("exec >/dev/full"),
+    "a full disk behind standard error": Surroundings("exec 2>/dev/full"),
+    "no working directory": Surroundings("mkdir gone; cd gone; rmdir ../gone"),
+    "ten descriptors": Surroundings("ulimit -n 10"),
+    "files of no size": Surroundings("ulimit -f 0"),
+    "signals that are ignored": Surroundings("trap '' INT HUP TERM"),
+    "a pipe for settings": Surroundings(lay=lambda folder: os.mkfifo(folder / "gradhealth.yaml")),
+    "a pipe for pyproject.toml": Surroundings(lay=lambda folder: os.mkfifo(folder / "pyproject.toml")),
+    "a terabyte of settings": Surroundings(lay=lambda folder: _sparse(folder / "pyproject.toml")),
+    "a device for settings": Surroundings(lay=lambda folder: (folder / "gradhealth.yaml").symlink_to("/dev/zero")),
+    "a folder for settings": Surroundings(lay=lambda folder: (folder / "pyproject.toml").mkdir()),
+    "settings that lead to themselves": Surroundings(
+        lay=lambda folder: (folder / "gradhealth.yaml").symlink_to("gradhealth.yaml")
+    ),
+    "settings of bytes": Surroundings(
+        lay=lambda folder: (folder / "pyproject.toml").write_bytes(b'[tool.gradhealth]\nseed = "\xff"')
+    ),
+    "settings in a conflict": Surroundings(
+        lay=lambda folder: (folder / "gradhealth.yaml").write_text("<<<<<<< a\nseed: 1\n=======\nseed: 2\n>>>>>>> b\n")
+    ),
+    "a file for baselines": Surroundings(lay=lambda folder: (folder / ".gradhealth").write_text("x")),
+}
+
+
+def run(folder: Path, surroundings: Surroundings, command: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    folder.mkdir()
+    (folder / "model.py").write_text(SOUND)
+    (folder / "netz_\xe4.py").write_text(SOUND.replace("class Net", "class N\xe4tz"))
+    (folder / "run.json").write_text(report(finding()).to_json())
+    surroundings.lay(folder)
+    root = str(Path(gradcheck_health.__file__).parents[1])
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB", "CI"))}
+    variables = {**plain, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **surroundings.variables}
+    words = [
+        "bash",
+        "-c",
+        f'{surroundings.shell or ":"}; exec "$@"',
+        "x",
+        sys.executable,
+        "-P",
+        "-m",
+        "gradcheck_health",
+        *command,
+    ]
+    return subprocess.run(words, cwd=folder, capture_output=True, env=variables, check=False, timeout=120)
+
+
+def wrong(tmp_path: Path, name: str, commands: tuple[str, ...]) -> dict[str, tuple[int, str]]:
+    """What went wrong, by command."""
+    found = {}
+    for command in commands:
+        done = run(tmp_path / command, SURROUNDINGS[name], COMMANDS[command])
+        text = (done.stdout + done.stderr).decode(errors="replace")
+        if done.returncode not in (0, 1, 2, 3, 4, 141) or "Traceback" in text or "internal error" in text:
+            found[command] = (done.returncode, text[-600:])
+    return found
+
+
+@pytest.mark.parametrize("name", ["an ASCII stream", "no working directory", "a pipe for settings", "ten descriptors"])
+def test_commands_in_bad_surroundings_end_with_a_message(tmp_path: Path, name: str) -> None:
+    assert wrong(tmp_path, name, QUICK) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_every_command_in_every_surroundings(tmp_path: Path, name: str) -> None:
+    assert wrong(tmp_path, name, tuple(COMMANDS)) == {}
+
+
+def test_document_on_an_ascii_stream_is_utf8(tmp_path: Path) -> None:
+    done = run(tmp_path / "x", SURROUNDINGS["an ASCII stream"], COMMANDS["html"])
+    assert done.returncode == 0
+    assert "N\xe4tz" in done.stdout.decode("utf-8")
+
+
+def test_fault_of_ours_is_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gradcheck_health import cli
+    from gradcheck_health.cli.commands import check
+
+    def broken(*_: object) -> int:
+        raise KeyError("surely a mistake")
+
+    monkeypatch.setattr(check, "run", broken)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["check", "model.py"])
+    err = capsys.readouterr().err
+    assert caught.value.code == 3
+    assert err.startswith("internal error of gradhealth ")
+    assert "KeyError: 'surely a mistake'" in err
+    assert "Traceback" not in err
