@@ -79,7 +79,8 @@ def _modes() -> dict[str, Any]:
         "saved tensor hooks": autograd._top_saved_tensors_default_hooks(True) is not None,
         "multithreading": torch.autograd.is_multithreading_enabled(),
         "threads of torch": (torch.get_num_threads(), torch.get_num_interop_threads()),
-        "denormal numbers": float(torch.tensor(1e-310, dtype=torch.float64, device="cpu") * 1.0),
+        # a truth value: where denormals count as zero, a comparison of the numbers would find them equal
+        "denormal numbers": float(torch.tensor(1e-310, dtype=torch.float64, device="cpu") * 1.0) != 0.0,
         "print options": repr(vars(torch._tensor_str.PRINT_OPTS)),
         "parametrize cache": (parametrize._cache_enabled, len(parametrize._cache)),
         "warn always": torch.is_warn_always_enabled(),
