@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.check.build import build, move, rebuilder, unwritten_memory
-from gradcheck_health.check.trainable import require_trainable
+from gradcheck_health.check.trainable import refuse_transformed, require_trainable
 from gradcheck_health.inputs import blame, synthesize
 from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
@@ -46,6 +46,7 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
         UsageError: not a module, or nothing in it that could get a gradient.
         ModelError: the factory raised; InputInferenceError: no inputs could be made up.
     """
+    refuse_transformed()
     handed = Training.of(
         handed,
         handed.inputs if handed.inputs is not None else _from_settings(settings),

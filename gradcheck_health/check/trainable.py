@@ -15,6 +15,27 @@ from gradcheck_health.model.sandbox.context import reachable_modules
 from gradcheck_health.records.errors import ModelError, NothingToCheckError, UsageError
 
 
+def refuse_transformed() -> None:
+    """A check measures values, and there are none to be had while torch only records or transforms what is computed.
+
+    Raises:
+        UsageError: it runs inside of `torch.func`, `torch.jit.trace`, `torch.compile` or a fake tensor mode.
+    """
+    inside = (
+        "torch.func (grad, vmap, jvp)"
+        if torch._C._functorch.peek_interpreter_stack() is not None
+        else "torch.jit.trace"
+        if torch._C._is_tracing()
+        else "torch.compile"
+        if torch.compiler.is_compiling()
+        else "a FakeTensorMode"
+        if torch._guards.detect_fake_mode() is not None
+        else ""
+    )
+    if inside:
+        raise UsageError(f"a check cannot run inside of {inside}, where tensors have no values of their own: call it outside")
+
+
 def require_trainable(model: nn.Module) -> None:
     """Refuse a model in which nothing could get a gradient.
 
@@ -24,6 +45,8 @@ def require_trainable(model: nn.Module) -> None:
         ModelError: its forward is a coroutine function.
     """
     name = type(model).__name__
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(f"{name} is compiled by torch.jit, and no hook sees what happens in it: check the model before that")
     if not hasattr(model, "_parameters"):
         raise UsageError(f"{name} has no parameters: its __init__ does not call super().__init__() before anything else")
     if inspect.iscoroutinefunction(getattr(model, "forward", None)):

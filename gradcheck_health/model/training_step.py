@@ -46,4 +46,4 @@ def bind_step(model: nn.Module) -> bool:
 def _unwritten(model: nn.Module) -> bool:
     """The forward of the class is the one of its framework, which does nothing but raise."""
     forward = inspect.getattr_static(type(model), "forward", None)  # of a ScriptModule it is no plain attribute
-    return forward is nn.Module.forward or forward.__module__.split(".")[0] in ("lightning", "pytorch_lightning")
+    return forward is nn.Module.forward or (forward.__module__ or "").split(".")[0] in ("lightning", "pytorch_lightning")
