@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradcheck_health.check.api import assert_gradients_healthy, check_gradients
+    from gradcheck_health.check.infer import make_inputs
     from gradcheck_health.check.step import assert_step_healthy, check_step
     from gradcheck_health.records.errors import (
         GradhealthError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "check.api": ("assert_gradients_healthy", "check_gradients"),
+    "check.infer": ("make_inputs",),
     "check.step": ("assert_step_healthy", "check_step"),
     "records.errors": (
         "GradhealthError",
@@ -56,6 +58,7 @@ __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "assert_step_healthy",
     "check_gradients",
     "check_step",
+    "make_inputs",
     "Config",
     "Finding",
     "GradhealthError",

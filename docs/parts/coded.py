@@ -102,13 +102,14 @@ def signature_entries(function: Callable[..., object]) -> list[str]:
 
 def report_tables() -> str:
     """Every dataclass of a report: what it says about itself, and its fields with their types."""
+    from gradcheck_health.records.codec import stored_fields
     from gradcheck_health.records.report import Failure, Report
 
     parts = []
     for cls in [*dataclasses_of(Report), Failure]:
         meaning = attribute_docs(Path(inspect.getfile(cls)), cls.__name__)
         rows = []
-        for field in dataclasses.fields(cls):
+        for field in (field for field in dataclasses.fields(cls) if field.name in stored_fields(cls)):
             said = " ".join(meaning.get(field.name, "").split())
             rows.append(f"| `{field.name}` | {cell(f'`{field.type}`')} | {cell(said)} |")
         about = " ".join((inspect.getdoc(cls) or "").split())
@@ -118,6 +119,8 @@ def report_tables() -> str:
 
 def dataclasses_of(root: type) -> list[type]:
     """The class and those that its fields lead to, each once, in the order in which a reader meets them."""
+    from gradcheck_health.records.codec import stored_fields
+
     found: list[type] = []
 
     def visit(hint: Any) -> None:
@@ -125,8 +128,9 @@ def dataclasses_of(root: type) -> list[type]:
             visit(argument)
         if isinstance(hint, type) and dataclasses.is_dataclass(hint) and hint not in found:
             found.append(hint)
-            for inner in typing.get_type_hints(hint).values():
-                visit(inner)
+            hints = typing.get_type_hints(hint)
+            for name in stored_fields(hint):
+                visit(hints[name])
 
     visit(root)
     return found

@@ -63,7 +63,8 @@ def diagnose(
     else:
         findings, needs, ran = ask(rules, settings.rules, trace, accepted)
     findings, stale = _in_the_code(findings, subject.model, rules, settings)
-    return _concluded(trace, environment, rules, settings, gate, ignore, findings, ran, stale, target)
+    report = _concluded(trace, environment, rules, settings, gate, ignore, findings, ran, stale, target)
+    return dataclasses.replace(report, inputs=subject.inputs.alone())
 
 
 def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str]) -> Trace:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gradcheck_health.records.codec import stored_fields
 from gradcheck_health.records.report import SCHEMA, Failure, Report
 
 PATH = Path(__file__).with_name("report.schema.json")
@@ -77,7 +78,7 @@ def _of_dataclass(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     if cls.__name__ not in definitions:
         definitions[cls.__name__] = {}  # a Trace holds traces
         hints = typing.get_type_hints(cls)
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = list(stored_fields(cls))
         definitions[cls.__name__] = {
             "type": "object",
             "properties": {name: _of(hints[name], definitions) for name in names},

@@ -45,7 +45,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(kind):
-        return {name: encode(getattr(value, name)) for name in _fields(kind)}
+        return {name: encode(getattr(value, name)) for name in stored_fields(kind)}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -58,9 +58,14 @@ def encode(value: Any) -> Any:
 _PLAIN = frozenset((str, int, bool, type(None)))
 
 
+APART: Mapping[str, Any] = {"json": False}
+"""Metadata of a field that JSON has no words for (tensors): it is left out there, and takes its default when read back."""
+
+
 @cache
-def _fields(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls))
+def stored_fields(cls: type) -> tuple[str, ...]:
+    """The fields of a record that its JSON form has."""
+    return tuple(field.name for field in dataclasses.fields(cls) if field.metadata.get("json", True))
 
 
 Decoder = Callable[[Any], Any]
@@ -165,7 +170,8 @@ def _record(cls: type) -> Decoder:
 
     def decode_record(value: Any) -> Any:
         if not decoders:  # at the first value, because a record may hold records of its own kind
-            decoders.update({name: _decoder(hint) for name, hint in typing.get_type_hints(cls).items()})
+            hints = typing.get_type_hints(cls)
+            decoders.update({name: _decoder(hints[name]) for name in stored_fields(cls)})
         table: dict[str, Any] = _expect(dict, value)
         if not table.keys() <= decoders.keys():
             raise _Mismatch(f"unknown field {min(table.keys() - decoders.keys())!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,10 @@ class Inputs:
     def another(self, seed: int) -> Inputs:
         """Another batch, or this one where no other can be drawn. Deterministic in `seed`."""
         return self.resample(seed) if self.resample is not None else self
+
+    def alone(self) -> Inputs:
+        """The same arguments, without the means to draw others, which belong to one check."""
+        return dataclasses.replace(self, resample=None, fuller=None)
 
     def describe(self) -> str:
         """`float32[64, 3, 32, 32], mask=bool[64, 10]`."""

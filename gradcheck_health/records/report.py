@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.records.change import Change
-from gradcheck_health.records.codec import from_document, to_document
+from gradcheck_health.records.codec import APART, from_document, stored_fields, to_document
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import counted
 
@@ -45,6 +46,13 @@ class Report:
     """The command that makes this report again, as it is typed; "" where it was made from Python."""
     change: Change | None = None
     """What is different from the baseline, where the model was compared with one."""
+    inputs: Inputs | None = field(default=None, compare=False, repr=False, metadata=APART)
+    """What the model was fed, the tensors themselves: `model(*report.inputs.args, **report.inputs.kwargs)`. Not in JSON, and
+    None in a report that was read back or came from another process."""
+
+    def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
+        # without what it was fed: an object of the user's need not be picklable
+        return Report, tuple(getattr(self, name) for name in stored_fields(Report))
 
     @property
     def active(self) -> tuple[Finding, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from gradcheck_health.records.codec import stored_fields
 from gradcheck_health.records.finding import Finding, Place, Severity
 from gradcheck_health.records.measurements import CutPoint, InputsTrace
 from gradcheck_health.records.report import Report
@@ -70,7 +71,7 @@ def values(hint: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         deeper = depth + (hint is Trace)
-        fields = {field.name: hints[field.name] for field in dataclasses.fields(hint)}
+        fields = {name: hints[name] for name in stored_fields(hint)}
         return st.deferred(lambda: st.builds(hint, **{name: values(inner, deeper) for name, inner in fields.items()}))
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return st.sampled_from(hint)

@@ -1,4 +1,4 @@
-"""Inputs that the user gives: tensors, containers, factories, loaders, specs; checked before anything runs on them."""
+"""Inputs that the user gives: tensors, containers, factories, loaders, specs, and any object; checked before anything runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradcheck_health.inputs.given import input_files
-from gradcheck_health.inputs.language.notation import parse_node
+from gradcheck_health.inputs.language.notation import parse_node, reads_as_spec
 from gradcheck_health.inputs.plan import Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.static.argument_roles import first_plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
@@ -175,7 +175,7 @@ def _missing(given: Mapping[str, Any], info: ModelInfo) -> list[str]:
 
 def _has_spec(value: Any) -> bool:
     if isinstance(value, str):
-        return True
+        return reads_as_spec(value)
     if isinstance(value, Mapping):
         return any(_has_spec(item) for item in value.values())
     return isinstance(value, tuple | list) and any(_has_spec(item) for item in value)
@@ -183,7 +183,7 @@ def _has_spec(value: Any) -> bool:
 
 def _pinned(value: Any, where: str, sizes: dict[str, int]) -> Node:
     if isinstance(value, str):
-        return parse_node(value, where, sizes)
+        return parse_node(value, where, sizes) if reads_as_spec(value) else Const(value, fixed=True)
     if _has_spec(value):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         form = "dict" if isinstance(value, Mapping) else "tuple" if isinstance(value, tuple) else "list"

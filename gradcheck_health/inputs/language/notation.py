@@ -22,6 +22,7 @@ _SHORT = {
     "int8": "i8", "uint8": "u8", "complex64": "c64", "complex128": "c128", "bool": "bool",
 }  # fmt: skip
 _KINDS = {"float": "f32", "int": "i64", "bool": "bool", "complex": "c64"}
+_DTYPES = frozenset((*_SHORT, *_SHORT.values(), *_KINDS, *_KINDS.values(), "double", "half", "long"))
 DEPTH = 20
 
 
@@ -48,6 +49,19 @@ def parse_node(text: str, where: str, sizes: dict[str, int], depth: int = 0) -> 
         return Group(_keyed(parts, text, where, sizes, depth), "dict")
     items = tuple((i, parse_node(part, f"{where}[{i}]", sizes, depth + 1)) for i, part in enumerate(parts))
     return Group(items, "tuple" if text[0] == "(" else "list")
+
+
+def reads_as_spec(text: str) -> bool:
+    """It is written in the little language, or was meant to be; any other text is a value for itself.
+
+    Text that looks like a spec is quoted: "'f32[3]'".
+    """
+    text = text.strip()
+    if text in _WORDS or text[:1] in ("'", '"') and text[:1] == text[-1:] and len(text) > 1:
+        return True
+    if re.fullmatch(r"[-+]?\d[\d_.eE+-]*|[A-Z\d]+(\s*,\s*[A-Z\d]+)+", text) or _ENDS.get(text[:1]) == text[-1:] != "":
+        return True
+    return re.match(r"[A-Za-z]+\d*\s*[\[(<]", text) is not None or text in _DTYPES
 
 
 def _literal(text: str, where: str) -> Any:
