@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradcheck_health import rules as rule_files
 from gradcheck_health.check.fork import check_apart
 from gradcheck_health.check.gate import Gate
+from gradcheck_health.records.errors import GradhealthError, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from gradcheck_health.records.training import Training
@@ -116,8 +117,13 @@ def check_gradients(
     from gradcheck_health.check.prepare import prepared
 
     handed = Training.of(model, inputs, loss, targets, None if isinstance(optimizer, str) else optimizer)
-    with prepared(handed, settings, target) as (subject, environment):
-        report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
+    try:
+        with prepared(handed, settings, target) as (subject, environment):
+            report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, GradhealthError) or not ran_out_of_memory(error):
+            raise
+        raise out_of_memory("while it was checked", error) from error
     if target is not None:
         return report
     objects = {name: arguments[name] for name in ("inputs", "loss", "targets", "config", "baseline")}

@@ -8,7 +8,7 @@ from functools import cache
 
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.errors import ModelError
+from gradcheck_health.records.errors import ModelError, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.trace import Trace
 
 __all__ = ["Subject", "fact_names", "preload", "probe", "take"]
@@ -38,6 +38,8 @@ def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     module = importlib.import_module(f"gradcheck_health.probe.facts.{fact}")
     try:
         measured: tuple[Trace, ...] = getattr(module, fact)(subject, trace)
-    except (ModelError, RuntimeError):  # a cast to float32 inside, a batch that another seed makes impossible
-        return ()
+    except (ModelError, RuntimeError, MemoryError) as error:
+        if ran_out_of_memory(error):
+            raise out_of_memory(f"while {fact} was measured", error) from error
+        return ()  # a cast to float32 inside, a batch that another seed makes impossible
     return measured

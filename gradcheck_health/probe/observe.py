@@ -31,6 +31,7 @@ from gradcheck_health.probe.statistics.sample_variation import input_variation, 
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.statistics.zero_rows import starved
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.errors import out_of_memory, ran_out_of_memory
 from gradcheck_health.records.finding import LOSS
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.measurements import InputsTrace, OutputTrace, TensorStats
@@ -67,12 +68,14 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
     cuts = () if dataflow is None else dataflow.cuts(goal.end)
     del output
-    flow = Flow(goal, instrument, gather)
+    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(model))
     error = ""
     try:
         with instrument.backward():
             backward(goal, model, () if flow.graph is None else flow.graph.variables())
-    except Exception as raised:  # noqa: BLE001 - a custom backward raises what it likes
+    except Exception as raised:
+        if ran_out_of_memory(raised):
+            raise out_of_memory("in the backward pass", raised) from raised
         error = f"{type(raised).__name__}: {safe_text(raised)}"
     named = named_parameters(model)
     unused = frozenset() if dataflow is None else frozenset(dataflow.followed) - dataflow.used
@@ -156,6 +159,11 @@ def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int]) -> tuple[
     """How often weights are used that are used again and again; torch's own recurrent layers are known as such."""
     weights = [entry for entry in named if entry.kind not in ("RNN", "LSTM", "GRU") and entry.role == "weight"]
     return tuple(sorted({count for entry in weights if (count := uses.get(id(entry.tensor), 0)) >= OFTEN}))
+
+
+def _mostly_frozen(model: nn.Module) -> bool:
+    sizes = [(p.requires_grad, p.numel()) for p in model.parameters() if not is_lazy(p) and p.is_floating_point()]
+    return 2 * sum(size for trained, size in sizes if trained) < sum(size for _, size in sizes)
 
 
 def _half(model: nn.Module) -> bool:

@@ -198,7 +198,19 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return False
 
 
-_NO_MEMORY = re.compile(r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory", re.I)
+_NO_MEMORY = re.compile(
+    r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory|failed to allocate"
+    r"|could not create a primitive\b",  # oneDNN has no other word for it
+    re.I,
+)
+
+
+def out_of_memory(doing: str, error: BaseException) -> ModelError:
+    """What is raised instead of a finding: how much memory there is says nothing about the model."""
+    return ModelError(
+        f"not judged: out of memory {doing} ({one_line(error)})\n"
+        "  help    give a smaller batch (batch_size=, inputs=) or a smaller configuration of the model, or more memory"
+    )
 
 
 def message_of(error: BaseException) -> str:

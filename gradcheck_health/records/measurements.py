@@ -6,7 +6,6 @@ root mean square over the finite entries of a tensor.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,34 +176,8 @@ class CutPoint:
     source: str | None = None
     merges: bool = False
     """Between here and the next cut point towards the input another stream of data joins (a decoder attends to an encoder)."""
-
-
-BRANCH = 0.1
-"""A stretch that another stream of data joins counts, unless it passes less than this to the branch that is followed."""
-
-
-def keeps(below: CutPoint, above: CutPoint) -> float:
-    """Gradient norm behind a cut point over the norm before it; below 1 the gradient shrinks."""
-    return below.gradient / above.gradient if above.gradient else 1.0
-
-
-def branches_off(above: CutPoint, kept: float) -> bool:
-    """The stream goes on elsewhere, and what one branch of it passes is no statement about health."""
-    return above.merges and 0.0 < kept < BRANCH
-
-
-def flow_ratio(points: Sequence[CutPoint]) -> float | None:
-    """Gradient norm at the first cut point over the norm at the last, stretches that branch off left out.
-
-    None where it is unknown.
-    """
-    if len(points) < 2 or points[-1].gradient == 0.0:
-        return None
-    first, last = points[0].gradient, points[-1].gradient
-    if not math.isfinite(first) or not math.isfinite(last):
-        return None
-    off = math.prod(kept for below, above in itertools.pairwise(points) if branches_off(above, kept := keeps(below, above)))
-    return first / last / off if off else None
+    entries: int = 0
+    """Of a softmax: so many entries share one sum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.records.finding import Finding, Need, Place, Severity
+from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
@@ -71,7 +71,8 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
     located = any(why(trace, p) in _LOCATED for p in flat)
     share = max(_share(one) or 0.0 for one in (trace, *others))
     seen = trace.closest
-    last = max((layer for layer in seen.layers.values() if layer.calls and layer.name), key=lambda x: x.order, default=None)
+    called = [layer for layer in seen.layers.values() if layer.calls and layer.name not in ("", LOSS)]
+    last = max(called, key=lambda layer: layer.order, default=None)
     places = [] if last is None else [Place(last.name, last.kind, last.source, "the last layer")]
     if cancelled:
         places = list(

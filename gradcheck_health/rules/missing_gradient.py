@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _HELP = {
     Why.UNUSED: "use the layer in forward(), or freeze it with requires_grad_(False), or remove it",
+    Why.REPLACED: "tie it: layer.weight = the tensor that it is handed, before the optimizer is built; or drop the layer's own",
     Why.NOT_RETURNED: "return what is computed from it, or use it in the loss; or remove the layer",
     Why.BYPASSED: "if no input or setting ever leads there, freeze or remove it: it breaks DistributedDataParallel",
     Why.ADDITIVE: "bias=False there changes nothing but the number of parameters",
@@ -57,7 +58,7 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
     for reason, members in reasons.items():
         if reason in (Why.CUT, Why.GATED):
             continue
-        bad = reason in (Why.UNUSED, Why.NOT_RETURNED)
+        bad = reason in (Why.UNUSED, Why.REPLACED, Why.NOT_RETURNED)
         text = "computed, but its result does not reach the loss" if _ends_before_the_loss(trace, reason) else reason.value
         verdict = "0 allowed" if bad else text
         seen = trace.closest

@@ -105,11 +105,18 @@ def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimiz
         severity=severity,
         message=f"the gradient shrinks to {got:.2g} of its norm from {first} to {last} ({allowed}){speed}",
         places=flow_wording.flow_places(seen, points),
-        details=flow_wording.flow_details(trace, seen, points, limit),
+        details=(*flow_wording.flow_details(trace, seen, points, limit), *_adam(optimizer, got, limit)),
         got=got,
         bound=limit,
         effect_of=("saturated-activation",) if flow_wording.squashed(points) else (),
     )
+
+
+def _adam(optimizer: str, got: float, limit: float) -> tuple[tuple[str, str], ...]:
+    """What the verdict would be under the optimizer that most nets are trained with."""
+    if optimizer != "sgd" or limit != LIMITS["sgd"] or got < LIMITS["adam"]:
+        return ()
+    return (("adam", f"Adam rescales each weight and copes down to {LIMITS['adam']:.2g}: optimizer='adam' if it trains this"),)
 
 
 def healthy() -> nn.Module:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.model.call import call, running_modules
+from gradcheck_health.model.call import call, running_modules, seed_everything
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.lines import place
@@ -106,6 +106,20 @@ def _spied(cls: Any, stack: list[str], found: dict[Any, _Call]) -> Iterator[None
             cls.forward = own
 
 
+def _draws_on_the_way_back(function: Any, inputs: Sequence[torch.Tensor], learning: Sequence[int], seed: int) -> bool:
+    """The gradients of one and the same forward pass differ with the state of the generators."""
+    values = [x.detach().clone().requires_grad_(k in learning) for k, x in enumerate(inputs)]
+    outputs = function(values)
+    if not outputs or not learning:
+        return False
+    found = []
+    for draw in (1, 2):
+        seed_everything(seed + draw)
+        wanted = [values[k] for k in learning]
+        found.append(torch.autograd.grad(outputs[0].sum(), wanted, retain_graph=True, allow_unused=True))
+    return any(a is not None and b is not None and not torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def _floats(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
@@ -126,6 +140,8 @@ def _judged(one: _Call, seed: int) -> CustomBackward:
         return [y for y in outputs if _floats(y) and y.requires_grad]
 
     try:
+        if _draws_on_the_way_back(function, inputs, learning, seed):
+            return dataclasses.replace(blank, failed="it draws random numbers on the way back, by design (Shake-Shake)")
         seen = [_record(blank, floats[k], compare(function, inputs, k, seed)) for k in learning if inputs[k].numel()]
         same = any(_hands_on(function, inputs, k) or _clamps_straight(function, inputs, k) for k in learning)
     except Exception as error:  # noqa: BLE001 - the user's code, in a precision that it may not know

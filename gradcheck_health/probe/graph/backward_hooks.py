@@ -160,7 +160,7 @@ def _how(node: Node, handed: tuple[bool | None, ...]) -> str:
             return "single"
         if name == "NativeGroupNorm" and node._saved_C * node._saved_HxW == node._saved_group:
             return "single"
-        if name in ("Softmax", "LogSoftmax") and _entries(node) == 1:
+        if name in ("Softmax", "LogSoftmax") and softmax_entries(node) == 1:
             return "single"
     for names, how in ((_RECTIFIERS, "off"), (_SQUASHERS, "flat"), (_PRODUCTS, "product")):
         if name.startswith(names):
@@ -172,7 +172,8 @@ def _all_zero(tensor: torch.Tensor | None) -> bool:
     return tensor is not None and not bool(tensor.any())
 
 
-def _entries(node: Node) -> int:
+def softmax_entries(node: Node) -> int:
+    """Entries of a row."""
     axis = node._saved_dim
     shape = node._saved_result.shape
     return int(shape[axis if axis < len(shape) else axis - 2**64])

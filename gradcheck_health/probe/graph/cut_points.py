@@ -12,12 +12,13 @@ import torch
 
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.graph import graph as graphs
-from gradcheck_health.probe.graph.backward_hooks import BackwardHooks
+from gradcheck_health.probe.graph.backward_hooks import BackwardHooks, softmax_entries
 from gradcheck_health.probe.graph.double_softmax import double_softmaxes
 from gradcheck_health.probe.objective import Objective
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.records.evidence import DoubleSoftmax
-from gradcheck_health.records.measurements import CutPoint, TensorStats, flow_ratio
+from gradcheck_health.records.flow_ratio import flow_ratio
+from gradcheck_health.records.measurements import CutPoint, TensorStats
 
 _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackward0", "HardtanhBackward0", "HardswishBackward0"})
 
@@ -31,7 +32,8 @@ _Crossing = tuple[CutPoint, list[int], int | None]
 class Flow:
     """The cut points of the graph and the gradients that cross them."""
 
-    def __init__(self, goal: Objective, instrument: Instrument, gather: Gather) -> None:
+    def __init__(self, goal: Objective, instrument: Instrument, gather: Gather, *, adapters: bool = False) -> None:
+        """Args: adapters: most of the model's weights are frozen."""
         self.by = "cut points"
         self.gaps: list[str] = []
         self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
@@ -56,7 +58,7 @@ class Flow:
         self.uses = graphs.uses(graph)
         if instrument.dataflow is not None:
             self.backward_hooks = BackwardHooks(graph, instrument, instrument.dataflow)
-        for chain in graphs.cut_points(graph, below_loss=goal.kind != "random projection"):
+        for chain in graphs.cut_points(graph, below_loss=goal.kind != "random projection", adapters=adapters):
             self._paths.append(self._follow(graph, chain))
 
     def _follow(self, graph: graphs.Graph, chain: list[int]) -> list[_Crossing]:
@@ -73,7 +75,8 @@ class Flow:
                 else self._instrument.homes.get(node, layer)
             )
             op = re.sub(r"Backward\d+$", "", node.name())
-            point = CutPoint(layer, op, 0.0, source=sources.get(node), merges=position in joined)
+            entries = softmax_entries(node) if op == "Softmax" else 0
+            point = CutPoint(layer, op, 0.0, source=sources.get(node), merges=position in joined, entries=entries)
             path.append((point, *self._observe(node)))
         return path[::-1]
 

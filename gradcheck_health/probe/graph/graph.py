@@ -69,7 +69,7 @@ def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
     return Graph((None, *order), edges, (False, *(constant[node] for node in order)), found)
 
 
-def cut_points(graph: Graph, *, below_loss: bool = False) -> list[list[int]]:
+def cut_points(graph: Graph, *, below_loss: bool = False, adapters: bool = False) -> list[list[int]]:
     """Per path to the first layer the positions of the nodes that it cannot avoid, that layer's own first.
 
     There is one path, unless the first layer is called several times side by side (two views, a triplet): then each call is
@@ -78,10 +78,19 @@ def cut_points(graph: Graph, *, below_loss: bool = False) -> list[list[int]]:
     Args:
         below_loss: the root is a loss: leave out what lies above the last layer that has parameters, because a factor in
             the loss says nothing about the model.
+        adapters: most weights are frozen: leave out what lies below the last place where the frozen stream is added, because
+            what one branch of it passes says nothing about the model.
     """
     if not graph.leaves:
         return []
-    return [_chain(graph, target, below_loss) for target in _first_layer(graph)]
+    chains = [_chain(graph, target, below_loss) for target in _first_layer(graph)]
+    return [_above_frozen(graph, chain) for chain in chains] if adapters else chains
+
+
+def _above_frozen(graph: Graph, chain: list[int]) -> list[int]:
+    joints = [k for k, i in enumerate(chain) if graph.constant[i] and graph.nodes[i].name().startswith("Add")]
+    joints = [k for k in joints if not graph.nodes[chain[k]].name().startswith("Addmm")]
+    return chain[joints[-1] :] if joints else chain
 
 
 def _chain(graph: Graph, target: int, below_loss: bool) -> list[int]:

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from gradcheck_health.records.measurements import CutPoint, branches_off, flow_ratio, keeps
+from gradcheck_health.records.flow_ratio import branches_off, flow_ratio, keeps
+from gradcheck_health.records.measurements import CutPoint
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import statistics
 

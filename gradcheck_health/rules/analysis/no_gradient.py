@@ -21,6 +21,7 @@ class Why(enum.Enum):
     """The answer, and how the user would say it."""
 
     UNUSED = "never called"
+    REPLACED = "its layer is called, and reads none of its own weights"
     BYPASSED = "not called in this run, though the code refers to it"
     CUT = "cut off from the output"
     ADDITIVE = "a constant that is added to what is differentiated, and has no effect on the derivative"
@@ -139,11 +140,23 @@ def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
 def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
     never = trace.idle_layer(parameter.layer) is not None or not parameter.followed
     if never:
+        if _is_replaced(trace, parameter):
+            return Why.REPLACED
         return Why.BYPASSED if parameter.referenced else Why.UNUSED
     beside = [p.gradient for p in trace.parameters.values() if p.layer == parameter.layer and p.role != "bias"]
     if parameter.role == "bias" and any(gradient is not None and not gradient.is_zero for gradient in beside):
         return Why.ADDITIVE  # the last bias of an energy of which the forces are returned
     return Why.NOT_RETURNED
+
+
+def _is_replaced(trace: Trace, parameter: ParameterTrace) -> bool:
+    """A layer without layers in it runs, and computes with another weight than any that it owns."""
+    seen = trace.closest
+    layer = seen.layers.get(parameter.layer)
+    if layer is None or not layer.calls or not layer.name or any(name.startswith(f"{layer.name}.") for name in seen.layers):
+        return False
+    own = [p for p in seen.parameters.values() if p.layer == layer.name]
+    return parameter.role == "weight" and all(p.trainable and p.gradient is None and not p.followed for p in own)
 
 
 def _why_zero(trace: Trace, parameter: ParameterTrace) -> Why:

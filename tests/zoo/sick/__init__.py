@@ -26,6 +26,7 @@ from tests.zoo.sick import (
     no_teachers,
     nonfinite,
     paths,
+    replaced,
     samples,
     shared,
     steps,
@@ -40,6 +41,7 @@ from tests.zoo.sick import (
 )
 
 SICK = sick_models(
+    replaced,
     behind_autograd,
     no_teachers,
     upside_down,

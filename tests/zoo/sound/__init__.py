@@ -43,11 +43,13 @@ from tests.zoo.sound import (
     unrolled,
     vision,
     waking,
+    wide_softmax,
     wrappers,
     zero_init,
 )
 
 SOUND = sound_models(
+    wide_softmax,
     behind_autograd,
     teachers,
     one_way,
