@@ -1,4 +1,4 @@
-"""A check in a forked copy of this process: whatever the model's code does there, nothing of it is here."""
+"""A check in a forked copy of this process: nothing that the model's code does there reaches this process."""
 
 from __future__ import annotations
 

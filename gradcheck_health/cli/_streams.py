@@ -1,4 +1,4 @@
-"""The process of the command: streams that are there, and an end that is asked for politely."""
+"""The standard streams of the command, also where they are closed, and ending it on SIGTERM as on Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any output becomes gradients to start from.
+"""The objective: the gradients that backward starts from, for a loss or a random projection of any output.
 
 Without a loss the objective is a random projection, L = sum over samples and leaves of <y, r> / sqrt(elements of y per sample),
 r ~ N(0, 1). A sum or a mean would not do: a softmax or a normalised head is blind to them (a softmax head's rows sum to one

@@ -1,4 +1,4 @@
-"""What would be fed to a model, in words: the result of `gradhealth infer`."""
+"""The result of `gradhealth infer`: the inputs that a check would make up for a model, in words."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class InferredInputs:
     unreached: tuple[str, ...] = ()
     """Names of the others."""
     made_up_arguments: Mapping[str, str] = field(default_factory=dict)
-    """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
+    """Constructor arguments that were not given, and the values that were made up for them, in words."""
 
     @property
     def specs(self) -> dict[str, str] | None:

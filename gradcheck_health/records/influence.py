@@ -1,4 +1,4 @@
-"""What an output should not know, and does: other samples, or later steps."""
+"""How far an output depends on what it should not depend on: other samples, or later steps."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Report:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Versions, device and dtype: what the user needs to repeat it."""
     made_up_arguments: Mapping[str, str] = field(default_factory=dict)
-    """Constructor arguments that nobody gave, and the values that were made up for them, in words."""
+    """Constructor arguments that were not given, and the values that were made up for them, in words."""
     repeat: str = ""
     """The command that makes this report again, as it is typed; "" where it was made from Python."""
     change: Change | None = None

@@ -1,4 +1,4 @@
-"""What was seen of a model's initial values: memory that nobody wrote, and how often it starts dead."""
+"""What was seen of a model's initial values: memory that was never written, and how often it starts dead."""
 
 from __future__ import annotations
 

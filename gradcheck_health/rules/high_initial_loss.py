@@ -1,4 +1,4 @@
-"""A loss that starts far above that of an output which knows nothing."""
+"""A loss that starts far above that of a constant output."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
 def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     """Nothing but rounding comes through: float64 shrinks it further."""
     ratios = flow.fact_ratios(trace)
-    if not ratios or not 0.0 < max(ratios) < flow.SGD_LEARNS_ABOVE:  # the weights before exact zeros are looked into one by one
+    if not ratios or not 0.0 < max(ratios) < flow.SGD_LEARNS_ABOVE:  # the weights before exact zeros are examined one by one
         return
     missing = [fact for fact in ("kicked", "after_steps", "detailed", "float64") if fact not in trace.facts]
     if missing or not flow.is_rounding(trace):

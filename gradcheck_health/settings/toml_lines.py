@@ -1,4 +1,4 @@
-"""On which line each key of a TOML file stands: the standard library's parser does not tell."""
+"""On which line each key of a TOML file stands: the standard library's parser does not say."""
 
 from __future__ import annotations
 

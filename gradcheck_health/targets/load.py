@@ -34,7 +34,7 @@ class Loaded:
     model: Any
     """A factory (class or function, arguments bound), or a model."""
     made_up: Mapping[str, str] = field(default_factory=dict)
-    """Arguments of the constructor that nobody gave, and the values that were made up, in words."""
+    """Arguments of the constructor that were not given, and the values that were made up, in words."""
 
 
 Runs = Callable[[Any], bool]

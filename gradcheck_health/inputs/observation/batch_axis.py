@@ -1,4 +1,4 @@
-"""Operations that tell that the first axis of an argument is no batch: a walk along it, or a sum over groups of its rows."""
+"""Operations that show that the first axis of an argument is no batch: a walk along it, or a sum over groups of its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When no failure tells what it wanted: other usual sizes, ranks and kinds, the likeliest first."""
+"""When no failure shows what it wanted: other usual sizes, ranks and kinds, the likeliest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weight of a recurrence that is written out is the one that takes its own result again, and on which line."""
+"""Which weight of a recurrence written as a loop is the one that takes the state, and on which line."""
 
 from __future__ import annotations
 

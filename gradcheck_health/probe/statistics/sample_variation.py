@@ -1,4 +1,4 @@
-"""How much of a batch's signal tells one sample from another."""
+"""How much of a batch's signal distinguishes one sample from another."""
 
 from __future__ import annotations
 

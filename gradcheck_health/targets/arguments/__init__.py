@@ -1,1 +1,1 @@
-"""Arguments for constructors that nobody gave: likely values by annotation, name and the classes beside them."""
+"""Arguments for constructors that were not given: likely values by annotation, name and the classes beside them."""

@@ -1,4 +1,4 @@
-"""Arguments for a constructor that nobody gave: guessed, tried, and changed until the model can be built and runs."""
+"""Arguments for a constructor that were not given: guessed, tried, and changed until the model can be built and runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What was found for the arguments that nobody gave."""
+    """What was found for the arguments that were not given."""
 
     arguments: Mapping[str, Any] | None
     """None where nothing that was tried builds it."""
