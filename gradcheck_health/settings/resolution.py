@@ -1,7 +1,8 @@
 """Which setting wins, and where it came from.
 
-Defaults < pyproject.toml or gradhealth.yaml < command line or pytest marker < keyword arguments. Tables such as `ignore` and
-`rules` are merged key by key; every other setting replaces the one before it.
+Defaults < pyproject.toml or gradhealth.yaml < options of the command line or of pytest < pytest markers < keyword arguments.
+Callers hand over their sources in this order, the later one wins. Tables such as `ignore` and `rules` are merged key by key;
+every other setting replaces the one before it.
 """
 
 from __future__ import annotations
