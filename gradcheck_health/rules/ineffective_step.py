@@ -203,7 +203,7 @@ def healthy() -> Training:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     warm_up = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min(1.0, step / 100),
+        lambda step: min(1.0, (step + 1) / 100),
     )
     return Training(
         model,
