@@ -66,10 +66,10 @@ def replace(path: Path, text: str) -> None:
         OSError: the file is as it was.
     """
     contents = text.encode("utf-8", "backslashreplace")
-    real = Path(os.path.realpath(path))
-    if real.exists() and not real.is_file():
-        _write_into(real, contents)
+    if os.path.exists(path) and not os.path.isfile(path):
+        _write_into(path, contents)  # what /dev/stdout leads to may have no path of its own
         return
+    real = Path(os.path.realpath(path))
     mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else 0o666 & ~_umask()
     with _uninterrupted():
         descriptor, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name[:100]}.", suffix=".tmp")

@@ -80,6 +80,17 @@ def test_pipe_is_written_to_and_one_without_a_reader_is_an_error(tmp_path: Path)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+def test_link_to_standard_output_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "out.json").symlink_to("/dev/stdout")
+    code = "import sys, pathlib\nfrom gradcheck_health.records import files\nfiles.replace(pathlib.Path(sys.argv[1]), 'text')"
+    environment = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out.json")], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout == "text"
+    assert (tmp_path / "out.json").is_symlink()
+
+
 def test_interruptions_while_writing_leave_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of them, at the worst places; the last is raised when all is done."""
     real_sync = os.fsync
