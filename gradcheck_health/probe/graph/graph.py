@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradcheck_health.probe.graph.first_layer import first_layer, takers
+
 NODE_CAP = 10_000
 """Python wrappers of very deep graphs overflow the C stack when they are freed (seen at 50 000 nodes, not at 30 000)."""
 
-_SHARED = 64
-"""Leaves, the deepest first, of which it is found out whether they are taken several times side by side."""
-_CALLS = 4
-"""So many calls of a shared first layer are followed, at most, evenly chosen."""
 
 Node = Any
 """torch.autograd.graph.Node; its Python wrapper keeps its identity for as long as something refers to it."""
@@ -83,7 +81,7 @@ def cut_points(graph: Graph, *, below_loss: bool = False, adapters: bool = False
     """
     if not graph.leaves:
         return []
-    chains = [_chain(graph, target, below_loss) for target in _first_layer(graph)]
+    chains = [_chain(graph, target, below_loss) for target in first_layer(graph)]
     return [_above_frozen(graph, chain) for chain in chains] if adapters else chains
 
 
@@ -134,43 +132,6 @@ def merges(graph: Graph, chain: list[int]) -> set[int]:
     return found
 
 
-def _first_layer(graph: Graph) -> list[int]:
-    """The deepest leaf, or the calls of it that lie side by side where it is taken several times.
-
-    Of a leaf that takes its own result again (a recurrence) or hangs below the head too (a tied embedding) the call nearest
-    to the output counts: the gradient comes that way, and the others would leave out the network between.
-    """
-    depth = [0] * len(graph.nodes)
-    for i, nexts in enumerate(graph.edges):
-        for j in nexts:
-            depth[j] = max(depth[j], depth[i] + 1)
-    taken = takers(graph)
-    once = [leaf for key, leaf in graph.leaves.items() if len(taken[key]) == 1]
-    found = [max(once, key=lambda leaf: (depth[leaf], leaf))] if once else []
-    deepest = depth[found[0]] if found else 0
-    for key, leaf in sorted(graph.leaves.items(), key=lambda item: (-depth[item[1]], -item[1]))[:_SHARED]:
-        if depth[leaf] <= deepest:
-            break
-        calls = _side_by_side(graph, taken[key]) if len(taken[key]) > 1 else []
-        if calls and max(depth[call] for call in calls) + 1 > deepest:
-            deepest = max(depth[call] for call in calls) + 1
-            found = [call for call in calls if 2 * depth[call] >= deepest] or calls
-    if not found:
-        return [max(graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))]
-    return found[:: -(-len(found) // _CALLS)]
-
-
-def _side_by_side(graph: Graph, calls: Sequence[int]) -> list[int]:
-    """Those of the calls that lie below no other one."""
-    below = [False] * len(graph.nodes)
-    own = set(calls)
-    for i in range(min(calls), max(calls) + 1):
-        if below[i] or i in own:
-            for j in graph.edges[i]:
-                below[j] = True
-    return sorted(call for call in own if not below[call])
-
-
 def _takes_parameter(graph: Graph, position: int) -> bool:
     """A leaf hangs directly below, with at most a transpose, a view or a cast between."""
     leaves = set(graph.leaves.values())
@@ -205,24 +166,6 @@ def _leaf_counts(graph: Graph, points: list[int]) -> dict[int, int]:
             below |= some[j]
         some[i] = frozenset(list(below)[:2])
     return {i: len(some[i]) for i in points}
-
-
-def takers(graph: Graph) -> dict[int, list[int]]:
-    """id of a leaf tensor -> the operations that take it; of one that is only prepared (transposed) before, those behind."""
-    above: list[list[int]] = [[] for _ in graph.nodes]
-    for i, nexts in enumerate(graph.edges):
-        for j in nexts:
-            above[j].append(i)
-    found = {}
-    for leaf, position in graph.leaves.items():
-        for _ in range(4):
-            over = above[position]
-            if len(over) != 1 or len(graph.edges[over[0]]) != 1:
-                break
-            position = over[0]
-        # a transpose of its own in front of every use
-        found[leaf] = [next(iter(above[i]), i) if len(graph.edges[i]) == 1 else i for i in above[position]]
-    return found
 
 
 def uses(graph: Graph) -> dict[int, int]:

@@ -9,7 +9,8 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.names import NamedParameter
-from gradcheck_health.probe.graph.graph import Graph, takers
+from gradcheck_health.probe.graph.first_layer import takers
+from gradcheck_health.probe.graph.graph import Graph
 from gradcheck_health.records.evidence import Twins
 
 _ROW_LAYERS = ("Linear", "Conv", "LSTM", "GRU", "RNN", "Bilinear", "MultiheadAttention")

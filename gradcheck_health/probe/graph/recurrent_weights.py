@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.forward.instrument import Instrument
-from gradcheck_health.probe.graph.graph import Graph, takers
+from gradcheck_health.probe.graph.first_layer import takers
+from gradcheck_health.probe.graph.graph import Graph
 from gradcheck_health.records.evidence import Recurring
 
 OFTEN = 5

@@ -127,3 +127,28 @@ class Oscillators(nn.Module):
 @sound
 def rotations_through_time() -> Built:
     return Oscillators(), torch.randn(16, 60, 5)
+
+
+class CellLoop(nn.Module):
+    """A cell by hand over more steps than it remembers, as most recurrences forget."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell, self.head = cell, nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 16)
+        for step in x.unbind(1):
+            h = self.cell(step, h)
+        out: Tensor = self.head(h)
+        return out
+
+
+@sound
+def gru_cell_over_many_steps() -> Built:
+    return CellLoop(nn.GRUCell(8, 16)), torch.randn(16, 24, 8)
+
+
+@sound
+def tanh_cell_over_many_steps() -> Built:
+    return CellLoop(nn.RNNCell(8, 16)), torch.randn(16, 24, 8)

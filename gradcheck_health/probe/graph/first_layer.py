@@ -1,0 +1,95 @@
+"""Where the gradient has its longest way: the first layer, and which of its calls count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradcheck_health.probe.graph.graph import Graph
+
+_SHARED = 64
+"""Leaves, the deepest first, of which it is found out whether they are taken several times side by side."""
+_CALLS = 4
+"""So many calls of a shared first layer are followed, at most, evenly chosen."""
+
+
+def first_layer(graph: Graph) -> list[int]:
+    """The deepest leaf, or the calls of it that lie side by side where it is taken several times.
+
+    Of a leaf that takes its own result again (a recurrence) or hangs below the head too (a tied embedding) the call nearest
+    to the output counts: the gradient comes that way, and the others would leave out the network between.
+    """
+    depth = [0] * len(graph.nodes)
+    for i, nexts in enumerate(graph.edges):
+        for j in nexts:
+            depth[j] = max(depth[j], depth[i] + 1)
+    taken = takers(graph)
+    once = [leaf for key, leaf in graph.leaves.items() if len(taken[key]) == 1]
+    found = [max(once, key=lambda leaf: (depth[leaf], leaf))] if once else []
+    deepest = depth[found[0]] if found else 0
+    steps = _steps_above(graph, taken)
+    for key, leaf in sorted(graph.leaves.items(), key=lambda item: (-depth[item[1]], -item[1]))[:_SHARED]:
+        if depth[leaf] <= deepest:
+            break
+        calls = _last_steps(_side_by_side(graph, taken[key]), steps) if len(taken[key]) > 1 else []
+        if calls and max(depth[call] for call in calls) + 1 > deepest:
+            deepest = max(depth[call] for call in calls) + 1
+            found = [call for call in calls if 2 * depth[call] >= deepest] or calls
+    if not found:
+        return [max(graph.leaves.values(), key=lambda leaf: (depth[leaf], leaf))]
+    return found[:: -(-len(found) // _CALLS)]
+
+
+def _side_by_side(graph: Graph, calls: Sequence[int]) -> list[int]:
+    """Those of the calls that lie below no other one."""
+    below = [False] * len(graph.nodes)
+    own = set(calls)
+    for i in range(min(calls), max(calls) + 1):
+        if below[i] or i in own:
+            for j in graph.edges[i]:
+                below[j] = True
+    return sorted(call for call in own if not below[call])
+
+
+def _last_steps(calls: list[int], steps: Sequence[int]) -> list[int]:
+    """Without the calls in earlier steps of a recurrence.
+
+    The weights on the input of a recurrent cell are taken at every step, and no such call lies below another: what leads from
+    one step to the next are the weights on the state.
+    """
+    return [call for call in calls if steps[call] == min(steps[one] for one in calls)]
+
+
+def _steps_above(graph: Graph, taken: Mapping[int, list[int]]) -> list[int]:
+    """How often, at most, a way from the roots to each node has passed one and the same weight before."""
+    most = [0] * len(graph.nodes)
+    shared = sorted((some for some in taken.values() if len(some) > 1), key=len, reverse=True)[:_CALLS]
+    for some in shared:
+        if len(_side_by_side(graph, some)) == len(some):
+            continue
+        own, above = set(some), [0] * len(graph.nodes)
+        for i, nexts in enumerate(graph.edges):
+            count = above[i] + (i in own)
+            for j in nexts:
+                above[j] = max(above[j], count)
+        most = [max(pair) for pair in zip(most, above, strict=True)]
+    return most
+
+
+def takers(graph: Graph) -> dict[int, list[int]]:
+    """id of a leaf tensor -> the operations that take it; of one that is only prepared (transposed) before, those behind."""
+    above: list[list[int]] = [[] for _ in graph.nodes]
+    for i, nexts in enumerate(graph.edges):
+        for j in nexts:
+            above[j].append(i)
+    found = {}
+    for leaf, position in graph.leaves.items():
+        for _ in range(4):
+            over = above[position]
+            if len(over) != 1 or len(graph.edges[over[0]]) != 1:
+                break
+            position = over[0]
+        # a transpose of its own in front of every use
+        found[leaf] = [next(iter(above[i]), i) if len(graph.edges[i]) == 1 else i for i in above[position]]
+    return found
