@@ -28,14 +28,14 @@ from gradcheck_health.model.training_step import as_forward
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.probe.training.given_step import watch_given
+from gradcheck_health.probe.training.optimizers import Trainers, family
+from gradcheck_health.probe.training.trial import take_steps
 from gradcheck_health.records.declarations import Declared
 from gradcheck_health.records.errors import ModelError, UsageError
 from gradcheck_health.records.inputs import Inputs, Saved
 from gradcheck_health.records.training import Training
 from gradcheck_health.settings.config import Config
-from gradcheck_health.training.given_step import watch_given
-from gradcheck_health.training.optimizers import Trainers, family
-from gradcheck_health.training.trial import take_steps
 
 
 @contextlib.contextmanager

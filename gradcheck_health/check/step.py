@@ -74,8 +74,8 @@ def check_step(
     from gradcheck_health.model.sandbox.process import process_guard
     from gradcheck_health.model.source.locate import with_source_lines
     from gradcheck_health.model.wrappers import unwrap
-    from gradcheck_health.training.given_step import watch_step
-    from gradcheck_health.training.optimizers import Trainers
+    from gradcheck_health.probe.training.given_step import watch_step
+    from gradcheck_health.probe.training.optimizers import Trainers
 
     if optimizer is None:
         raise UsageError("optimizer= is missing: hand over the optimizer that the step uses, or a list of several")

@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 _PACKAGE = Path(__file__).parents[2]
-_OUTER = ("model/call.py", "probe/objective.py", "training/step_call.py")
+_OUTER = ("model/call.py", "probe/objective.py", "probe/training/step_call.py")
 CALLERS = tuple(str(_PACKAGE / file) for file in _OUTER)
 """The files of `call`, of the loss and of a given step: what lies further out on the stack is not part of what they call."""
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from gradcheck_health.model.names import NamedParameter, named_parameters
+from gradcheck_health.probe.training import measure
+from gradcheck_health.probe.training.observer import keys
 from gradcheck_health.records.step import ParameterStep
-from gradcheck_health.training import measure
-from gradcheck_health.training.observer import keys
 
 
 def rows(

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from gradcheck_health.probe.training.lightning import configured, configures
+from gradcheck_health.probe.training.observer import held
 from gradcheck_health.records.errors import UsageError, describe_error
 from gradcheck_health.records.training import Training
-from gradcheck_health.training.lightning import configured, configures
-from gradcheck_health.training.observer import held
 
 ALLOWED = (
     "an optimizer, a function from parameters to one such as partial(torch.optim.AdamW, lr=3e-4), a list of these, "

@@ -17,8 +17,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.names import NamedParameter, named_parameters
+from gradcheck_health.probe.training import measure
 from gradcheck_health.records.step import GroupTrace, ParameterStep
-from gradcheck_health.training import measure
 
 
 class Observer:

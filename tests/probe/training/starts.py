@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.training.entry import Handed, pair
+from tests.probe.training.entry import Handed, pair
 
 
 def _factory(forward: Callable[..., torch.Tensor], build: Callable[[nn.Module], None], inputs: torch.Tensor) -> Handed:

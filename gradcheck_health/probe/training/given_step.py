@@ -16,13 +16,13 @@ from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.nest import fresh
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.probe.training.events import Events
+from gradcheck_health.probe.training.observer import Observer, groups
+from gradcheck_health.probe.training.optimizers import Trainers
+from gradcheck_health.probe.training.rows import rows
+from gradcheck_health.probe.training.step_call import call_step
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.step import ParameterStep, StepTrace
-from gradcheck_health.training.events import Events
-from gradcheck_health.training.observer import Observer, groups
-from gradcheck_health.training.optimizers import Trainers
-from gradcheck_health.training.rows import rows
-from gradcheck_health.training.step_call import call_step
 
 STEPS = 3
 MOST_CALLS = 16

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.training.entry import Handed, pair
+from tests.probe.training.entry import Handed, pair
 
 
 def _net(inputs: int, outputs: int, width: int = 24) -> nn.Sequential:

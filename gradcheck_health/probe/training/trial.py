@@ -14,11 +14,11 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.objective import Objective, objective
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.probe.training.observer import Observer, groups, held, needs_closure
+from gradcheck_health.probe.training.optimizers import Trainers
+from gradcheck_health.probe.training.rows import rows
 from gradcheck_health.records.errors import GradhealthError, ModelError, describe_error
 from gradcheck_health.records.step import ParameterStep, StepTrace
-from gradcheck_health.training.observer import Observer, groups, held, needs_closure
-from gradcheck_health.training.optimizers import Trainers
-from gradcheck_health.training.rows import rows
 
 SETTLES = 24
 """A loss scale of 65536 is halved at each overflow: after so many skipped steps it is below 1e-2."""

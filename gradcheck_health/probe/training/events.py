@@ -16,10 +16,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.source.lines import user_line
+from gradcheck_health.probe.training import measure
+from gradcheck_health.probe.training.loss_scale import last_factor
+from gradcheck_health.probe.training.observer import held
 from gradcheck_health.records.step import StepEvent
-from gradcheck_health.training import measure
-from gradcheck_health.training.loss_scale import last_factor
-from gradcheck_health.training.observer import held
 
 _CLIPS = {
     "clip_grad_norm_": ("norm", "max_norm"),

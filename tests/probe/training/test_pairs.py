@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gradcheck_health import Finding, Report, Severity, check_gradients, check_step
-from tests.training import loops, losses, optimizers, starts
-from tests.training.entry import Pair, pairs
+from tests.probe.training import loops, losses, optimizers, starts
+from tests.probe.training.entry import Pair, pairs
 
 PAIRS = pairs(losses, optimizers, starts, loops)
 pytestmark = pytest.mark.filterwarnings("ignore")
