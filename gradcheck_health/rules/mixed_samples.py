@@ -23,6 +23,8 @@ _JOINS = (
 _EXTREMES = ("max", "amax", "min", "amin", "aminmax", "maximum", "minimum", "quantile", "kthvalue", "topk", "median")
 _DRAWS = ("poisson", "binomial", "multinomial", "gamma", "standard_gamma", "dirichlet", "exponential", "geometric")
 """How many random numbers these take depends on the values of all samples."""
+_ELEMENTWISE = ("add", "sub", "mul", "div", "pow", "true_divide", "subtract", "multiply", "divide", "where", "lerp", "addcmul")
+"""These join samples by broadcasting alone, where the batch of one operand meets another axis of the other one."""
 _HELP = "reduce, normalise and reshape along the axes behind the batch; attention and recurrent layers: batch_first=True"
 _LAYOUT = "pass batch_axis=1 if the batch lies along axis 1, otherwise set batch_first=True"
 
@@ -71,12 +73,15 @@ def _finding(trace: Trace, influence: Influence, max_influence: float | None) ->
     layout = influence.layout and not trace.declared.batched
     jumping = jumps(influence)
     draws = op in _DRAWS
-    certain = influence.share > allowed and not (draws or jumping or layout or influence.statistics or scales)
+    guessed = op in _ELEMENTWISE and trace.inputs.made_up and trace.inputs.description.count("[") > 1
+    certain = influence.share > allowed and not (draws or guessed or jumping or layout or influence.statistics or scales)
     operation = f"{influence.op} in {influence.layer or 'the model itself'}" if influence.op else "not seen"
     if layout:
         reason = f"{influence.kind} has batch_first=False: it takes samples along axis 1"
     elif influence.statistics:
         reason = "this batch norm keeps no running statistics: it takes those of the batch in eval mode, too"
+    elif guessed:
+        reason = f"{operation} broadcasts the batch of a made-up argument over another axis: give inputs of real ranks"
     elif draws:
         reason = f"{operation} draws more or fewer random numbers for the others: the draws of this sample are other ones then"
     elif scales:

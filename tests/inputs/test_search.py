@@ -62,7 +62,7 @@ def test_user_model_runs_forward_and_backward_on_what_its_author_would_feed(name
 )
 def test_simple_model_costs_one_small_forward_pass(model: nn.Module, trials: list[Plan]) -> None:
     synthesize(model)
-    assert len([plan for plan in trials if plan.size("T") != STEPS]) == 1
+    assert len([plan for plan in trials if plan.size("T") not in STEPS]) == 1
     assert trials[0].size("B") == 3
 
 
@@ -76,7 +76,7 @@ class Steps(nn.Module):
         return self.rnn(self.enter(x) + self.places[: x.shape[1]])[0]
 
 
-@pytest.mark.parametrize(("most", "width", "steps"), [(64, 8, STEPS), (20, 8, 7), (64, 512, 7)])
+@pytest.mark.parametrize(("most", "width", "steps"), [(64, 10, 24), (64, 8, 26), (20, 8, 7), (64, 512, 7)])
 def test_sequence_is_long_where_that_is_free_and_cheap(most: int, width: int, steps: int) -> None:
     assert synthesize(Steps(most, width)).args[0].shape[1] == steps
 

@@ -34,11 +34,14 @@ def _normalises(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) and module.training for module in model.modules())
 
 
-STEPS = 24
-"""Steps of a sequence whose length nothing fixes: beyond the horizon of the rules on time, and of most kernels."""
+STEPS = (24, 26, 22, 28, 20)
+"""Steps of a sequence whose length nothing fixes: beyond the horizon of the rules on time, and of most kernels.
+
+The first that is no size of a weight: an output with an axis of 24 features is not to be taken for one of 24 steps.
+"""
 
 
-def longer(plan: Plan, outcome: Outcome, batch: int) -> Plan | None:
+def longer(model: nn.Module, plan: Plan, outcome: Outcome, batch: int) -> Plan | None:
     """The plan with more steps, where their number is free and they cost next to nothing; None otherwise.
 
     Args:
@@ -49,10 +52,12 @@ def longer(plan: Plan, outcome: Outcome, batch: int) -> Plan | None:
     free = any("T" in leaf.dims and not leaf.fixed for _, leaf in plan.leaves())
     if not free or steps != SIZES["T"] or any(leaf.fixed and "T" in leaf.dims for _, leaf in plan.leaves()):
         return None
+    sizes = {size for parameter in model.parameters() for size in parameter.shape}
+    more = next((count for count in STEPS if count not in sizes), STEPS[0])
     # attention grows with the square
-    growth = batch / max(plan.size("B"), 1) * (STEPS / steps) ** 2
+    growth = batch / max(plan.size("B"), 1) * (more / steps) ** 2
     cheap = outcome.flops * growth < FLOPS / 10 and outcome.elements * growth < ELEMENTS / 10
-    return plan.resize(T=STEPS) if cheap else None
+    return plan.resize(T=more) if cheap else None
 
 
 def batched(plan: Plan) -> bool:

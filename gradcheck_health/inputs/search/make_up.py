@@ -76,7 +76,7 @@ def fuller_of(
 
 def stretched(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
     """The plan with a longer sequence, if the model runs on it as well."""
-    more = longer(plan, outcome, batch_for(info.model, plan, outcome)) if batched(plan) else None
+    more = longer(info.model, plan, outcome, batch_for(info.model, plan, outcome)) if batched(plan) else None
     if more is None:
         return plan
     tried = TrialRunner(info, seed).run(more)

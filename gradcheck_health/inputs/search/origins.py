@@ -45,7 +45,7 @@ def _sizes(leaf: Leaf, plan: Plan, first: Plan, notes: tuple[str, ...]) -> str:
         size = plan.size(dim)
         if size != first.size(dim):
             told.append(f"{size}: solved{f' for {notes[-1]}' if notes else ''}")
-        elif size != SIZES.get(dim, size) and (dim, size) != ("T", STEPS):
+        elif size != SIZES.get(dim, size) and not (dim == "T" and size in STEPS):
             told.append(f"{size}: an attribute of the model")
         elif dim in SIZES:
             told.append(f"{size}: any size" if not leaf.fixed else f"{size}: given")

@@ -33,10 +33,10 @@ def resized(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace with the activations that lost their single entry when some axes of the inputs were doubled."""
     wanted = {_place(a) for a in trace.activations if a.single}
     freed: dict[tuple[str, str, str], ActivationTrace] = {}
-    for axes in itertools.islice(_choices(subject.inputs), _TRIALS):
+    for inputs in itertools.islice(_enlarged(subject.inputs), _TRIALS):
         if len(freed) == len(wanted):
             break
-        for a in _activations(subject, _doubled(subject.inputs, axes)):
+        for a in _activations(subject, inputs):
             if _place(a) in wanted and not a.single:
                 freed.setdefault(_place(a), a)
     return (trace.only(activations=tuple(freed.values())),)
@@ -60,6 +60,14 @@ def _choices(inputs: Inputs) -> Iterator[_Axes]:
     maps = [frozenset((k, axis) for k, axis in free if tensors[k].dim() > 3 and axis > 1)]
     alone = [frozenset([place]) for place in free]
     yield from (axes for axes in dict.fromkeys((*together, *maps, *alone)) if axes)
+
+
+def _enlarged(inputs: Inputs) -> Iterator[Inputs]:
+    """With some axes doubled; and made-up ones, whose rank is a guess, with two steps behind the batch."""
+    yield from (_doubled(inputs, axes) for axes in _choices(inputs))
+    if inputs.made_up:
+        steps = changed(inputs, lambda tensor: torch.stack((tensor, tensor), 1) if tensor.dim() else tensor)
+        yield dataclasses.replace(steps, resample=None, fuller=None)
 
 
 def _doubled(inputs: Inputs, axes: _Axes) -> Inputs:

@@ -112,7 +112,7 @@ class Spectral(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.enter(x).mT
         n = 2 * h.shape[-1]
-        mixed = torch.fft.irfft(torch.fft.rfft(h, n) * torch.fft.rfft(self.filter, n), n)[..., : h.shape[-1]]
+        mixed = torch.fft.irfft(torch.fft.rfft(h, n) * torch.fft.rfft(self.filter[:, : n // 2], n), n)[..., : h.shape[-1]]
         return self.leave(F.gelu(mixed + h).mT)
 
 
