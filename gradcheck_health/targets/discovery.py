@@ -9,7 +9,7 @@ from typing import Any
 
 
 def models(module: ModuleType) -> dict[str, type]:
-    """The model classes that the file itself defines, in its order, base classes without a forward apart."""
+    """The model classes that the file itself defines, in its order, base classes without a forward or a training_step apart."""
     return dict(_defined(module, lambda value: _is_model_class(value) and _has_forward(value)))
 
 
@@ -62,7 +62,8 @@ def _is_model_class(value: Any) -> bool:
 def _has_forward(cls: Any) -> bool:
     from torch import nn
 
-    return cls.forward is not nn.Module.forward and not inspect.isabstract(cls)
+    runs = cls.forward is not nn.Module.forward or callable(getattr(cls, "training_step", None))
+    return runs and not inspect.isabstract(cls)
 
 
 def outermost(classes: Mapping[str, type]) -> dict[str, type]:

@@ -93,7 +93,7 @@ def test_rooms_import_what_stands_below_them() -> None:
     """`lint-imports`, which CI runs by itself, too: whoever runs pytest alone learns of it here."""
     pytest.importorskip("importlinter", reason="the extra dev brings it")
     command = "import sys; from importlinter.cli import lint_imports_command as lint; sys.exit(lint(['--no-cache']))"
-    root = PACKAGE.parent
+    root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-c", command], cwd=root, env=environment, capture_output=True, text=True, check=False

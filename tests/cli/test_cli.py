@@ -317,14 +317,6 @@ def test_file_that_cannot_be_written_is_reported_and_the_old_one_stays(run: Any,
     assert (folder / "good.json").is_file(), "the others are written all the same"
 
 
-def test_file_in_no_folder_is_refused_before_anything_runs(run: Any, results: Any, folder: Path) -> None:
-    results(SOUND)
-    code, out, err = run("check", "a.py", "-o", "good.json", "-o", "no/such/folder.json")
-    assert (code, out) == (2, "")
-    assert err == "error: -o no/such/folder.json: there is no folder no/such\n"
-    assert not (folder / "good.json").exists()
-
-
 def test_quiet_and_verbose(run: Any, results: Any) -> None:
     results(SOUND, SICK, report(finding(severity=Severity.NOTE, message="worth knowing"), model="Noted"))
     _, out, _ = run("check", "a.py", "-q")

@@ -354,7 +354,8 @@ def test_without_matplotlib_the_command_that_installs_it_is_reported(monkeypatch
         report().plot()
 
 
-def test_an_edited_file_is_read_again(tmp_path: Path) -> None:
+def test_an_edited_file_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     source = tmp_path / "net.py"
     for i, text in enumerate(("before = Sigmoid()", "after = Sigmoid()")):
         source.write_text(text)

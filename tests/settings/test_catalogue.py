@@ -104,7 +104,7 @@ def test_new_setting_is_a_field_and_a_parameter(tmp_path: Path) -> None:
     """In a copy of the package with one more field: files, options, messages, schema, marker and documentation know it."""
     copy = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(PACKAGE.parent / "docs" / "parts", tmp_path / "docs" / "parts")
+    shutil.copytree(Path(__file__).parents[2] / "docs" / "parts", tmp_path / "docs" / "parts")
     for file, before, more in (
         ("settings/config.py", "    origins: Mapping", FIELD),
         ("check/api.py", "    preset: str | None = None,\n", "    momentum: float | None = None,\n"),

@@ -91,6 +91,12 @@ def test_bare_file_offers_every_class_that_it_defines_and_can_build() -> None:
     assert isinstance(load("nets.py")[0].model(), nn.Linear)
 
 
+def test_class_with_a_training_step_and_no_forward_is_a_model() -> None:
+    step = "    def training_step(self, batch): return self(batch).mean()\n"
+    write({"lit.py": f"from torch import nn\nclass Lit(nn.Module):\n    def __init__(self): super().__init__()\n{step}"})
+    assert targets("lit.py") == ["lit.py:Lit"]
+
+
 @pytest.mark.parametrize("name", ["build", "make_model", "model"])
 def test_factory_of_a_known_name_stands_for_the_file(name: str) -> None:
     write({"made.py": f"{MODELS}\ndef {name}(width=2): return Net(width)\n"})

@@ -27,7 +27,7 @@ _PACKED = re.compile(re.escape(_START) + r"([A-Za-z0-9+/=]*)</script>")
 def pack(document: Any, *, exact: bool = True) -> str:
     """Base64 of gzipped JSON, the same for the same document."""
     text = json.dumps(document if exact else _rounded(document), allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode("ascii"), 6, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode("ascii"), 7, mtime=0)).decode("ascii")
 
 
 def entries(report: Report) -> int:

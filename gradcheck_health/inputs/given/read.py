@@ -98,7 +98,7 @@ def _completed(args: tuple[Any, ...], info: ModelInfo) -> Inputs | Plan:
     """Specs among the values, or required arguments that are missing: pin what is there, the rest is made up."""
     named = [argument.name for argument in info.signature.arguments if not argument.keyword_only][: len(args)]
     given = dict(zip(named, args, strict=False))
-    if len(named) == len(args) and args and (any(_has_spec(value) for value in args) or _missing(given, info)):
+    if len(named) == len(args) and args and (any(map(_to_be_read, args)) or _missing(given, info)):
         return _keywords(given, info)
     return Inputs(args)
 
@@ -171,6 +171,10 @@ def _with_batch(node: Node, samples: int | None) -> Node:
 
 def _missing(given: Mapping[str, Any], info: ModelInfo) -> list[str]:
     return [a.name for a in info.signature.arguments if a.required and a.name not in given]
+
+
+def _to_be_read(value: Any) -> bool:
+    return input_files.is_file(value) or _has_spec(value)
 
 
 def _has_spec(value: Any) -> bool:

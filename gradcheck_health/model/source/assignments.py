@@ -12,6 +12,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 from torch import nn
@@ -37,7 +38,7 @@ class Assignments:
         return built_at(self._model, path) if found is None else place(found[0], found[1])
 
     def referenced(self, path: str) -> bool:
-        """Some method other than a constructor refers to the attribute `path` ends in; True where no source can be read."""
+        """Some method other than a constructor refers to the attribute `path` ends in: by its source, else by its bytecode."""
         owner_path, _, attribute = path.rpartition(".")
         try:
             owner = self._model.get_submodule(owner_path)
@@ -50,9 +51,8 @@ class Assignments:
             if cls is nn.Module:
                 return False
             parsed = self._class(cls)
-            if parsed is None:
-                return True
-            methods = [method for method in parsed.methods if method.name not in overridden]
+            of_class = _compiled(cls) if parsed is None else parsed.methods
+            methods = [method for method in of_class if method.name not in overridden]
             if any(method.refers_to(attribute) for method in methods):
                 return True
             overridden |= {method.name for method in methods if not method.calls_super}
@@ -195,6 +195,24 @@ def _methods(tree: ast.AST) -> Iterator[_Method]:
             names = {item.id for item in inside if isinstance(item, ast.Name)}
             attributes = frozenset(item.attr for item in inside if isinstance(item, ast.Attribute))
             yield _Method(node.name, attributes, "getattr" in names, "super" in names, goes_straight(node))
+
+
+def _compiled(cls: type) -> Iterator[_Method]:
+    """The same without source, as of a class from a notebook or exec(): names in bytecode, whatever they stand for."""
+    for name, value in vars(cls).items():
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+        if code is not None and not _BUILDS.search(name):
+            names = frozenset(names_in(code))
+            yield _Method(name, names, "getattr" in names, "super" in names, straight=False)
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """Globals and attributes that a function refers to, those of the functions inside it included."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from names_in(constant)
 
 
 def goes_straight(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -115,7 +115,7 @@ def _open(i):
     "tensor of a terabyte": Fault(
         3, "allow more with --memory", model("return self.inner(x) + torch.ones(2**40)"), options=LITTLE
     ),
-    "memory in backward": Fault(1, text=backward("torch.ones(2**40)"), options=LITTLE),
+    "memory in backward": Fault(3, "not judged: out of memory", text=backward("torch.ones(2**40)"), options=LITTLE),
     "memory of the constructor, and the next model is checked": Fault(
         3,
         "allow more with --memory",

@@ -241,13 +241,6 @@ class GradientOfAGlobalTensor(Lined):
 
 
 @hard
-def scripted() -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecated since 2.10
-        return torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()))
-
-
-@hard
 def traced_inside() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradcheck_health import Finding, check_gradients
+from gradcheck_health import Finding, Severity, check_gradients
 
 CODE = """
 import torch
@@ -44,6 +44,22 @@ def test_executed_text_has_a_class_and_no_line(name: str) -> None:
     finding = missing(space["Typo"]())  # type: ignore[operator]
     assert [place.source for place in finding.places] == [None, None]
     assert finding.places[0].kind == "Linear"
+
+
+def test_layer_that_nothing_refers_to_is_an_error_without_source_too() -> None:
+    space = {"__name__": "__main__"}
+    exec(compile(CODE, "<stdin>", "exec"), space)
+    assert missing(space["Typo"]()).severity is Severity.ERROR  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "reference", ["self.second(x) if self.training is None else x", "getattr(self, 'sec' + 'ond')(x) if not x.dim() else x"]
+)
+def test_layer_that_another_run_may_call_is_excused_without_source_too(reference: str) -> None:
+    space = {"__name__": "__main__"}
+    code = CODE.replace("self.first(torch.relu(self.first(x)))", f"self.first(torch.relu({reference}))")
+    exec(compile(code, "<stdin>", "exec"), space)
+    assert missing(space["Typo"]()).severity is Severity.NOTE  # type: ignore[operator]
 
 
 def test_module_in_a_zip_has_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
