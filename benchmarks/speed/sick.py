@@ -12,20 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.speed.sound import Block, Residual, Tagger, gpt, mlp, resnet, vit
+from benchmarks.speed.sick_modules import Hidden, Shared, Through, Towers, Typo
+from benchmarks.speed.sound import Tagger, gpt, mlp, resnet, vit
 
 Case = tuple[nn.Module, Any, dict[str, Any]]
-
-
-class Through(nn.Module):
-    """A layer that applies a function."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 def _deep(activation: type[nn.Module], width: int = 512, depth: int = 12, rows: int = 128, std: float | None = None) -> Case:
@@ -60,20 +50,6 @@ def nan_in_backward() -> Case:
 def overflow() -> Case:
     model, x = mlp(1024, 6, 128)
     return _amid(model, 6, Through(lambda h: torch.exp(100 * h))), x, {}
-
-
-class Typo(nn.Module):
-    """One block is called twice, the other never."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        body, _ = resnet()
-        self.body = body
-        self.first, self.second = Residual(24), Residual(24)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.body[:3](x)
-        return self.body[3:](self.first(self.first(x)))
 
 
 def cut_by_detach() -> Case:
@@ -131,19 +107,6 @@ def exploding() -> Case:
     return _deep(nn.ReLU, std=1.0)
 
 
-class Shared(nn.Module):
-    """Attention with the batch along the wrong axis."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.head = nn.Linear(64, 128), nn.Linear(128, 10)
-        layer = nn.TransformerEncoderLayer(128, 4, 512, dropout=0.0, norm_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.encoder(self.embed(x)).mean(1))
-
-
 def future_leak() -> Case:
     model, x = gpt()
     model[2].causal = False
@@ -166,34 +129,6 @@ def identical_units() -> Case:
     for layer in model[:-1:2]:
         nn.init.constant_(layer.weight, 2 / 1024)
     return model, x, {}
-
-
-class Towers(nn.Module):
-    """The second tower hardly counts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = resnet(3)[0], resnet(3)[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.first(x) + 1e-6 * self.second(x)
-
-
-class Hidden(nn.Module):
-    """Adapters in a plain list."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(1000, 128)
-        self.blocks = nn.ModuleList(Block(128, 4, causal=True) for _ in range(3))
-        self.adapters = [nn.Linear(128, 128) for _ in range(3)]
-        self.head = nn.Linear(128, 1000)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        x = self.embed(tokens)
-        for block, adapter in zip(self.blocks, self.adapters, strict=True):
-            x = x + adapter(block(x))
-        return self.head(x)
 
 
 def forgetful() -> Case:
