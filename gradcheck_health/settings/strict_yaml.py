@@ -58,13 +58,15 @@ def read(text: str) -> Document:
         # the C parser neither recurses nor crawls; the Python one is there where PyYAML was built without it
         events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return _Builder(events).document()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise YamlError(mark.line + 1 if mark else 0, error.problem or "this is not YAML") from None
     except YamlError:
         raise
     except Exception as error:  # noqa: BLE001 - ValueError, IndexError, AttributeError and RecursionError were all seen
-        raise YamlError(0, f"this is not YAML ({type(error).__name__}: {error})") from None
+        # known by its marks, not by its class: where yaml was imported twice, its parser raises the classes of the first
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        problem = getattr(error, "problem", None)
+        if mark is None and problem is None:
+            raise YamlError(0, f"this is not YAML ({type(error).__name__}: {error})") from None
+        raise YamlError(mark.line + 1 if mark else 0, problem or "this is not YAML") from None
 
 
 def scalar(text: str) -> Any:
