@@ -160,10 +160,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def describe_error(error: BaseException) -> str:
     """`Type: message` of any exception, and where the user's own code raised it, a frame a line."""
-    try:
-        text = str(error)
-    except BaseException as broken:  # noqa: BLE001 - user code may raise anything, SystemExit included
-        text = f"(its message could not be read: {type(broken).__name__})"
+    text = message_of(error)
     head = f"{type(error).__name__}: {_clipped(text, MAX_TEXT)}" if text else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{head}\n  {error.filename}:{error.lineno}: {_clipped((error.text or '').strip(), MAX_LINE)}"

@@ -58,7 +58,8 @@ def _last_steps(calls: list[int], steps: Sequence[int]) -> list[int]:
     The weights on the input of a recurrent cell are taken at every step, and no such call lies below another: what leads from
     one step to the next are the weights on the state.
     """
-    return [call for call in calls if steps[call] == min(steps[one] for one in calls)]
+    fewest = min((steps[call] for call in calls), default=0)
+    return [call for call in calls if steps[call] == fewest]
 
 
 def _steps_above(graph: Graph, taken: Mapping[int, list[int]]) -> list[int]:
