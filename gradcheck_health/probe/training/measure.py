@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 SAMPLE = 2**14
-"""Entries of a tensor that are counted."""
+"""Entries of a tensor that are compared."""
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -22,45 +23,64 @@ def plain(tensor: torch.Tensor) -> torch.Tensor:
 
 def norms(tensors: Sequence[torch.Tensor]) -> list[float]:
     """Euclidean norms; NaN or Inf where an entry is."""
+    return numbers(norm_scalars(tensors))
+
+
+def norm_scalars(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The same, left on the device."""
     wide = [one.float() if one.dtype in (torch.float16, torch.bfloat16) else one for one in map(plain, tensors)]
     wide = [one if one.is_floating_point() else one.double() for one in wide]
-    if not wide:
-        return []
-    return _numbers(torch._foreach_norm(wide))
+    return list(torch._foreach_norm(wide)) if wide else []
 
 
-def changes(
-    new: Sequence[torch.Tensor], old: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
-) -> tuple[list[float], list[tuple[int, int]]]:
-    """Norms of new - old; and how many entries have a gradient other than zero, and how many of those were changed.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The entries of one tensor that are compared before and after a step."""
 
-    The entries are counted over a sample of at most `SAMPLE` a tensor, unless no gradient lies in it.
+    values: torch.Tensor
+    """Shape (entries,), a copy of what they were."""
+    places: slice | torch.Tensor
+    """Where they lie in the flattened tensor."""
+    stands_for: float
+    """Entries of the tensor for each of them."""
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        return plain(tensor).reshape(-1)[self.places]
+
+    def move(self, tensor: torch.Tensor) -> torch.Tensor:
+        """How far they have come, at least in float32."""
+        new, old = self.of(tensor), self.values
+        return new.float() - old.float() if new.dtype in (torch.float16, torch.bfloat16) else new - old
+
+
+def samples(tensors: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None] | None) -> list[Sample]:
+    """At most `SAMPLE` entries of each tensor, evenly spread, or where these have no gradient, of those that have one.
+
+    Args:
+        gradients: what the step is going to use; None where it computes them itself, and every entry is kept.
     """
-    pairs = [(plain(a), plain(b)) for a, b in zip(new, old, strict=True)]
-    moves = [a.float() - b.float() if a.dtype in (torch.float16, torch.bfloat16) else a - b for a, b in pairs]
-    counts = _counts(moves, gradients, sampled=True)
-    unseen = [i for i, (pushed, _) in enumerate(counts) if not pushed and gradients[i] is not None]
-    for i, pair in zip(unseen, _counts([moves[i] for i in unseen], [gradients[i] for i in unseen], sampled=False), strict=True):
-        counts[i] = pair
-    return norms(moves), counts
+    if gradients is None:
+        return [_sample(plain(tensor), slice(None)) for tensor in tensors]
+    found = [_sample(plain(tensor), slice(None, None, _stride(tensor.numel()))) for tensor in tensors]
+    large = [i for i, one in enumerate(found) if one.stands_for > 1 and gradients[i] is not None]
+    counts = numbers([found[i].of(gradients[i]).count_nonzero() for i in large])  # type: ignore[arg-type]
+    for i, count in zip(large, counts, strict=True):
+        if count == 0:  # a table of which a few rows are read
+            places = plain(gradients[i]).reshape(-1).nonzero()[:, 0]  # type: ignore[arg-type]
+            step = _stride(len(places))
+            if len(places):
+                found[i] = _sample(plain(tensors[i]), places[::step], len(places))
+    return found
 
 
-def _counts(moves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None], *, sampled: bool) -> list[tuple[int, int]]:
-    found: list[torch.Tensor] = []
-    for move, gradient in zip(moves, gradients, strict=True):
-        if gradient is None:
-            found += [torch.zeros((), device=move.device)] * 2
-            continue
-        pushed = (_sample(plain(gradient)) if sampled else plain(gradient)) != 0
-        moved = (_sample(move) if sampled else move) != 0
-        found += [pushed.sum(), (moved & pushed).sum()]
-    numbers = [int(one) for one in _numbers(found)]
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
+def _sample(flat: torch.Tensor, places: slice | torch.Tensor, of: int | None = None) -> Sample:
+    values = flat.reshape(-1)[places]
+    values = values.clone() if isinstance(places, slice) else values
+    return Sample(values, places, (flat.numel() if of is None else of) / max(len(values), 1))
 
 
-def _sample(tensor: torch.Tensor) -> torch.Tensor:
-    step = tensor.numel() // SAMPLE | 1 if tensor.numel() > SAMPLE else 1
-    return tensor.reshape(-1)[::step]
+def _stride(entries: int) -> int:
+    return entries // SAMPLE | 1 if entries > SAMPLE else 1
 
 
 def nonfinite(tensor: torch.Tensor) -> int:
@@ -69,7 +89,7 @@ def nonfinite(tensor: torch.Tensor) -> int:
     return int((~torch.isfinite(values)).sum()) if values.is_floating_point() else 0
 
 
-def _numbers(scalars: Sequence[torch.Tensor]) -> list[float]:
+def numbers(scalars: Sequence[torch.Tensor]) -> list[float]:
     """One transfer for each device."""
     by_device: dict[torch.device, list[int]] = {}
     for i, scalar in enumerate(scalars):

@@ -36,8 +36,8 @@ class Observer:
         self._named = [entry for entry in named_parameters(model) if not is_lazy(entry.tensor)]
         self._depth: dict[int, int] = {}
         """A subclass whose step calls the step of its base fires every hook twice."""
-        self._before: dict[int, dict[int, torch.Tensor]] = {}
-        """id of an optimizer -> id of a parameter -> its values."""
+        self._before: dict[int, dict[int, tuple[measure.Sample, torch.Tensor]]] = {}
+        """id of an optimizer -> id of a parameter -> entries of it, and its norm."""
         self._handles: list[Any] = []
 
     def __enter__(self) -> Observer:
@@ -50,13 +50,16 @@ class Observer:
         while self._handles:
             self._handles.pop().remove()
 
-    def _begin(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _begin(self, optimizer: torch.optim.Optimizer, args: Any = (), kwargs: Any = None) -> None:
         depth = self._depth[id(optimizer)] = self._depth.get(id(optimizer), 0) + 1
         if depth == 1:
             if self._begins is not None:
                 self._begins(optimizer)
             with _quietly():
-                self._before[id(optimizer)] = {id(p): p.detach().clone() for p in held(optimizer)}
+                tensors = held(optimizer)
+                given = None if _has_closure(args, kwargs) else [p.grad for p in tensors]
+                kept = zip(measure.samples(tensors, given), measure.norm_scalars(tensors), strict=True)
+                self._before[id(optimizer)] = {id(p): one for p, one in zip(tensors, kept, strict=True)}
 
     def _end(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         depth = self._depth[id(optimizer)] = self._depth.get(id(optimizer), 1) - 1
@@ -69,7 +72,9 @@ class Observer:
         self._depth.clear()
         self._before.clear()
 
-    def _measured(self, optimizer: torch.optim.Optimizer, before: Mapping[int, torch.Tensor]) -> tuple[ParameterStep, ...]:
+    def _measured(
+        self, optimizer: torch.optim.Optimizer, before: Mapping[int, tuple[measure.Sample, torch.Tensor]]
+    ) -> tuple[ParameterStep, ...]:
         group_of = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
         own = [entry for entry in self._named if id(entry.tensor) in before]
         known = {id(entry.tensor) for entry in own}
@@ -77,35 +82,57 @@ class Observer:
         named: list[tuple[torch.Tensor, str, str]] = [(entry.tensor, entry.name, entry.role) for entry in own]
         named += [(p, f"{type(optimizer).__name__}[{i}]", "vector") for i, p in enumerate(others)]
         tensors = [tensor for tensor, _, _ in named]
-        old = [before[id(tensor)] for tensor in tensors]
+        measured = _Numbers([before[id(tensor)] for tensor in tensors], tensors)
         scale = _grad_scale(optimizer)
-        gradients: list[Any] = [tensor.grad for tensor in tensors]
-        pushed = [i for i, gradient in enumerate(gradients) if gradient is not None]
-        weights = measure.norms(old)
-        updates, moved = measure.changes(tensors, old, gradients)
-        sizes = dict(zip(pushed, measure.norms([gradients[i] for i in pushed]), strict=True))
         states = _nonfinite_states(optimizer, tensors)
         found = []
         for i, (tensor, name, role) in enumerate(named):
-            size = sizes.get(i)
+            size = measured.gradients.get(i)
             found.append(
                 ParameterStep(
                     name=name,
                     role=role,
                     dtype=str(tensor.dtype).removeprefix("torch."),
                     entries=tensor.numel(),
-                    weight=weights[i],
+                    weight=measured.old[i],
                     gradient=None if size is None else size / scale,
-                    update=updates[i],
-                    pushed=moved[i][0],
-                    moved=moved[i][1],
+                    update=measured.moves[i],
+                    pushed=measured.pushed[i],
+                    moved=measured.moved[i],
                     group=group_of[id(tensor)],
-                    nonfinite_gradient=0 if size is None or math.isfinite(size) else measure.nonfinite(gradients[i]),
-                    nonfinite_weight=0 if math.isfinite(updates[i]) else measure.nonfinite(tensor),
+                    nonfinite_gradient=0 if size is None or math.isfinite(size) else measure.nonfinite(tensor.grad),  # type: ignore[arg-type]
+                    nonfinite_weight=0 if math.isfinite(measured.new[i]) else measure.nonfinite(tensor),
                     nonfinite_state=states.get(i, ""),
                 )
             )
         return tuple(found)
+
+
+class _Numbers:
+    """What a step did to each of `tensors`, in their order: norms and counts, with one transfer to the host."""
+
+    def __init__(self, before: Sequence[tuple[measure.Sample, torch.Tensor]], tensors: Sequence[torch.Tensor]) -> None:
+        arrived = [i for i, tensor in enumerate(tensors) if tensor.grad is not None]
+        gradients = [tensors[i].grad for i in arrived]
+        moves = [sample.move(tensor) for (sample, _), tensor in zip(before, tensors, strict=True)]
+        pushed = [before[i][0].of(gradient) != 0 for i, gradient in zip(arrived, gradients, strict=True)]  # type: ignore[arg-type]
+        moved = [(moves[i] != 0) & some for i, some in zip(arrived, pushed, strict=True)]
+        scalars = [
+            [norm for _, norm in before],
+            measure.norm_scalars(tensors),
+            measure.norm_scalars(moves),
+            measure.norm_scalars(gradients),  # type: ignore[arg-type]
+            [one.count_nonzero() for one in pushed],
+            [one.count_nonzero() for one in moved],
+        ]
+        values = iter(measure.numbers([one for row in scalars for one in row]))
+        self.old, self.new, moves_of, sizes, wanted, done = ([next(values) for _ in row] for row in scalars)
+        shares = [sample.stands_for for sample, _ in before]
+        self.moves = [norm * math.sqrt(share) for norm, share in zip(moves_of, shares, strict=True)]
+        self.gradients = dict(zip(arrived, sizes, strict=True))
+        self.pushed, self.moved = [0] * len(tensors), [0] * len(tensors)
+        for i, all_of, some_of in zip(arrived, wanted, done, strict=True):
+            self.pushed[i], self.moved[i] = round(all_of * shares[i]), round(some_of * shares[i])
 
 
 def held(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
@@ -151,6 +178,11 @@ def keys(tensor: torch.Tensor) -> tuple[Any, ...]:
     except RuntimeError:  # a subclass without memory of its own
         address = 0
     return (id(tensor), ("at", address)) if address else (id(tensor),)
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    """The gradients are computed in the step: those that are there when it begins are of the last one."""
+    return any(callable(one) for one in (*args[1:], *(kwargs or {}).values()))
 
 
 def _number(value: Any, otherwise: Any) -> Any:
