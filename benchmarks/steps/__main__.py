@@ -1,8 +1,8 @@
 """Usual optimizers on every sound model, and the cost of a step: `python -m benchmarks.steps [--part I/N] [--cost]`.
 
 Each sound model of the zoo takes its steps with each optimizer, in float32 and under autocast to bfloat16. What is louder than a
-note is printed, with what it says. The loss is the model's own, or that of its declared settings, or the squared error to
-random targets of size one. `--cost` prints the CPU time of the check's step over that of a bare one instead.
+note is printed, with what it says. The loss is that of its declared settings, or the squared error to random targets of size
+one, -log p where the output is probabilities, or the model's own. `--cost` prints the CPU time of the check's step over that of a bare one instead.
 """
 
 from __future__ import annotations
@@ -37,18 +37,22 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def squared_error(output: Any) -> torch.Tensor:
-    """To random targets of size one, of the first output with a gradient."""
-    y = next(leaf.tensor for leaf in leaves(output) if leaf.differentiable)
-    target = torch.randn(y.shape, generator=torch.Generator().manual_seed(7))
-    return (y.float() - target).square().mean()
+def usual(output: Any) -> torch.Tensor:
+    """Of the first output with a gradient: the squared error to random targets of size one; of probabilities, -log p of a class."""
+    y = next(leaf.tensor for leaf in leaves(output) if leaf.differentiable).float()
+    generator = torch.Generator().manual_seed(7)
+    for rows in (y, y.flatten(1)) if y.dim() > 1 else ():
+        if rows.shape[-1] > 1 and rows.min() >= 0 and torch.allclose(rows.sum(-1), torch.ones(()), atol=1e-2):
+            target = torch.randint(rows.shape[-1], rows.shape[:-1], generator=generator)
+            return -rows.gather(-1, target[..., None]).clamp_min(1e-30).log().mean()
+    return (y - torch.randn(y.shape, generator=generator)).square().mean()
 
 
 def checked(entry: Sound, optimizer: Callable[..., Any], autocast: str | None) -> Report:
-    """With the squared error, or where that does not fit its output with the model's own loss."""
+    """With the usual loss, or where that does not fit its output with the model's own."""
     settings = {**entry.settings, "select": [*RULES, *LOSSES], "optimizer": optimizer, "autocast": autocast, "seed": 0}
     try:
-        return check_gradients(*entry.build(), **{"loss": squared_error, **settings})
+        return check_gradients(*entry.build(), **{"loss": usual, **settings})
     except (GradhealthError, StopIteration):
         return check_gradients(*entry.build(), **settings)
 

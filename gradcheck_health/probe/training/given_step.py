@@ -85,7 +85,7 @@ class _Watched:
         self.steps.append(
             StepTrace(
                 by="the given step",
-                parameters=rows(self.model, self.optimizers, [(optimizer, seen)]),
+                parameters=rows(named_parameters(self.model), self.optimizers, [(optimizer, seen)]),
                 groups=self._begun.pop(id(optimizer), ()),
                 events=tuple(self.events.seen),
                 scale=self._scale(),
@@ -116,7 +116,7 @@ class _Watched:
         return (
             StepTrace(
                 by="the given step",
-                parameters=rows(self.model, self.optimizers, ()),
+                parameters=rows(named_parameters(self.model), self.optimizers, ()),
                 groups=groups(self.optimizers, named_parameters(self.model)),
                 events=rest,
                 scale=self._scale(),

@@ -90,12 +90,17 @@ def nonfinite(tensor: torch.Tensor) -> int:
 
 
 def numbers(scalars: Sequence[torch.Tensor]) -> list[float]:
-    """One transfer for each device."""
-    by_device: dict[torch.device, list[int]] = {}
+    """Numbers on the host; one transfer for each device."""
+    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, scalar in enumerate(scalars):
-        by_device.setdefault(scalar.device, []).append(i)
+        kinds.setdefault((scalar.device, scalar.dtype), []).append(i)
+    by_device: dict[torch.device, tuple[list[int], list[torch.Tensor]]] = {}
+    for (device, _), places in kinds.items():
+        known, stacked = by_device.setdefault(device, ([], []))
+        known += places
+        stacked.append(torch.stack([scalars[i] for i in places]).double())
     values = [0.0] * len(scalars)
-    for places in by_device.values():
-        for i, value in zip(places, torch.stack([scalars[i].double() for i in places]).tolist(), strict=True):
+    for places, rows in by_device.values():
+        for i, value in zip(places, torch.cat(rows).tolist(), strict=True):
             values[i] = value
     return values

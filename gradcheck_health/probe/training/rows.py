@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
-from gradcheck_health.model.names import NamedParameter, named_parameters
+from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.training import measure
 from gradcheck_health.probe.training.observer import keys
 from gradcheck_health.records.step import ParameterStep
 
 
 def rows(
-    model: nn.Module,
+    named: Sequence[NamedParameter],
     optimizers: Sequence[torch.optim.Optimizer],
     seen: Sequence[tuple[torch.optim.Optimizer, tuple[ParameterStep, ...]]],
 ) -> tuple[ParameterStep, ...]:
@@ -35,7 +34,7 @@ def rows(
             if row.name not in known:
                 known[row.name] = dataclasses.replace(row, group=first[id(optimizer)] + (row.group or 0))
     ordered: dict[str, ParameterStep] = {}
-    for entry in named_parameters(model):
+    for entry in named:
         place = next((group_of[key] for key in keys(entry.tensor) if key in group_of), None)
         ordered[entry.name] = known.pop(entry.name) if entry.name in known else _not_stepped(entry, place)
     return (*ordered.values(), *known.values())

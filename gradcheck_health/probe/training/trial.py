@@ -49,7 +49,8 @@ def _step(
     while True:
         seen.clear()
         goal = _passes(trainers, optimizers, subject)
-        before = groups(optimizers, named_parameters(subject.model))
+        named = named_parameters(subject.model)
+        before = groups(optimizers, named)
         scale = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None
         for optimizer in optimizers:
             _take(optimizer, trainers, optimizers, subject)
@@ -59,7 +60,7 @@ def _step(
         if not overflowed or skipped == SETTLES:
             break
         skipped += 1
-    found = rows(subject.model, optimizers, () if overflowed else seen)
+    found = rows(named, optimizers, () if overflowed else seen)
     for scheduler in trainers.schedulers:
         scheduler.step()
     return StepTrace(
