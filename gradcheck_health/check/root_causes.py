@@ -36,7 +36,7 @@ HIDES: dict[str, tuple[str, ...] | None] = {
         "huge-update",
     ),
     "broadcast-loss": ("mixed-samples", "high-initial-loss"),
-    "misread-loss": ("high-initial-loss",),
+    "misread-loss": ("high-initial-loss", "zero-gradient"),
     "ineffective-step": ("tiny-update",),
     "nonfinite-update": ("huge-update",),
     "half-precision-underflow": ("zero-gradient", "vanishing-gradient", "constant-output"),

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gradcheck_health.model.nest import OutputTensor, leaves
+from gradcheck_health.probe.loss_arguments import explain
 from gradcheck_health.records.errors import ModelError, UsageError, describe_error
 from gradcheck_health.records.wording import a_kind
 
@@ -57,7 +58,8 @@ def objective(
             with torch.inference_mode(False), torch.enable_grad():  # whatever surrounds the check
                 value = loss(output)
         except Exception as error:
-            raise ModelError(f"loss= raised {describe_error(error)}") from error
+            because = explain(error)
+            raise ModelError(f"loss= raised {describe_error(error)}" + (because and f"\n  {because}")) from error
         return _given(value)
     found = list(leaves(output))
     if not found:

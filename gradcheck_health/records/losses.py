@@ -18,6 +18,8 @@ class MisreadLoss:
     layer: str
     """Path of the module whose forward calls it; "" in a loss that was given."""
     source: str | None = None
+    minor: bool = False
+    """It changes the scale of the gradient, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

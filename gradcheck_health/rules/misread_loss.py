@@ -16,11 +16,13 @@ def misread_loss(trace: Trace) -> Iterator[Finding]:
     """A loss is handed something else than it takes: probabilities for logarithms or for logits, targets out of its range.
 
     What it does: examines what enters the losses of torch: nll_loss, kl_div and ctc_loss take log-probabilities,
-    cross_entropy takes logits, kl_div a target of probabilities, the binary cross entropies a target from 0 to 1,
-    hinge_embedding_loss and soft_margin_loss a target of -1 and 1.
+    cross_entropy takes logits of at least two classes, and class indices below their number, kl_div a target of
+    probabilities, binary_cross_entropy probabilities, both binary cross entropies a target from 0 to 1,
+    hinge_embedding_loss and soft_margin_loss a target of -1 and 1. kl_div with reduction="mean" is a note. What torch
+    itself refuses (scores outside of 0 to 1, class indices out of range) ends the check with the same words.
 
-    Why it is bad: nothing raises. With probabilities nll_loss is -p instead of -log p: its gradient does not grow when the
-    model is wrong, and the loss goes below 0; kl_div has no minimum where the distributions agree.
+    Why it is bad: mostly nothing raises. With probabilities nll_loss is -p instead of -log p: its gradient does not grow when
+    the model is wrong, and the loss goes below 0; kl_div has no minimum where the distributions agree.
 
     How it is measured: the range of what is handed over, and whether its rows sum to one. An entry above 0 is no
     log-probability. The result of softmax or sigmoid that enters a loss which applies it again is left to double-softmax.
@@ -42,7 +44,7 @@ def misread_loss(trace: Trace) -> Iterator[Finding]:
             places.append(Place(one.layer, layer.kind if layer else "", one.source, function))
         yield Finding(
             rule="misread-loss",
-            severity=Severity.ERROR,
+            severity=Severity.NOTE if calls[0].minor else Severity.ERROR,
             message=f"{function} is handed {got}, and takes {calls[0].wanted.partition(':')[0].partition(';')[0]} "
             f"({len(calls)} found, 0 allowed)",
             places=tuple(dict.fromkeys(places)),

@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.call import call, eager
 from gradcheck_health.model.sandbox.context import sandbox
-from gradcheck_health.probe.forward.losses import JOINS, LOSSES, operands, pairs_all
+from gradcheck_health.probe.forward.losses import JOINS, pairs_all
+from gradcheck_health.probe.loss_arguments import LOSSES, operands
 from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import GradhealthError

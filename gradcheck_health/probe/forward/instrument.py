@@ -22,8 +22,9 @@ from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import WATCHED, Functions
-from gradcheck_health.probe.forward.losses import JOINS, LOSSES, Losses
+from gradcheck_health.probe.forward.losses import JOINS, Losses
 from gradcheck_health.probe.forward.writes import Writes
+from gradcheck_health.probe.loss_arguments import LOSSES
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.records.finding import LOSS
 

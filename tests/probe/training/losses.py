@@ -243,6 +243,22 @@ def masks_of_0_and_255(sick: bool) -> Handed:
     }
 
 
+@pair("misread-loss", r"one class")
+def cross_entropy_of_one_logit(sick: bool) -> Handed:
+    y = torch.randint(2, (32, 1))
+    loss: nn.Module = nn.CrossEntropyLoss() if sick else nn.BCEWithLogitsLoss()
+    return {"model": _net(8, 1), "inputs": _x(32, 8), "loss": loss, "targets": y.float()}
+
+
+@pair("misread-loss", r"ignore_index")
+def batch_of_padding_only(sick: bool) -> Handed:
+    y = torch.full((6, 12), 0)
+    y[:, 0] = 0 if sick else 3
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 5))
+    loss = lambda out: F.cross_entropy(out.transpose(1, 2), y, ignore_index=0)  # noqa: E731
+    return {"model": model, "inputs": _x(6, 12, 8), "loss": loss}
+
+
 @pair("misread-loss", r"hinge_embedding_loss")
 def hinge_of_zeros_and_ones(sick: bool) -> Handed:
     y = torch.randint(2, (32,))

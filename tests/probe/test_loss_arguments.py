@@ -1,0 +1,50 @@
+"""What torch's losses refuse, said in words that help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gradcheck_health import ModelError, Severity, check_gradients
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss", "targets", "said"),
+    [
+        (1, nn.BCELoss(), torch.ones(16, 1), r"handed raw scores from -\S+ to \S+, and takes probabilities from 0 to 1"),
+        (3, nn.CrossEntropyLoss(), torch.ones(16), r"handed class indices as float32, and takes integers: target.long\(\)"),
+        (
+            3,
+            nn.CrossEntropyLoss(),
+            torch.arange(16) % 3 + 1,
+            r"handed a target from 1 to 3, and takes class indices from 0 to 2",
+        ),
+    ],
+)
+def test_an_error_of_a_loss_says_what_it_takes(outputs: int, loss: Any, targets: torch.Tensor, said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        check_gradients(nn.Linear(4, outputs), torch.randn(16, 4), loss=loss, targets=targets)
+
+
+def test_another_error_in_a_loss_is_left_as_it_is() -> None:
+    def loss(out: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(out, torch.arange(16) % 3) + out.nonsense
+
+    with pytest.raises(ModelError) as raised:
+        check_gradients(nn.Linear(4, 3), torch.randn(16, 4), loss=loss)
+    assert "is handed" not in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore:reduction")  # torch warns, too
+def test_a_mean_over_classes_is_a_note() -> None:
+    def found(reduction: str) -> list[Severity]:
+        loss = nn.KLDivLoss(reduction=reduction)
+        model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(-1))
+        report = check_gradients(model, torch.randn(16, 4), loss=loss, targets=torch.rand(16, 3).softmax(-1))
+        return [one.severity for one in report.findings if one.rule == "misread-loss"]
+
+    assert found("mean") == [Severity.NOTE]
+    assert found("batchmean") == []
