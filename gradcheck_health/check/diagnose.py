@@ -16,6 +16,7 @@ from gradcheck_health.probe import probe, take
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Report
+from gradcheck_health.records.severed import unexplained
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules import presets
 from gradcheck_health.settings.config import Config
@@ -71,7 +72,9 @@ def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str]) -> Trace:
     bare = dataclasses.replace(trace, reference=None)  # a fact that hands back a trace need not repeat it
     taken = {fact: take(fact, subject, bare) for fact in needs}
     gaps = tuple(f"the fact {fact}: the model does not run that way" for fact, measured in taken.items() if not measured)
-    return dataclasses.replace(trace, facts={**trace.facts, **taken}, gaps=(*trace.gaps, *gaps))
+    known = unexplained(trace.starved) if any(one.severed for one in taken.get("severed", ())) else ()
+    kept = tuple(gap for gap in trace.gaps if gap not in known)
+    return dataclasses.replace(trace, facts={**trace.facts, **taken}, gaps=(*kept, *gaps))
 
 
 def _lacks(trace: Trace, fact: str) -> bool:

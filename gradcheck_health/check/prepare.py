@@ -20,7 +20,7 @@ from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.checkpoint import Checkpoint
-from gradcheck_health.model.nest import leaves
+from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
 from gradcheck_health.model.sandbox.process import process_guard
@@ -70,7 +70,7 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
                 checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)
             fed = synthesize(
                 built,
-                training.inputs,
+                _in_precision(training.inputs, settings),
                 seed=settings.seed,
                 batch_size=settings.batch_size or _samples(training.targets),
                 saved=saved(settings),
@@ -109,6 +109,15 @@ def _autocast(model: nn.Module, settings: Config) -> contextlib.AbstractContextM
         return contextlib.nullcontext()
     device = next(model.parameters()).device.type
     return torch.autocast(device, dtype=getattr(torch, settings.autocast))
+
+
+def _in_precision(inputs: Any, settings: Config) -> Any:
+    """Given tensors in the precision that the user asked for, as the text of a spec makes them."""
+    if settings.dtype is None:
+        return inputs
+    dtype = getattr(torch, settings.dtype)
+    odd = any(leaf.tensor.is_floating_point() and leaf.tensor.dtype != dtype for leaf in leaves(inputs))
+    return map_tensors(inputs, lambda one: one.to(dtype) if one.is_floating_point() else one) if odd else inputs
 
 
 def _samples(targets: Any) -> int | None:

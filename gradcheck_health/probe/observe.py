@@ -35,6 +35,7 @@ from gradcheck_health.records.errors import out_of_memory, ran_out_of_memory
 from gradcheck_health.records.finding import LOSS
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.measurements import InputsTrace, OutputTrace, TensorStats
+from gradcheck_health.records.severed import unexplained
 from gradcheck_health.records.trace import Trace
 
 NO_GRADIENT = "carries no gradient"
@@ -84,6 +85,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     values = gather.add_all((None if is_lazy(entry.tensor) else entry.tensor for entry in named), extremes=False)
     wide = spreads(arrived)
     stats, activations = gather.collect(), activation_traces(instrument)
+    without = starved(named, arrived, wide, activations)
     trace = Trace(
         model=type(model).__name__,
         layers=layer_traces(model, instrument, stats),
@@ -105,7 +107,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         custom_functions=flow.custom,
         repeats=_repeats(named, flow.uses),
         half=_half(model),
-        gaps=(*instrument.gaps, *flow.gaps, *starved(named, arrived, wide, activations)),
+        gaps=(*instrument.gaps, *flow.gaps, *unexplained(without)),
+        starved=without,
         cuts=cuts,
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
         twins=twins(named, flow.graph),

@@ -52,30 +52,6 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
-    """A trainable parameter whose values forward writes over."""
-
-    parameter: str
-    op: str
-    """data =, clamp_, __setitem__ ..."""
-    layer: str
-    source: str | None
-    undone: float = 0.0
-    """Share of the entries that a step moved and the next forward moved back (the `after_steps` fact)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overwritten:
-    """Values of the graph that forward changes through .data, a detached view, or under no_grad."""
-
-    op: str
-    layer: str
-    source: str | None
-    share: float
-    """Of the entries."""
-
-
-@dataclass(frozen=True, slots=True)
 class Nonfinite:
     """The first operation that made NaN or Inf out of finite values (the `detailed` fact)."""
 
@@ -166,6 +142,9 @@ class TimeProfile:
     """Units of the state; 0 where they are not known."""
     stretched: int = 0
     """So many steps the input had before it was repeated to have enough; 0 if it was not."""
+    detached: str | None = None
+    """The line that cuts every step off from the one before ("" where it is not known), where the last output moves with an
+    earlier step and no gradient comes back to one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,7 @@ from gradcheck_health.records.evidence import (
     ForeignLeaf,
     Headroom,
     Nonfinite,
-    Overwritten,
     Recurring,
-    Rewritten,
     TimeProfile,
     Twins,
     Zeroed,
@@ -43,8 +41,10 @@ from gradcheck_health.records.measurements import (
     ParameterTrace,
 )
 from gradcheck_health.records.profile import Profile
+from gradcheck_health.records.severed import Severed, Starved
 from gradcheck_health.records.starts import Initialisations, Uninitialized
 from gradcheck_health.records.step import StepTrace
+from gradcheck_health.records.writes import Clobbered, Overwritten, Rewritten
 
 SCHEMA = 1
 """Version of the JSON form. It grows when a field changes its meaning or goes; new fields with defaults keep it."""
@@ -119,6 +119,9 @@ class Trace:
     """Attributes with a part of a graph that is older than forward, and that forward uses."""
     rewritten: tuple[Rewritten, ...] = ()
     overwritten: tuple[Overwritten, ...] = ()
+    clobbered: tuple[Clobbered, ...] = ()
+    starved: tuple[Starved, ...] = ()
+    severed: tuple[Severed, ...] = ()
     rounds: int = 5
     """Seeds that a verdict is confirmed under, at most, this one included."""
     varied: tuple[str, ...] = ()
@@ -188,6 +191,9 @@ class Trace:
                 "misread",
                 "pairings",
                 "terms",
+                "starved",
+                "severed",
+                "clobbered",
             ),
             (),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.evidence import Cut
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.records.wording import listed
+from gradcheck_health.records.wording import counted, listed
 from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
 from gradcheck_health.rules.analysis.teachers import teacher
 from gradcheck_health.rules.analysis.written_over import written_over
@@ -81,6 +81,7 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     How to silence: ignore={"cut-gradient:backbone.*": "features are precomputed"}.
     """
     yield from written_over(trace)
+    yield from _severed(trace)
     lost = [*suspects(trace, zeros=False), *suspects(trace, zeros=True)]
     if not lost:
         return
@@ -124,6 +125,31 @@ def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
         got=float(len(names)),
         bound=0.0,
     )
+
+
+def _severed(trace: Trace) -> Iterator[Finding | Need]:
+    """A part of a fused weight is cut off: its rows get no gradient, although the others do."""
+    if trace.starved and "severed" not in trace.facts:
+        yield Need("severed")
+    found = [one for measured in trace.facts.get("severed", ()) for one in measured.severed]
+    for op, source in dict.fromkeys((one.op, one.source) for one in found):
+        members = [one for one in found if (one.op, one.source) == (op, source)]
+        first, layer = members[0], trace.layers.get(members[0].layer)
+        more = f", and of {counted(len(members) - 1, 'more layer')}" if len(members) > 1 else ""
+        owner = trace.parameters[first.parameter].layer or "the model"
+        yield Finding(
+            rule="cut-gradient",
+            severity=Severity.ERROR,
+            message=f"{op} cuts {first.units} of {first.of} units of {owner}{more} off from the output (0 allowed)",
+            places=tuple(Place(one.parameter, trace.parameters[one.parameter].kind) for one in members),
+            details=(
+                ("starts", str(Place(first.layer, layer.kind if layer else "", source, op))),
+                ("because", "the output moves with these units, and no gradient comes back to them on any batch"),
+                ("help", _help(Cut(op, first.layer, source, (), True))),
+            ),
+            got=float(first.units),
+            bound=0.0,
+        )
 
 
 def _teacher(trace: Trace, members: list[tuple[Cut, str]], path: str, why: str) -> Finding:

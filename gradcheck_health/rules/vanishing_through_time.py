@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.evidence import TimeProfile
-from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import recurrence
 
@@ -49,9 +49,12 @@ def vanishing_through_time(
     How to silence: ignore={"vanishing-through-time": "the reason"}, or min_ratio= for the bound that you want.
     """
     yield from recurrence.needs(trace)
+    if "time_profile" not in trace.facts:
+        return
     limit = min_ratio if min_ratio is not None else LIMIT if horizon is None else FAR_LIMIT
     steps = horizon or recurrence.HORIZON
     bound = min_ratio is not None or horizon is not None
+    yield from _detached(trace)
     for profile in recurrence.profiles(trace):
         kept = recurrence.ratio(profile, steps)
         concern = limit if bound else SLOW
@@ -59,6 +62,22 @@ def vanishing_through_time(
             yield Need("detailed")
         elif kept < concern:
             yield _finding(trace, profile, kept, limit if kept < limit else concern, steps, bound)
+
+
+def _detached(trace: Trace) -> Iterator[Finding]:
+    """A state that is detached at every step: often on purpose, and then nothing that lies back is learnt."""
+    for profile in (one for seen in trace.facts["time_profile"] for one in seen.times):
+        if profile.detached is not None:
+            yield Finding(
+                rule="vanishing-through-time",
+                severity=Severity.NOTE,
+                message="the state is detached at every step: no gradient reaches the step before",
+                places=(Place(profile.layer, profile.kind, profile.detached or None, "detach"),),
+                details=(
+                    ("because", "the last output moves with an earlier step, and no gradient comes back to it"),
+                    ("help", "to learn what lies back, detach between batches, or every few steps, instead"),
+                ),
+            )
 
 
 def _finding(trace: Trace, profile: TimeProfile, kept: float, limit: float, steps: int, bound: bool) -> Finding:

@@ -158,7 +158,7 @@ def test_the_gap_names_the_layer_and_how_many(dead: int, told: bool) -> None:
     model, x = Rectified(RECTIFIERS["mask"], dead, "linear"), torch.randn(64, 8)
     count = dead_units(model, x)
     gaps = check_gradients(model, x).trace.gaps
-    assert gaps == ((f"what keeps every gradient from {count} of 64 units of first",) if told else ())
+    assert gaps == ((f"why no gradient comes to {count} of 64 units of first",) if told else ())
 
 
 class Deep(nn.Module):
@@ -177,7 +177,9 @@ class Deep(nn.Module):
 
 def test_one_sentence_for_many_layers() -> None:
     (gap,) = check_gradients(Deep(), torch.randn(64, 16)).trace.gaps
-    assert gap.startswith("what keeps every gradient from 1") and gap.endswith(" of 16 units of layers.0 and of 2 more layers")
+    assert gap.startswith("why no gradient comes to 1") and gap.endswith(
+        " of 16 units of layers.0, nor to those of 2 more layers"
+    )
 
 
 SPOILERS: dict[str, Function] = {

@@ -109,3 +109,97 @@ class Bare(nn.Module):
 def test_bare_parameter_whose_sibling_is_used_twice_is_a_typo() -> None:
     (finding,) = errors(Bare(), torch.randn(32, 8))
     assert dict(finding.details)["because"] == "w2 is never used, and w1, of the same shape, 2 times: a typo?"
+
+
+def line_of(mark: str) -> str:
+    """Where the line of this file stands that ends with a mark."""
+    lines = Path(__file__).read_text().splitlines()
+    return f"test_named_causes.py:{next(i for i, text in enumerate(lines, 1) if text.endswith(f'# {mark}'))}"
+
+
+class Overwrites(nn.Module):
+    """Writes into the result of the exponential that backward needs; a second write stands in front of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        h += 1
+        h = h.exp()  # needs it
+        h[:, 0] = 0  # writes it
+        out: Tensor = self.second(h)
+        return out
+
+
+def test_a_write_in_place_is_named_with_its_victim() -> None:
+    (finding,) = errors(Overwrites(), torch.randn(8, 6))
+    assert finding.rule == "failed-backward"
+    assert finding.places[0].source is not None and finding.places[0].source.endswith(line_of("writes it"))
+    details = dict(finding.details)
+    assert "__setitem__" in details["starts"] and "[8, 6]" in details["starts"]
+    assert "exp" in details["needed by"] and line_of("needs it") in details["needed by"]
+
+
+class Fused(nn.Module):
+    """Queries, keys and values out of one layer."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.qkv, self.head, self.cut = nn.Linear(8, 24), nn.Linear(8, 3), cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        weights = (q @ k.transpose(-1, -2)).softmax(-1)
+        if self.cut:
+            weights = weights.detach()  # cuts it
+        out: Tensor = self.head((weights @ v).mean(1))
+        return out
+
+
+def test_a_part_of_a_fused_weight_that_is_cut_off_is_named_with_the_line() -> None:
+    torch.manual_seed(0)
+    (finding,) = errors(Fused(cut=True), torch.randn(16, 5, 8))
+    assert (finding.rule, finding.names, finding.got) == ("cut-gradient", ("qkv.weight",), 16.0)
+    assert "16 of 24 units of qkv" in finding.message and line_of("cuts it") in dict(finding.details)["starts"]
+    report = check_gradients(Fused(cut=True), torch.randn(16, 5, 8))
+    assert not report.trace.gaps  # it is no longer a thing that was not seen
+    assert errors(Fused(cut=False), torch.randn(16, 5, 8)) == []
+
+
+class Detached(nn.Module):
+    """A recurrence that is written out, and detached every so many steps."""
+
+    def __init__(self, every: int, *, shared: bool = False) -> None:
+        super().__init__()
+        self.enter, self.again, self.head = nn.Linear(6, 24), nn.Linear(24, 24), nn.Linear(24, 4)
+        self.every, self.shared = every, shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(len(x), 24)
+        found = []
+        for t in range(x.shape[1]):
+            if self.every and t % self.every == 0:
+                h = h.detach()  # detaches it
+            fresh = self.enter(x[:, t])
+            h = torch.tanh(fresh + self.again(torch.tanh(fresh) if self.shared else h))
+            found.append(self.head(h))
+        return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize(("every", "shared", "told"), [(1, False, True), (0, False, False), (1, True, False)])
+def test_a_state_that_is_detached_at_every_step_is_a_note(every: int, shared: bool, told: bool) -> None:
+    torch.manual_seed(0)
+    report = check_gradients(Detached(every, shared=shared), torch.randn(16, 12, 6), seed=0)
+    notes = [f for f in report.findings if f.rule == "vanishing-through-time" and "at every step" in f.message]
+    assert report.ok and bool(notes) == told
+    if told:
+        assert notes[0].places[0].source is not None and notes[0].places[0].source.endswith(line_of("detaches it"))
+
+
+def test_given_tensors_take_the_precision_that_was_asked_for() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    report = check_gradients(model, torch.randn(8, 8), dtype="float16")
+    assert report.trace.inputs.description == "float16[8, 8]"
+    assert report.trace.half and next(model.parameters()).dtype == torch.float32

@@ -20,9 +20,9 @@ from gradcheck_health.probe.observe import NO_GRADIENT, probe
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
-from gradcheck_health.records.evidence import Rewritten
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.writes import Rewritten
 
 STEPS = 3
 CHANCES = 4

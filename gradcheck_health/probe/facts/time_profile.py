@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -11,13 +12,15 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.call import call, seed_everything
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.model.wrappers import unwrap
-from gradcheck_health.probe.experiments.paired_runs import changed
+from gradcheck_health.probe.experiments.paired_runs import changed, distance
 from gradcheck_health.probe.experiments.subbatch import axis_of, on_few
 from gradcheck_health.probe.objective import AUXILIARY
 from gradcheck_health.probe.subject import Subject
@@ -95,15 +98,59 @@ def _whole(subject: Subject, model: nn.Module, uses: set[int], stretch: bool) ->
     if stretch and inputs.made_up and size < STEPS:
         inputs = changed(inputs, lambda tensor: _repeated(tensor, axis) if _is_time(tensor, axis, size) else tensor)
     long = STEPS if inputs is not subject.inputs else size
-    with _watched(model, axis, long) as given:
+    with _watched(model, axis, long) as given, _Detached() as cuts:
         output = call(subject.model, inputs, subject.seed)
     found = [leaf for leaf in leaves(output) if leaf.differentiable and not AUXILIARY.search(leaf.path)]
     if not found or not given:
         return None
-    y = found[0].tensor
-    last = y.select(axis, -1) if y.dim() > axis and y.shape[axis] == long else y
+    last = _last(found[0].tensor, axis, long)
     norms = _norms(last, given, axis)
-    return TimeProfile("", type(model).__name__, norms, 0, size if long != size else 0)
+    cut = None
+    if norms[-1] > 0.0 and not any(norms[:-1]) and _reaches(subject, inputs, last.detach(), (axis, long)):
+        cut = cuts.line(long)
+    return TimeProfile("", type(model).__name__, norms, 0, size if long != size else 0, cut)
+
+
+class _Detached(TorchFunctionMode):
+    """Counts the lines that detach a value with a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        detaches = func.__name__ in ("detach", "detach_") or (
+            func.__name__ == "__get__" and getattr(func.__self__, "__name__", "") == "data"
+        )
+        if detaches and isinstance(args[0], torch.Tensor) and args[0].requires_grad and (line := user_line()):
+            self._lines[line] += 1
+        return func(*args, **(kwargs or {}))
+
+    def line(self, steps: int) -> str:
+        """The one that runs once a step; the first state may have nothing to detach."""
+        found = [line for line, count in self._lines.items() if count >= steps - 2]
+        return found[0] if found else ""
+
+
+def _reaches(subject: Subject, inputs: Inputs, last: torch.Tensor, steps: tuple[int, int]) -> bool:
+    """The last output moves where the samples exchange their values at an earlier step."""
+    axis, size = steps
+
+    def exchange(tensor: torch.Tensor) -> torch.Tensor:
+        if not _is_time(tensor, axis, size):
+            return tensor
+        other = tensor.clone()
+        other.select(axis, size - 2).copy_(tensor.select(axis, size - 2).roll(1, 0))
+        return other
+
+    with torch.no_grad():
+        again, moved = (call(subject.model, fed, subject.seed) for fed in (inputs, changed(inputs, exchange)))
+    still, other = (_last(next(iter(leaves(output))).tensor.detach(), axis, size) for output in (again, moved))
+    return distance(still, last) == 0.0 and distance(other, last) > 0.0
+
+
+def _last(y: torch.Tensor, axis: int, size: int) -> torch.Tensor:
+    return y.select(axis, -1) if y.dim() > axis and y.shape[axis] == size else y
 
 
 def _steps(inputs: Inputs, uses: set[int]) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from gradcheck_health.model.nest import leaves, operand_tensors
 from gradcheck_health.model.source.lines import torch_helper, user_line
 from gradcheck_health.probe.forward.activations import function_name
+from gradcheck_health.probe.forward.saved_values import SavedValues
 from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
 from gradcheck_health.records.evidence import Cut, Nonfinite
 
@@ -55,7 +56,14 @@ _Spot = tuple[str, str, str | None]
 class Dataflow:
     """Told of every operation by the instrument; knows lines, origins of NaN and cuts afterwards."""
 
-    def __init__(self, followed: Mapping[str, torch.Tensor], *, look_for_nonfinite: bool = True) -> None:
+    def __init__(
+        self,
+        followed: Mapping[str, torch.Tensor],
+        *,
+        look_for_nonfinite: bool = True,
+        saved: SavedValues | None = None,
+    ) -> None:
+        self.saved = saved
         self.sources: dict[Any, str] = {}
         """Autograd node -> `file:line`."""
         self.applied: dict[tuple[str, str], str] = {}
@@ -83,6 +91,8 @@ class Dataflow:
 
     def observe(self, func: Any, args: Any, kwargs: Any, out: Any, layer: str) -> None:
         """One call of a torch function in forward."""
+        if self.saved is not None:
+            self.saved.observe(func, args, kwargs, out, layer)
         name = func.__name__
         if name == "__get__":
             name = getattr(func.__self__, "__name__", "")

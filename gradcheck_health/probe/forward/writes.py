@@ -14,7 +14,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from gradcheck_health.model.names import NamedParameter, named_parameters
 from gradcheck_health.model.source.frames import CALLERS
 from gradcheck_health.model.source.lines import user_line
-from gradcheck_health.records.evidence import Overwritten, Rewritten
+from gradcheck_health.records.writes import Overwritten, Rewritten
 
 _FUNCTION = torch.autograd.function.__file__
 _HARMLESS = frozenset(

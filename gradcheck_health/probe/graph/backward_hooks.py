@@ -17,7 +17,7 @@ import torch
 
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.instrument import Instrument
-from gradcheck_health.probe.graph.graph import Graph, Node
+from gradcheck_health.probe.graph.graph import Graph, Node, saved
 from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
 from gradcheck_health.records.evidence import Nonfinite, Zeroed
 
@@ -173,7 +173,8 @@ def _all_zero(tensor: torch.Tensor | None) -> bool:
 
 
 def softmax_entries(node: Node) -> int:
-    """Entries of a row."""
-    axis = node._saved_dim
-    shape = node._saved_result.shape
-    return int(shape[axis if axis < len(shape) else axis - 2**64])
+    """Entries of a row; 0 where they are not known."""
+    axis, result = node._saved_dim, saved(node, "result")
+    if result is None:
+        return 0
+    return int(result.shape[axis if axis < result.dim() else axis - 2**64])

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.probe.graph.graph import Graph
+from gradcheck_health.probe.graph.graph import Graph, saved
 from gradcheck_health.records.evidence import DoubleSoftmax
 
 _MIXES = (
@@ -91,7 +91,7 @@ def _probabilities(nodes: list[Any], passed: frozenset[str], depth: int) -> list
 
 def _shrinks(node: Any, kind: str) -> bool:
     """Divided by a temperature of one or more, probabilities stay within 0 and 1; a large factor makes logits of them."""
-    other = getattr(node, "_saved_other", None) if kind in ("Div", "Mul") else None
+    other = saved(node, "other") if kind in ("Div", "Mul") else None
     if not isinstance(other, torch.Tensor) or other.numel() != 1 or other.is_meta:
         return False
     factor = abs(float(other))
@@ -110,11 +110,14 @@ def _axis(node: Any) -> tuple[int, int | None]:
     """(axis, its size) of a normalisation, counted from the front; the size is None where the function has no axis."""
     kind = _kind(node)
     if kind == "Logsumexp":
-        shape, dims = node._saved_self.shape, node._saved_dim
+        values, dims = saved(node, "self"), node._saved_dim
         dim = dims[0] if len(dims) == 1 else 0
     elif kind in ("Softmax", "LogSoftmax"):
-        shape, dim = node._saved_result.shape, node._saved_dim
+        values, dim = saved(node, "result"), node._saved_dim
     else:
         return 0, None
+    if values is None:
+        return 0, None
+    shape = values.shape
     dim = dim - 2**64 if dim >= 2**63 else dim
     return dim % max(len(shape), 1), shape[dim] if shape else 1

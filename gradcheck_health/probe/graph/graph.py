@@ -37,6 +37,14 @@ class Graph:
         return [self.nodes[position].variable for position in sorted(self.leaves.values())]
 
 
+def saved(node: Node, name: str) -> Any:
+    """What an operation saved for its backward; None where it saved nothing by that name, or it was written over since."""
+    try:
+        return getattr(node, f"_saved_{name}", None)
+    except RuntimeError:
+        return None
+
+
 def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
     """The graph in topological order; position 0 is a virtual root above all `roots`. None if it has more than `cap` nodes."""
     following: dict[Node, tuple[Node, ...]] = {}

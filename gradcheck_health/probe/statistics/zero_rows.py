@@ -1,7 +1,7 @@
-"""Rows of zeros in a weight's gradient that no observed activation explains: reported as a gap in what was seen.
+"""Units of a weight to which no gradient comes, although it comes to others: whole rows of zeros, or columns.
 
-`x * (x > 0)` is a ReLU that no function call shows, and there are a dozen more spellings. The gradient shows them all: of a
-unit that is off for every sample the whole row of the weight's gradient is exactly zero.
+`x * (x > 0)` is a ReLU that no function call shows, and there are a dozen more spellings; and a fused projection of which one
+part is detached is no missing gradient. The gradient shows them all: the whole row of such a unit is exactly zero.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from collections.abc import Sequence
 import torch
 
 from gradcheck_health.model.names import NamedParameter
-from gradcheck_health.probe.statistics.histogram import Spread
+from gradcheck_health.probe.statistics.histogram import SAMPLE, Spread
 from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.severed import Starved
 
 _SHARE = 0.5
 """As for dead units."""
 _LEAST = 160
 """Entries that the sample of a larger tensor has at least."""
+_PART = 0.1
+"""Of the entries: the smallest part of a fused weight that counts, beside chance deaths."""
+_BLOCK = 4
+"""Neighbouring units: a part that is taken out by a slice, and not one unit here and one there."""
 
 
 def starved(
@@ -25,8 +30,8 @@ def starved(
     gradients: Sequence[torch.Tensor | None],
     sampled: Sequence[Spread],
     activations: Sequence[ActivationTrace],
-) -> tuple[str, ...]:
-    """One sentence for the layers of whose units more than half, but not all, get nothing; none if an activation explains it.
+) -> tuple[Starved, ...]:
+    """The weights of which some units, but not all, get nothing.
 
     A weight whose whole gradient is zero is left to the rules.
 
@@ -34,25 +39,37 @@ def starved(
         gradients: that of each parameter.
         sampled: how the entries of each are spread: only one with many zeros is examined as a whole.
     """
-    if any(max(a.off, a.saturated) > _SHARE * a.units for a in activations):
-        return ()
+    explained = any(max(a.off, a.saturated) > _SHARE * a.units for a in activations)
     found = []
     for entry, gradient, spread in zip(named, gradients, sampled, strict=True):
-        if not spread.zeros or gradient is None or not _has_units(entry, gradient):
+        if gradient is None or not has_units(entry, gradient):
             continue
-        if spread.zeros > _SHARE / 2 * min(gradient.numel(), _LEAST):
-            units = len(gradient)
-            fed = int((gradient != 0).flatten(1).any(1).sum())
-            if 0 < fed < (1 - _SHARE) * units:
-                found.append(f"{units - fed} of {units} units of {entry.layer or 'the model'}")
-    if not found:
-        return ()
-    others = len(found) - 1
-    more = f" and of {others} more layer{'s' if others > 1 else ''}" if others else ""
-    return (f"what keeps every gradient from {found[0]}{more}",)
+        begun = SAMPLE < gradient.numel() < 2 * SAMPLE  # the sample holds its first entries alone
+        if spread.zeros <= _PART * min(gradient.numel(), _LEAST) and not begun:
+            continue
+        for axis in range(min(gradient.dim(), 2)):
+            fed = any_along(gradient, axis)
+            units, without = len(fed), int((~fed).sum())
+            most = axis == 0 and without > _SHARE * units and not explained
+            if 0 < without < units and (most or in_blocks(~fed)):
+                found.append(Starved(entry.name, entry.layer, without, units, axis, silent=most))
+                break
+    return tuple(found)
 
 
-def _has_units(entry: NamedParameter, gradient: torch.Tensor) -> bool:
+def has_units(entry: NamedParameter, gradient: torch.Tensor) -> bool:
     """The weight of a layer, a row for each unit."""
     own = entry.role == "weight" and entry.name.rpartition(".")[2] == "weight"
     return own and type(gradient) is torch.Tensor and gradient.layout == torch.strided and not gradient.is_nested
+
+
+def any_along(gradient: torch.Tensor, axis: int) -> torch.Tensor:
+    """Per unit whether a gradient other than zero came to it."""
+    return (gradient != 0).transpose(0, axis).flatten(1).any(1)
+
+
+def in_blocks(without: torch.Tensor) -> bool:
+    """They stand beside each other, in blocks: what a slice, a chunk or a head takes out."""
+    padded = torch.nn.functional.pad(without.to(torch.int8), (1, 1)).diff()
+    lengths = (padded == -1).nonzero() - (padded == 1).nonzero()
+    return bool(len(lengths)) and int(lengths.min()) >= _BLOCK

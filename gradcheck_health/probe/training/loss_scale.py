@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from gradcheck_health.probe.graph.graph import saved
+
 _MEANS = ("MeanBackward",)
 _REDUCED = ("NllLoss", "MseLoss", "SmoothL1Loss", "HuberLoss", "BinaryCrossEntropy", "KlDiv", "SoftMarginLoss", "MultiMargin")
 _MEAN = 1
@@ -35,7 +37,7 @@ def last_factor(loss: torch.Tensor) -> tuple[float, bool]:
 
 def _number(node: Any) -> float | None:
     """The other factor, if it is one number: torch saves it as a tensor or as a scalar."""
-    other = getattr(node, "_saved_other", None)
+    other = saved(node, "other")
     if isinstance(other, torch.Tensor):
         return float(other) if other.numel() == 1 and not other.requires_grad and not other.is_meta else None
     return float(other) if isinstance(other, int | float) else None

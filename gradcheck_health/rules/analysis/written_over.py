@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradcheck_health.records.evidence import Overwritten, Rewritten
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.writes import Overwritten, Rewritten
 
 _UNDONE = 0.5
 """Of the entries that a step moved: a clamp undoes those at its bounds, a renormalisation none."""

@@ -152,3 +152,30 @@ def gru_cell_over_many_steps() -> Built:
 @sound
 def tanh_cell_over_many_steps() -> Built:
     return CellLoop(nn.RNNCell(8, 16)), torch.randn(16, 24, 8)
+
+
+class Streamed(nn.Module):
+    """A state carried from step to step that learns from its own step alone, as online training does it, or from a few."""
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self.cell, self.head, self.every = nn.GRUCell(8, 16), nn.Linear(16, 4), every
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, found = x.new_zeros(len(x), 16), []
+        for t, step in enumerate(x.unbind(1)):
+            if t % self.every == 0:
+                h = h.detach()
+            h = self.cell(step, h)
+            found.append(self.head(h))
+        return torch.stack(found, 1)
+
+
+@sound
+def state_detached_at_every_step() -> Built:
+    return Streamed(1), torch.randn(16, 12, 8)
+
+
+@sound
+def state_detached_every_four_steps() -> Built:
+    return Streamed(4), torch.randn(16, 12, 8)

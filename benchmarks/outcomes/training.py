@@ -1,0 +1,78 @@
+"""Whether a net learns: several initialisations under several learning rates, trained side by side. Knows nothing of the package."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+
+from benchmarks.outcomes.nets import FEATURES, STEPS_BACK
+
+ROWS, STEPS, LEARNT = 64, 300, 0.5
+"""Samples, steps, and the share of the constant predictor's loss at which a task counts as learnt."""
+RATES = {"sgd": (0.3, 0.1, 0.03, 0.01, 0.001), "adam": (0.01, 0.003, 0.001, 0.0003)}
+SHAPES = {"vector": (FEATURES,), "image": (3, 6, 6), "tokens": (6, FEATURES), "recall": (STEPS_BACK, FEATURES)}
+
+Tensors = dict[str, torch.Tensor]
+
+
+def batch(task: str, seed: int, rows: int = ROWS) -> torch.Tensor:
+    return torch.randn(rows, *SHAPES[task], generator=torch.Generator().manual_seed(seed))
+
+
+def targets(task: str, x: torch.Tensor) -> torch.Tensor:
+    """A teacher's answer, standardised: a constant predictor's loss is 1. A recurrence has to recall its first step."""
+    generator = torch.Generator().manual_seed(1)
+    seen = x[:, 0] if task == "recall" else x.flatten(2).mean(2) * 6 if task == "image" else x
+    seen = seen.mean(1) * math.sqrt(seen.shape[1]) if task == "tokens" else seen
+    hidden = torch.tanh(seen @ torch.randn(seen.shape[1], 32, generator=generator) / math.sqrt(seen.shape[1]))
+    y = hidden @ torch.randn(32, 1, generator=generator)
+    return (y - y.mean()) / y.std()
+
+
+def learns(build: Callable[[], nn.Module], task: str, optimizer: str, seeds: int) -> list[bool]:
+    """Per initialisation: does the loss halve within 300 steps, at the best of the learning rates?"""
+    x = batch(task, seed=0)
+    y, rates = targets(task, x), RATES[optimizer]
+    models = []
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        model = build()
+        models += [model] * len(rates)
+    values, buffers = stack_module_state(models)
+    base = copy.deepcopy(models[0]).to("meta")
+    step = vmap(grad_and_value(lambda p, b: nn.functional.mse_loss(functional_call(base, (p, b), (x,)), y)))
+    weights: Tensors = {name: value.detach() for name, value in values.items()}
+    rate = torch.tensor(rates).repeat(seeds)
+    moments: list[Tensors] = [{name: torch.zeros_like(value) for name, value in weights.items()} for _ in range(2)]
+    done = torch.zeros(seeds, dtype=torch.bool)
+    for k in range(1, STEPS + 1):
+        gradients, losses = step(weights, buffers)
+        done |= (losses.view(seeds, -1).nan_to_num(math.inf) < LEARNT).any(1)
+        # a loss that is gone comes back no more; the batch is one, so that a lost cause costs nothing but time
+        if bool(done.all()) or not bool(losses.isfinite().any()):
+            break
+        (_sgd if optimizer == "sgd" else _adam)(weights, gradients, moments, rate, k)
+    return done.tolist()
+
+
+def _wide(rate: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return rate.view(-1, *[1] * (like.dim() - 1))
+
+
+def _sgd(weights: Tensors, gradients: Tensors, moments: list[Tensors], rate: torch.Tensor, k: int) -> None:
+    """With momentum, as torch's own."""
+    for name, gradient in gradients.items():
+        moments[0][name].mul_(0.9).add_(gradient)
+        weights[name].sub_(_wide(rate, gradient) * moments[0][name])
+
+
+def _adam(weights: Tensors, gradients: Tensors, moments: list[Tensors], rate: torch.Tensor, k: int) -> None:
+    for name, gradient in gradients.items():
+        mean, square = moments[0][name].lerp_(gradient, 0.1), moments[1][name].lerp_(gradient.square(), 0.001)
+        scale = (square / (1 - 0.999**k)).sqrt_().add_(1e-8)
+        weights[name].sub_(_wide(rate, gradient) * mean / (1 - 0.9**k) / scale)
