@@ -64,6 +64,8 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: everything before the cut stays at its initial values, and the loss still falls, because the rest
     learns.
 
+    A part of a weight counts, too: rows of a fused projection that move the output and get no gradient on any batch.
+
     Values that forward writes behind autograd count, too: parameters that it writes over, where the next forward undoes
     what a step has moved, are an error, and results that change through .data or under no_grad a warning.
 
