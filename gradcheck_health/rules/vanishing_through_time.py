@@ -39,7 +39,8 @@ def vanishing_through_time(
     own layers keep 0.58 (RNN), 0.4 (ReLU RNN) and 0.6 (LSTM, GRU) of the norm a step as they are initialised, 1e-10
     over 20 steps at worst. With horizon=, the steps that the model has to look back, the bound is 1e-8 there. Between the
     default bound and 1e-8, with fewer than 8 units, and where the gradient is exactly zero from some step on (a detached
-    state), it is a note; one that is detached at every step is named with its line. The report says how long the memory is: the steps after which 1/e is left.
+    state), it is a note; one that is detached at every step is named with its line. The
+    report says how long the memory is: the steps after which 1/e is left.
 
     When it is legitimate: the last inputs are all that matters, or the recurrence is trained step by step.
 
