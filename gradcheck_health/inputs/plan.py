@@ -52,6 +52,8 @@ class Leaf:
     """(token, count): ids where an image or a sound is to be put in, that many in every sample."""
     end: int | None = None
     """The id that every sample ends with."""
+    among: tuple[int, ...] = ()
+    """Integers are drawn from these, whatever the range."""
     dtype: str = ""
     """Exact dtype where it was given or declared, "float16"."""
 

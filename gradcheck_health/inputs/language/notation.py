@@ -113,7 +113,7 @@ def write(plan: Plan, node: Node) -> str | None:
 
 def write_leaf(plan: Plan, leaf: Leaf) -> str | None:
     """`i64[B,7]<50257`: numbers for all sizes but the batch."""
-    if leaf.placeholder is not None:
+    if leaf.placeholder is not None or leaf.among:
         return None
     dims = ",".join("B" if dim == "B" else str(plan.size(dim)) for dim in leaf.dims)
     low = f">={leaf.low}" if leaf.kind == "int" and leaf.low else ""

@@ -16,6 +16,8 @@ Fill = Callable[[Leaf, tuple[int, ...], int, torch.Generator], torch.Tensor]
 
 def normal(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator) -> torch.Tensor:
     """N(0, 1); integers uniform in their range."""
+    if leaf.among:
+        return torch.tensor(leaf.among)[torch.randint(len(leaf.among), shape, generator=rng)]
     if leaf.kind == "int":
         return torch.randint(leaf.low, max(high, leaf.low + 1), shape, generator=rng)
     if leaf.kind == "bool":
@@ -93,8 +95,8 @@ def lengths(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator)
 
 def offsets(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator) -> torch.Tensor:
     """Starts of consecutive bags: 0 first, increasing, below high."""
-    count = shape[0] if shape else 1
-    return (torch.arange(count) * max(high, 1)) // max(count, 1)
+    count = shape[-1] if shape else 1
+    return ((torch.arange(count) * max(high, 1)) // max(count, 1)).expand(shape).clone()
 
 
 def boundaries(leaf: Leaf, shape: tuple[int, ...], high: int, rng: torch.Generator) -> torch.Tensor:

@@ -35,7 +35,7 @@ def works_along(name: str, args: Any, kwargs: Any, source: torch.Tensor, layout:
 
 
 def _first(entry: Any) -> bool:
-    return entry is not None and entry[1] == 0
+    return isinstance(entry, tuple) and entry[1] == 0
 
 
 def grouping(name: str, args: Any, kwargs: Any) -> torch.Tensor | None:

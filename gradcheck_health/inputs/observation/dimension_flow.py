@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-_ELEMENTWISE = {
+from gradcheck_health.inputs.observation.joined_dimensions import INSERTED
+
+ELEMENTWISE = {
     "__add__", "__eq__", "__iadd__", "__imul__", "__invert__", "__isub__", "__mul__", "__ne__", "__neg__", "__pow__",
     "__radd__", "__rmul__", "__rsub__", "__rtruediv__", "__sub__", "__truediv__", "abs", "add", "add_", "alias",
     "alpha_dropout", "as_subclass", "batch_norm", "bfloat16", "bool", "clamp", "clamp_", "clip", "clone", "contiguous",
@@ -23,7 +25,7 @@ def layout_after(name: str, args: Any, kwargs: Any, source: torch.Tensor, layout
     """The layout of `out`, made from `source` by operation `name`; None where it is not known exactly."""
     if layout is None or not args or args[0] is not source:
         return None
-    if name in _ELEMENTWISE:
+    if name in ELEMENTWISE:
         return layout if out.shape == source.shape else None
     rule = _RULES.get(name)
     if rule is None:
@@ -48,7 +50,7 @@ def _permute(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Ten
 
 def _unsqueeze(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
     dim = args[0] if args else kwargs["dim"]
-    entries.insert(dim if dim >= 0 else len(entries) + 1 + dim, None)
+    entries.insert(dim if dim >= 0 else len(entries) + 1 + dim, INSERTED)
     return entries
 
 
@@ -77,7 +79,7 @@ def _getitem(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Ten
     position = 0
     for i in index:
         if i is None:
-            result.append(None)
+            result.append(INSERTED)
             continue
         if isinstance(i, slice):
             result.append(entries[position] if i == slice(None) else None)
@@ -103,6 +105,26 @@ def _linear(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tens
     return [*entries[:-1], None]
 
 
+def _weighted(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any] | None:
+    """A product with a matrix of weights from the right."""
+    other = args[0] if args else kwargs.get("other")
+    return [*entries[:-1], None] if isinstance(other, torch.nn.Parameter) and other.dim() == 2 else None
+
+
+def _batch_alone(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
+    """Convolutions and pools: the samples stay apart."""
+    return [entries[0], *[None] * (len(entries) - 1)]
+
+
+def _expand(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
+    """Axes of one entry become longer, and further ones may stand in front."""
+    wanted = args[0] if args and isinstance(args[0], torch.Tensor | tuple | list) else args or kwargs["size"]
+    sizes = wanted.shape if isinstance(wanted, torch.Tensor) else wanted
+    more = len(sizes) - len(entries)
+    same = [entry if size in (-1, had) else None for entry, size, had in zip(entries, sizes[more:], source.shape, strict=True)]
+    return [None] * more + same
+
+
 def _split(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
     dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % len(entries)
     return [None if i == dim else entry for i, entry in enumerate(entries)]
@@ -117,6 +139,8 @@ def _reduce(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tens
     keep = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
     if dims is None:
         return []
+    if isinstance(dims, torch.Tensor):  # max of two tensors
+        return None
     drop = {d % len(entries) for d in ([dims] if isinstance(dims, int) else dims)}
     return [None if i in drop else entry for i, entry in enumerate(entries) if keep or i not in drop]
 
@@ -125,5 +149,11 @@ _RULES = {
     "transpose": _transpose, "swapaxes": _transpose, "permute": _permute, "unsqueeze": _unsqueeze, "squeeze": _squeeze,
     "flatten": _flatten, "__getitem__": _getitem, "T": _mirrored, "mT": _mirrored, "t": _mirrored, "select": _select,
     "unbind": _unbound, "split": _split, "chunk": _split, "linear": _linear, "embedding": _embedding,
-    "mean": _reduce, "sum": _reduce, "amax": _reduce, "amin": _reduce, "std": _reduce, "var": _reduce, "norm": _reduce,
+    "matmul": _weighted, "__matmul__": _weighted, "mm": _weighted,
+    **dict.fromkeys(
+        [f"{kind}{n}d" for kind in ("conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool") for n in (1, 2, 3)],
+        _batch_alone,
+    ),
+    **dict.fromkeys(["mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "prod", "logsumexp"], _reduce),
+    "expand": _expand, "expand_as": _expand,
 }  # fmt: skip

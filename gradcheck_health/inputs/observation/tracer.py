@@ -14,12 +14,14 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from gradcheck_health.inputs.observation.batch_axis import grouping, works_along
 from gradcheck_health.inputs.observation.ctc import CtcLoss
-from gradcheck_health.inputs.observation.dimension_flow import layout_after
+from gradcheck_health.inputs.observation.dimension_flow import ELEMENTWISE, layout_after
+from gradcheck_health.inputs.observation.joined_dimensions import PRODUCTS, Sum, concatenated, crossed, merged, multiplied
+from gradcheck_health.inputs.observation.work import work
 from gradcheck_health.inputs.plan import Path
 from gradcheck_health.model.nest import operand_tensors
 from gradcheck_health.records.frames import is_package_file
 
-Layout = tuple["tuple[Path, int] | None", ...]
+Layout = tuple["tuple[Path, int] | Sum | None", ...]
 Site = tuple[str, str, int]
 """Operation, file, line."""
 
@@ -30,7 +32,7 @@ class ArgumentPaths:
 
     paths: frozenset[Path]
     layout: Layout | None = None
-    """For each dimension the input dimension that it is; None for the whole where the tensor is no mere rearrangement."""
+    """For each dimension the input dimension that it is, or a sum of some; None for the whole where nothing is known."""
 
 
 @dataclass(slots=True)
@@ -78,6 +80,12 @@ class Tracer(TorchFunctionMode):
         """Tensors along whose batch axis an operation worked that runs along a sequence, and its name."""
         self.outside: list[tuple[torch.Tensor, str]] = []
         """Arguments of which an operation made NaN, and its name."""
+        self.crossings: list[tuple[torch.Tensor, torch.Tensor, str]] = []
+        """Operands of which every sample met every sample of the other, because their batches stood at different axes."""
+        self.products: dict[str, None] = {}
+        """Products of arguments that ran over the batch."""
+        self.counted: dict[Path, None] = {}
+        """Arguments of true and false that were taken for numbers."""
         self.misaligned: CtcLoss | None = None
         """An alignment loss to which no path between the targets and the steps is possible."""
         self.grouped: dict[Path, None] = {}
@@ -134,8 +142,16 @@ class Tracer(TorchFunctionMode):
         for tensor in outs:
             if tensor in self.origins and any(tensor is t for t, _ in found):
                 continue
-            layout = layout_after(name, args, kwargs, found[0][0], found[0][1].layout, tensor)
+            layout = self._layout(name, args, kwargs, found, tensor)
             self._mark(tensor, ArgumentPaths(paths, layout))
+        if (name in ELEMENTWISE or name in _LOSSES) and crossed([(t, origin.layout) for t, origin in found], self.batch):
+            self.crossings.append((found[0][0], found[1][0], name))
+        if name in PRODUCTS and multiplied([(t, origin.layout) for t, origin in found], self.batch):
+            self.products[name] = None
+        if name in _COUNTING:
+            for tensor, origin in found:
+                if tensor.dtype is torch.bool and len(origin.paths) == 1:
+                    self.counted.update(dict.fromkeys(origin.paths))
         if not self.across and works_along(name, args, kwargs, found[0][0], found[0][1].layout):
             self.across.append((found[0][0], name))
         if (index := grouping(name, args, kwargs)) is not None and (origin := self.origins.get(index)) is not None:
@@ -146,12 +162,27 @@ class Tracer(TorchFunctionMode):
             self.outside.append((found[0][0], name))
         if name == "ctc_loss" and (alignment := CtcLoss.of(args, kwargs)).impossible:
             self.misaligned = alignment
+        if name == "__getitem__" and len(args) > 1 and args[0] not in self.origins:
+            # a table of the model's own
+            for place, index in enumerate(args[1] if isinstance(args[1], tuple) else args[1:]):
+                if isinstance(index, torch.Tensor) and index.dtype is torch.int64 and place < args[0].dim():
+                    self._range(index, args[0].shape[place])
         if name == "embedding" and len(operands) > 1:
             self._narrow(operands)
         elif name in ("cross_entropy", "nll_loss") and len(operands) > 1 and not operands[1].is_floating_point():
             self._range(operands[1], operands[0].shape[1] if operands[0].dim() > 1 else operands[0].numel())
         elif name in ("view", "reshape") and outs:
             self._merged(args, found[0][0], outs[0], frame)
+
+    def _layout(
+        self, name: str, args: Any, kwargs: Any, found: list[tuple[torch.Tensor, ArgumentPaths]], out: torch.Tensor
+    ) -> Any:
+        if name in ("cat", "concat", "concatenate"):
+            origins = [self.origins.get(part) for part in operand_tensors(args[:1] or kwargs.get("tensors"))]
+            return concatenated(args, kwargs, [origin.layout if origin is not None else None for origin in origins], out)
+        if name in ELEMENTWISE and len(found) > 1:
+            return merged([(tensor, origin.layout) for tensor, origin in found], out)
+        return layout_after(name, args, kwargs, found[0][0], found[0][1].layout, out)
 
     def _narrow(self, operands: list[torch.Tensor]) -> None:
         ids, table = (operands[0], operands[1]) if not operands[0].is_floating_point() else (operands[1], operands[0])
@@ -165,10 +196,10 @@ class Tracer(TorchFunctionMode):
 
     def _taken_apart(self, name: str, args: Any, origin: ArgumentPaths, frame: Any) -> None:
         first = origin.layout[0] if origin.layout else None
-        whole = first is not None and first[1] == 0 and len(origin.paths) == 1
         if (
-            whole
-            and first is not None
+            isinstance(first, tuple)
+            and first[1] == 0
+            and len(origin.paths) == 1
             and (frame.f_code.co_name == "__iter__" if name == "unbind" else isinstance(args[1], int))
         ):
             self.apart[first[0]] = None
@@ -192,6 +223,8 @@ class Tracer(TorchFunctionMode):
 
 _DOMAINS = {"log", "log2", "log10", "sqrt", "rsqrt", "pow", "__pow__", "asin", "acos", "atanh", "logit", "xlogy"}
 """Elementwise operations that are not defined for every number."""
+_LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss"}
+_COUNTING = {"__add__", "__mul__", "__radd__", "__rmul__", "add", "cumsum", "einsum", "mean", "mul", "sum"}
 _TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
 
 
@@ -203,24 +236,3 @@ def _site(name: str, frame: Any) -> Site:
     if frame is None or is_package_file(frame.f_code.co_filename):
         frame = inner  # a layer of torch that nobody's code calls
     return (name, frame.f_code.co_filename, frame.f_lineno) if frame is not None else (name, "", 0)
-
-
-def work(name: str, operands: list[torch.Tensor], outs: list[torch.Tensor]) -> float:
-    """Multiply-adds times two of the costly operations, from shapes alone."""
-    if not outs or len(operands) < 2:
-        return 0.0
-    first, second = operands[0], operands[1]
-    if name.startswith("conv_transpose"):
-        return 2.0 * first.numel() * second[0].numel() if second.dim() else 0.0
-    if name.startswith("conv"):
-        return 2.0 * outs[0].numel() * (second.numel() / max(second.shape[0], 1)) if second.dim() else 0.0
-    if name in ("linear", "matmul", "__matmul__", "bmm", "mm", "addmm", "baddbmm"):
-        return 2.0 * outs[0].numel() * (first.shape[-1] if first.dim() else 1)
-    if name == "scaled_dot_product_attention":
-        return 4.0 * first.numel() * second.shape[-2]
-    if name in ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"):
-        positions = first.numel() / max(first.shape[-1] if first.dim() else 1, 1)
-        return 2.0 * positions * sum(t.numel() for t in operands if isinstance(t, torch.nn.Parameter))
-    if name == "einsum":
-        return 2.0 * outs[0].numel() * max(first.shape[-1] if first.dim() else 1, 1)
-    return 0.0

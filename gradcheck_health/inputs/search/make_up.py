@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gradcheck_health.inputs.language.values import materialise
-from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.plan import Leaf, Plan
 from gradcheck_health.inputs.search.batch_size import batch_for, batched, longer, usual
 from gradcheck_health.inputs.search.error import inference_error
 from gradcheck_health.inputs.search.graphs import as_graph
@@ -35,6 +35,7 @@ def infer(info: ModelInfo, seed: int, batch_size: int | None, start: Plan | None
         raise inference_error(info, found)
     found = as_graph(info, found, seed)
     reach = maximise(info, found.best, seed, TRIALS - found.trials)
+    reach.outcome = numbers(info, reach.outcome, seed)
     plan = widen(reach.outcome.plan, reach.outcome)
     simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1
     plan, short = stretched(info, plan, reach.outcome, seed), plan
@@ -72,6 +73,19 @@ def fuller_of(
         return finished(info, plan.resize(B=whole.size("B")), seed, about)
 
     return fuller
+
+
+def numbers(info: ModelInfo, outcome: Outcome, seed: int) -> Outcome:
+    """The outcome with masks of ones and zeros, where the model multiplies and adds those of true and false."""
+    plan = outcome.plan
+    for path in outcome.counted:
+        leaf = plan.get(path)
+        if isinstance(leaf, Leaf) and leaf.kind == "bool" and leaf.why.startswith("role:"):
+            plan = plan.put(path, replace(leaf, kind="float", fill="mask" if leaf.fill == "normal" else leaf.fill))
+    if plan is outcome.plan:
+        return outcome
+    tried = TrialRunner(info, seed).run(plan)
+    return tried if tried.ok and not tried.mixed and tried.reached >= outcome.reached else outcome
 
 
 def stretched(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:

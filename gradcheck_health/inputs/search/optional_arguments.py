@@ -1,13 +1,14 @@
-"""After the first success: supply optional tensor arguments as long as more parameters are reached."""
+"""After the first success: supply targets that yield a loss, and optional tensors as long as more parameters are reached."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from gradcheck_health.inputs.observation.reach import trainable
-from gradcheck_health.inputs.plan import Plan
+from gradcheck_health.inputs.plan import Node, Plan
 from gradcheck_health.inputs.search.search import Search
 from gradcheck_health.inputs.search.trial import Outcome
 from gradcheck_health.inputs.static.argument_roles import guess
@@ -18,6 +19,11 @@ EXTRA = 12
 """Trials that one optional argument may cost."""
 SUPPLY = 40
 """Trials that all of them may cost, where something has no gradient without them."""
+
+
+TARGET = 8
+"""Trials for one guess of a target."""
+_TARGET = re.compile(r"labels?|targets?|y|y_true|gt|ground_truth|lm_labels|class_labels|tgt_labels")
 
 
 @dataclass(slots=True)
@@ -36,8 +42,15 @@ def maximise(info: ModelInfo, outcome: Outcome, seed: int, trials: int) -> Reach
     given = {name for name, _ in outcome.plan.arguments}
     optional = [a for a in info.signature.arguments if a.name not in given and _tensor(a)]
     supplied: list[str] = []
+    for argument in [a for a in optional if _TARGET.fullmatch(a.name.lower())]:
+        fuller, spent = _with_loss(info, outcome, argument, seed, min(EXTRA, trials))
+        trials -= spent
+        if fuller is not None:
+            outcome = fuller
+            supplied.append(argument.name)
+    optional = [a for a in optional if a.name not in supplied]
     if not wanted - outcome.reached:
-        return Reach(outcome, trials, (), tuple(a.name for a in optional))
+        return Reach(outcome, trials, tuple(supplied), tuple(a.name for a in optional))
     for position, argument in enumerate(optional):
         if trials <= 0 or not wanted - outcome.reached:
             break
@@ -54,6 +67,33 @@ def maximise(info: ModelInfo, outcome: Outcome, seed: int, trials: int) -> Reach
             supplied.append(argument.name)
     left = tuple(a.name for a in optional if a.name not in supplied)
     return Reach(outcome, trials, tuple(supplied), left)
+
+
+def _with_loss(info: ModelInfo, outcome: Outcome, argument: Argument, seed: int, trials: int) -> tuple[Outcome | None, int]:
+    """The outcome with a target, if the model returns its own loss then, and the trials that it took."""
+    spent = 0
+    for node in _targets(info, outcome.plan, argument):
+        search = Search(info, seed, min(TARGET, trials - spent), _affordable(outcome))
+        found = search.find(outcome.plan.put((argument.name,), node))
+        spent += found.trials
+        best = found.best
+        whole = best.ok and not best.mixed and best.reached >= outcome.reached and _unchanged(outcome.plan, best.plan)
+        if whole and best.losses > outcome.losses:
+            return best, spent
+    return None, spent
+
+
+def _targets(info: ModelInfo, plan: Plan, argument: Argument) -> Iterator[Node]:
+    """What is to be foretold: a token for each token, else what the name says."""
+    tokens = [leaf for _, leaf in plan.leaves() if leaf.kind == "int" and leaf.dims == ("B", "T") and leaf.fill == "normal"]
+    if len(tokens) == 1:
+        yield replace(tokens[0], low=0, fixed=False, why="role: targets")
+    yield guess(argument, info, 0)
+
+
+def _unchanged(before: Plan, after: Plan) -> bool:
+    """The arguments that ran already are as they were."""
+    return all(after.get((name,)) == node for name, node in before.arguments) and after.sizes == before.sizes
 
 
 def supply(info: ModelInfo, plan: Plan, names: tuple[str, ...], seed: int) -> tuple[Plan, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from gradcheck_health.inputs.plan import Edit, Path, Plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.edits import Measure, propose
 from gradcheck_health.model.call import eager
-from gradcheck_health.model.nest import walk
+from gradcheck_health.model.nest import tensors, walk
 from gradcheck_health.model.sandbox.context import sandbox
 
 ENTRIES = 5e8
@@ -48,6 +48,10 @@ class Outcome:
     differentiable: bool = False
     mixed: bool = False
     """It ran, but a view changed the size of the batch, something walked along it, or values were of no use to an operation."""
+    losses: int = 0
+    """Outputs that are one number with a gradient."""
+    counted: tuple[Path, ...] = ()
+    """Arguments of true and false that were taken for numbers."""
     grouped: tuple[Path, ...] = ()
     """Integer arguments that say which rows belong together."""
 
@@ -96,8 +100,9 @@ class TrialRunner:
         names, differentiable = reached(self.info.model, output)
         outcome = Outcome(plan, True, len(tracer.covered), flops=tracer.flops, elements=tracer.elements)
         outcome.reached, outcome.differentiable, outcome.ranges = names, differentiable, dict(tracer.ranges)
-        outcome.grouped = tuple(tracer.grouped)
-        if tracer.merges or tracer.across or tracer.outside or tracer.misaligned:
+        outcome.losses = sum(tensor.dim() == 0 and tensor.requires_grad for tensor in tensors(output))
+        outcome.grouped, outcome.counted = tuple(tracer.grouped), tuple(tracer.counted)
+        if tracer.merges or tracer.across or tracer.outside or tracer.misaligned or tracer.crossings or tracer.products:
             outcome.mixed = True
             outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.info)
         return outcome

@@ -11,6 +11,8 @@ from torch import nn
 from gradcheck_health.inputs.plan import SPATIAL, Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.recipes import recipe_for
 from gradcheck_health.inputs.static.first_use import inside
+from gradcheck_health.inputs.static.joined import PART
+from gradcheck_health.inputs.static.layer_inputs import STATE, states_of
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.static.signature import Argument
 from gradcheck_health.inputs.static.size_attributes import sizes
@@ -39,22 +41,35 @@ def _video(info: ModelInfo) -> Node | None:
     return info.first("Conv3d") or Leaf(("B", 3, 5, "H", "W"))
 
 
+_STATE = re.compile(
+    r"(prev_?|last_?)?(h|hx|hc|c|cx|h_?0|c_?0|hidden(_states?)?|cell(_states?)?|(rnn_)?states?|carry|prev_states?)(_?prev)?"
+)
+
+
 def _state(info: ModelInfo) -> Node | None:
-    """The initial state of the first recurrent layer."""
-    if not info.recurrent:
-        return None
-    module = info.recurrent[0]
-    if isinstance(module, nn.RNNCellBase):
-        leaf = Leaf(("B", module.hidden_size), why="hidden_size")
-        return Group(((0, leaf), (1, leaf)), "tuple") if isinstance(module, nn.LSTMCell) else leaf
-    assert isinstance(module, nn.RNNBase)
-    layers = module.num_layers * (2 if module.bidirectional else 1)
-    hidden = Leaf((layers, "B", module.proj_size or module.hidden_size), why="hidden_size")
-    if not isinstance(module, nn.LSTM):
-        return hidden
-    return Group(((0, hidden), (1, Leaf((layers, "B", module.hidden_size), why="hidden_size"))), "tuple")
+    """The initial state of the first recurrent layer; both of an LSTM where forward takes no second one by itself."""
+    states = states_of(info.recurrent[0]) if info.recurrent else ()
+    alone = sum(bool(argument.required and _STATE.fullmatch(argument.name.lower())) for argument in info.signature.arguments)
+    return Group(tuple(enumerate(states)), "tuple") if len(states) == 2 and alone < 2 else states[0] if states else None
 
 
+def _memory(info: ModelInfo) -> Node | None:
+    """The second state of an LSTM."""
+    states = states_of(info.recurrent[0]) if info.recurrent else ()
+    return states[1] if len(states) == 2 else None
+
+
+def _edge_features(info: ModelInfo) -> Node | None:
+    known = info.named("edge")
+    return replace(known, dims=("E", *known.dims[-1:])) if known is not None else Leaf(("E", 4), why="role: edge features")
+
+
+def _points(info: ModelInfo) -> Node | None:
+    graph = any(argument.name in _GRAPH for argument in info.signature.arguments)
+    return Leaf(("N", 3) if graph else ("B", "P", 3), why="role: points")
+
+
+_GRAPH = {"edge_index", "edges", "batch", "adj"}
 _STEPS = "role: timesteps"
 _ROLES: tuple[tuple[str, Role], ...] = (
     (r"(hyper)?edge_?(index|list)|edges?", _fixed(Leaf((2, "E"), "int", high="N", why="role: edges"))),
@@ -63,7 +78,7 @@ _ROLES: tuple[tuple[str, Role], ...] = (
         r"(norm_?)?adj(acency)?(_?(mat(rix)?|hat|norm))?|a_hat|laplacian",
         _fixed(Leaf(("N", "N"), fill="adjacency", why="role: adjacency")),
     ),
-    (r"edge_?(attrs?|feats?|features?)", lambda f: f.named("edge") or Leaf(("E", 4), why="role: edge features")),
+    (r"edge_?(attrs?|feats?|features?)", _edge_features),
     (r".*key_padding_mask|pad(ding)?_mask|.*_pad_mask", _fixed(Leaf(("B", "T"), "bool", "padding", why="role: padding mask"))),
     (
         r"(src|tgt|causal|look_?ahead|trg|memory)_mask|attn_mask|attn_bias",
@@ -80,14 +95,12 @@ _ROLES: tuple[tuple[str, Role], ...] = (
     (r"time_?steps?|t_?steps?|diffusion_steps?", _fixed(Leaf(("B",), "int", high=100, why=_STEPS))),
     (r"t|time|times|sigmas?|noise_levels?|log_snr|lam", _fixed(Leaf(("B",), fill="uniform", why="role: time"))),
     (r"labels?|targets?|y|y_true|gt|class_?(ids|labels)?|classes", _fixed(Leaf(("B",), "int", high=2, why="role: labels"))),
-    (r"h|hx|hc|h_?0|c_?0|(prev_)?hidden(_states?)?|(rnn_)?states?|carry|prev_states?", _state),
+    (r"(prev_?|last_?)?(c|cx|c_?0|cell(_states?)?)", _memory),
+    (_STATE.pattern, _state),
     (r".*(images?|imgs?|pixel_values|frames?_rgb|rgb|picture)", _image),
     (r".*(audio|wave?|waveforms?|wavs?|speech|signal)", _audio),
     (r".*(video|clip|frames)", _video),
-    (
-        r".*(points?|xyz|point_?clouds?|pcd?)",
-        lambda f: f.first("Conv1d", "Linear") and None or Leaf(("B", "P", 3), why="role: points"),
-    ),
+    (r".*(points?|xyz|point_?clouds?|pcd?|coords?|coors?|coordinates)|pos", _points),
 )
 _SCALARS = {"int": 1, "float": 1.0, "bool": False, "str": ""}
 
@@ -110,12 +123,19 @@ def _unwritten(argument: Argument, info: ModelInfo, position: int) -> Node:
     used = info.use(argument.name)
     if used is None and not type(info.owner).__module__.startswith("torch.nn.modules.container"):
         used = _standing_alone(info, argument, position)
-    by_name = _field(argument, info, position) or _by_name(argument.name, info)
+    field = _field(argument, info, position)
+    if isinstance(field, Leaf) and not field.dims and isinstance(used, Leaf) and used.why.startswith(PART):
+        return field
+    by_name = field or _by_name(argument.name, info)
+    if isinstance(used, Group):
+        return used
     if used is not None:
-        if used.kind == "int" and not info.sequence and _one_a_sample(argument, by_name, info):
+        if used.dims == ("B", "T") and used.kind == "int" and not info.sequence and _one_a_sample(argument, by_name, info):
             return replace(used, dims=("B",))
         if isinstance(by_name, Leaf) and by_name.kind == "int" and by_name.why == _STEPS and used.kind == "float":
             return by_name  # what the layer takes is an embedding that was computed of it
+        if isinstance(by_name, Leaf) and by_name.rank() > used.rank() == 2 and by_name.dims[-1] == used.dims[-1]:
+            return replace(by_name, why=used.why)  # the layer takes them one by one
         # a mask that meets an embedding or a convolution first is no mask
         return _with_time(used, argument, info)
     return by_name if by_name is not None else main(argument, info, position)
@@ -128,7 +148,7 @@ def _one_a_sample(argument: Argument, by_name: Node | None, info: ModelInfo) -> 
     tables = {
         leaf.why
         for other in info.signature.arguments
-        if other.required and (leaf := info.use(other.name)) and leaf.kind == "int"
+        if other.required and isinstance(leaf := info.use(other.name), Leaf) and leaf.kind == "int"
     }
     return len(tables) > 1 and not re.search(
         r"token|text|word|seq|src|tgt|input|question|sentence|title|query|doc", argument.name
@@ -147,13 +167,15 @@ def _field(argument: Argument, info: ModelInfo, position: int) -> Node | None:
 
 
 def _by_name(name: str, info: ModelInfo) -> Node | None:
-    for pattern, role in _ROLES:
-        if re.fullmatch(pattern, name.lower()):
-            return role(info)
+    lower = name.lower()
+    for spelling in dict.fromkeys((lower, lower.rstrip("_0123456789"))):  # x1 and points_2 are of the kind of x and points
+        for pattern, role in _ROLES:
+            if re.fullmatch(pattern, spelling):
+                return role(info)
     return None
 
 
-def _standing_alone(info: ModelInfo, argument: Argument, position: int) -> Leaf | None:
+def _standing_alone(info: ModelInfo, argument: Argument, position: int) -> Leaf | Group | None:
     """The model itself is a layer of torch."""
     return inside(info.owner, position, "", 0) if type(info.owner).__module__.split(".")[0] == "torch" else None
 
@@ -162,7 +184,7 @@ def main(argument: Argument, info: ModelInfo, position: int) -> Node:
     """An ordinary tensor: for the layer that shares a word with it, else for the first one."""
     leaf = info.named(argument.name)
     if leaf is None and info.entries:
-        taken = {use.why for other in info.signature.arguments if (use := info.use(other.name)) is not None}
+        taken = {use.why for other in info.signature.arguments if isinstance(use := info.use(other.name), Leaf)}
         free = [entry for _, _, entry in info.entries if entry.why not in taken]
         if re.search(r"noise|latent|^z|feat|dense|cont|num", argument.name):
             free = [entry for entry in free if entry.kind == "float"]
@@ -179,7 +201,7 @@ def main(argument: Argument, info: ModelInfo, position: int) -> Node:
 def _with_time(leaf: Leaf, argument: Argument, info: ModelInfo) -> Leaf:
     """Features of nodes in a graph network, of steps in a sequence model."""
     names = {other.name for other in info.signature.arguments}
-    if len(leaf.dims) != 2 or leaf.kind != "float" or leaf.dims[0] != "B":
+    if len(leaf.dims) != 2 or leaf.kind != "float" or leaf.dims[0] != "B" or leaf.why.startswith(STATE):
         return leaf
     if names & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
         return replace(leaf, dims=("N", leaf.dims[1]))

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.plan import Dim, Leaf
+from gradcheck_health.inputs.plan import Group, Leaf
 from gradcheck_health.inputs.static.einops_patterns import leaf_for
+from gradcheck_health.inputs.static.expressions import in_order, numbers, resolve
 from gradcheck_health.inputs.static.function_source import function_of
-from gradcheck_health.inputs.static.layer_inputs import hands_on, input_of
+from gradcheck_health.inputs.static.joined import concatenation, is_concatenation, root_of, shared
+from gradcheck_health.inputs.static.layer_inputs import STATE, hands_on, input_of, states_of
+from gradcheck_health.inputs.static.loops import Loops, loops_of, weights_of
+from gradcheck_health.inputs.static.reorderings import Step, undo
+from gradcheck_health.inputs.static.subscripts import indexed, taken
 
 _DEPTH = 12
 _SAME = {
@@ -27,126 +31,146 @@ _SAME = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One reordering method between the argument and its first layer."""
+class Scope:
+    """A forward that is read for one of its arguments."""
 
-    name: str
-    numbers: tuple[int, ...]
+    module: nn.Module
+    function: ast.FunctionDef
+    argument: str
+    loops: Loops
+    names: dict[str, tuple[Step, ...]]
+    """Variables that are the argument, and the steps between."""
+    roots: dict[str, str]
+    """Variables that are an argument, rearranged at most, any of them."""
+    joined: dict[str, ast.Call]
+    """Variables that are a concatenation."""
 
 
-def first_use(module: nn.Module, argument: str, name: str = "", depth: int = 0) -> Leaf | None:
+def first_use(module: nn.Module, argument: str, name: str = "", depth: int = 0) -> Leaf | Group | None:
     """What the first layer that takes `argument` wants, undone through the transposes on the way."""
     function = function_of(getattr(type(module).forward, "__wrapped__", type(module).forward))
     if function is None or depth > _DEPTH:
         return None
-    names: dict[str, tuple[Step, ...]] = {argument: ()}
-    loops: dict[str, nn.Module] = {}
-    for node in _in_order(function):
-        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
-            if isinstance(listed := resolve(node.iter, module, loops), nn.ModuleList | nn.Sequential) and len(listed):
-                loops[node.target.id] = listed[0]
-        elif isinstance(node, ast.Call):
-            found = _consumed(node, module, names, loops, name, depth)
-            if found is not None:
-                return found
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(target := node.targets[0], ast.Name):
-            traced = _trace(node.value, names, module)
-            if traced is not None:
-                names[target.id] = traced
-            elif target.id in names:
-                # overwritten by something that is no longer the argument
-                del names[target.id]
-                if not names:
-                    return None
-    return None
+    loops = loops_of(function, module, argument)
+    roots = {given.arg: given.arg for given in function.args.args}
+    scope = Scope(module, function, argument, loops, {argument: (), **loops.elements}, roots, {})
+    for node in in_order(function):
+        found: Leaf | Group | None = None
+        if isinstance(node, ast.Call):
+            found = _consumed(node, scope, name, depth)
+        elif isinstance(node, ast.Subscript):
+            found = indexed(node, lambda part: _trace(part, scope), module)
+        if found is not None:
+            return found
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(target := node.targets[0], ast.Name):
+            _assigned(target.id, node.value, scope)
+        if not scope.names:
+            break
+    shape = weights_of(function, loops.elements)
+    return Leaf(shape, why="one for each part") if shape else None
 
 
-def _in_order(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """Inner expressions before the statement that holds them, statements as they stand."""
-
-    def visit(node: ast.AST) -> Iterator[ast.AST]:
-        if isinstance(node, ast.For):
-            yield node
-        for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.FunctionDef | ast.Lambda):
-                yield from visit(child)
-        if not isinstance(node, ast.For):
-            yield node
-
-    for statement in function.body:
-        yield from visit(statement)
+def _assigned(name: str, value: ast.expr, scope: Scope) -> None:
+    """Remembers what a variable is from here on."""
+    if (root := root_of(value)) is not None:
+        scope.roots[name] = scope.roots.get(root, root)
+    if isinstance(value, ast.Call) and is_concatenation(value):
+        scope.joined[name] = value
+    traced = _trace(value, scope)
+    if traced is not None:
+        scope.names[name] = traced
+    elif name in scope.names:
+        # overwritten by something that is no longer the argument
+        del scope.names[name]
 
 
-def resolve(node: ast.AST, module: nn.Module, loops: dict[str, nn.Module]) -> Any:
-    """`self.a.b[0]` or a loop variable as the module that it names."""
-    if isinstance(node, ast.Name):
-        return module if node.id == "self" else loops.get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = resolve(node.value, module, loops)
-        return owner._modules.get(node.attr) if isinstance(owner, nn.Module) else None
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-        owner = resolve(node.value, module, loops)
-        try:
-            key: Any = node.slice.value
-            return owner[key] if isinstance(owner, nn.ModuleList | nn.Sequential | nn.ModuleDict) else None
-        except (IndexError, KeyError, TypeError):
-            return None
-    return None
-
-
-def _trace(node: ast.AST, names: dict[str, tuple[Step, ...]], module: nn.Module) -> tuple[Step, ...] | None:
+def _trace(node: ast.AST, scope: Scope) -> tuple[Step, ...] | None:
     """The reorderings between the argument and this expression; None if it is something else."""
     if isinstance(node, ast.Name):
-        return names.get(node.id)
+        return scope.names.get(node.id)
+    if isinstance(node, ast.Subscript):
+        inner = _trace(node.value, scope)
+        step = None if inner is None else taken(node.slice, scope.loops.counters)
+        return None if inner is None or step is None else (*inner, step)
     if not isinstance(node, ast.Call):
         return None
-    if node.args and hands_on(resolve(node.func, module, {})):
-        return _trace(node.args[0], names, module)
+    if node.args and hands_on(resolve(node.func, scope.module, {})):
+        return _trace(node.args[0], scope)
     if isinstance(node.func, ast.Attribute):
-        inner = _trace(node.func.value, names, module)
+        inner = _trace(node.func.value, scope)
         arguments: list[ast.expr] = list(node.args)
         if inner is None and isinstance(node.func.value, ast.Name) and node.func.value.id == "torch" and arguments:
-            inner = _trace(arguments.pop(0), names, module)
+            inner = _trace(arguments.pop(0), scope)
         if inner is None:
             return None
         if node.func.attr in _SAME:
             return inner
         if node.func.attr in ("transpose", "permute", "unsqueeze", "squeeze", "swapaxes"):
-            numbers = _numbers(arguments)
-            return None if numbers is None else (*inner, Step(node.func.attr, numbers))
+            axes = numbers(arguments)
+            return None if axes is None else (*inner, Step(node.func.attr, axes))
     return None
 
 
-def _numbers(nodes: list[ast.expr]) -> tuple[int, ...] | None:
-    try:
-        values = [ast.literal_eval(node) for node in nodes]
-    except ValueError:
-        return None
-    flat = values[0] if len(values) == 1 and isinstance(values[0], tuple | list) else values
-    return tuple(flat) if all(isinstance(value, int) for value in flat) else None
-
-
-def _consumed(
-    call: ast.Call, module: nn.Module, names: dict[str, tuple[Step, ...]], loops: dict[str, nn.Module], name: str, depth: int
-) -> Leaf | None:
+def _consumed(call: ast.Call, scope: Scope, name: str, depth: int) -> Leaf | Group | None:
     """What `call` wants, if it is a sub-module called with the argument."""
-    target = resolve(call.func, module, loops)
-    if not isinstance(target, nn.Module) or target is module:
+    target = resolve(call.func, scope.module, scope.loops.modules)
+    if not isinstance(target, nn.Module) or target is scope.module:
         return None
     given: list[tuple[int | str | None, ast.expr]] = list(enumerate(call.args))
     given += [(word.arg, word.value) for word in call.keywords]
     for position, expression in given:
-        steps = _trace(expression, names, module)
-        if steps is None or position is None:
+        if position is None:
             continue
-        known = next((path for path, inner in module.named_modules() if inner is target), ast.unparse(call.func))
+        known = next((path for path, inner in scope.module.named_modules() if inner is target), ast.unparse(call.func))
         label = f"{name}.{known}".strip(".")
-        leaf = inside(target, position, label, depth + 1)
-        return None if leaf is None else _undo(leaf, steps)
+        steps = _trace(expression, scope)
+        if steps is not None:
+            bags = isinstance(target, nn.EmbeddingBag) and len(given) > 1
+            leaf = _in_bags(target, position, label) if bags else inside(target, position, label, depth + 1)
+            return undo(leaf, steps) if isinstance(leaf, Leaf) else leaf
+        if isinstance(expression, ast.Tuple | ast.List):
+            state = _in_pair(target, position, expression, scope, label)
+        else:
+            state = _joined(target, position, expression, scope, label, depth)
+        if state is not None:
+            return state
     return None
 
 
-def inside(module: nn.Module, position: int | str, name: str, depth: int) -> Leaf | None:
+def _in_bags(table: Any, position: int | str, label: str) -> Leaf | None:
+    """The ids of all bags in a row, and where each of them begins."""
+    if position in (0, "input"):
+        return Leaf(("T",), "int", high=table.num_embeddings, why=f"{label} (EmbeddingBag)")
+    return Leaf(("B",), "int", "offsets", high="T", why=f"offsets of {label}") if position in (1, "offsets") else None
+
+
+def _in_pair(
+    layer: nn.Module, position: int | str, pair: ast.Tuple | ast.List, scope: Scope, label: str
+) -> Leaf | Group | None:
+    """A state of a recurrent layer that is handed over as one of two."""
+    for place, part in enumerate(pair.elts):
+        steps = _trace(part, scope)
+        states = states_of(layer) if position in (1, "hx") else ()
+        if steps is not None and place < len(states):
+            return undo(replace(states[place], why=f"{STATE} {label}"), steps)
+    return None
+
+
+def _joined(layer: nn.Module, position: int | str, node: ast.expr, scope: Scope, label: str, depth: int) -> Leaf | Group | None:
+    """Its share of what the layer wants, where the argument is a part of a concatenation."""
+    call = scope.joined.get(node.id) if isinstance(node, ast.Name) else node
+    if not isinstance(call, ast.Call) or not is_concatenation(call):
+        return None
+    step, steps = concatenation(call, lambda part: _trace(part, scope), scope.argument, scope.roots)
+    if step is None or steps is None:
+        return None
+    leaf = inside(layer, position, label, depth + 1)
+    if not isinstance(leaf, Leaf) or leaf.kind == "int":
+        return None
+    return undo(shared(leaf, step, scope.argument, layer, scope.module, scope.function), steps)
+
+
+def inside(module: nn.Module, position: int | str, name: str, depth: int) -> Leaf | Group | None:
     """What `module` wants for its argument at `position` (or of that name)."""
     if depth > _DEPTH:
         return None
@@ -172,19 +196,21 @@ def inside(module: nn.Module, position: int | str, name: str, depth: int) -> Lea
     )
 
 
-def _first_of(module: nn.Sequential, name: str, depth: int) -> Leaf | None:
+def _first_of(module: nn.Sequential, name: str, depth: int) -> Leaf | Group | None:
     """What the first layer of a chain wants that tells; an einops layer before it rearranges the axes."""
     reshaping: nn.Module | None = None
     for key, child in module.named_children():
         found = inside(child, 0, f"{name}.{key}".lstrip("."), depth + 1)
+        if isinstance(found, Leaf) and reshaping is not None:
+            return leaf_for(reshaping, found) or found
         if found is not None:
-            return (leaf_for(reshaping, found) or found) if reshaping is not None else found
+            return found
         if reshaping is None and isinstance(vars(child).get("pattern"), str):
             reshaping = child
     return None
 
 
-def _children(module: nn.Module, name: str, depth: int) -> Leaf | None:
+def _children(module: nn.Module, name: str, depth: int) -> Leaf | Group | None:
     """torch's own containers (TransformerEncoder): what the first layer inside wants."""
     for key, child in module.named_children():
         for inner in child if isinstance(child, nn.ModuleList) else (child,):
@@ -193,10 +219,13 @@ def _children(module: nn.Module, name: str, depth: int) -> Leaf | None:
     return None
 
 
-def _at(module: nn.Module, leaf: Leaf, position: int | str) -> Leaf | None:
+def _at(module: nn.Module, leaf: Leaf, position: int | str) -> Leaf | Group | None:
     """The second argument of a recurrent layer is a state, of Bilinear the other operand; of attention the keys."""
     if position in (0, "input", "query", "src", "x"):
         return leaf
+    if position in (1, "hx") and (states := states_of(module)):
+        named = tuple(replace(state, why=f"{STATE} {leaf.why}") for state in states)
+        return named[0] if len(named) == 1 else Group(tuple(enumerate(named)), "tuple")
     if isinstance(module, nn.Bilinear):
         return replace(leaf, dims=("B", module.in2_features))
     if isinstance(module, nn.MultiheadAttention):
@@ -205,40 +234,3 @@ def _at(module: nn.Module, leaf: Leaf, position: int | str) -> Leaf | None:
     if isinstance(module, nn.Transformer | nn.TransformerDecoderLayer) and position in (1, "tgt", "memory"):
         return leaf
     return None
-
-
-def _undo(leaf: Leaf, steps: tuple[Step, ...]) -> Leaf | None:
-    """The shape before `steps` that gives `leaf` after them."""
-    dims: list[Dim] = list(leaf.dims)
-    try:
-        for step in reversed(steps):
-            dims = _undo_one(dims, step)
-    except IndexError:
-        return None
-    return replace(leaf, dims=tuple(dims))
-
-
-def _undo_one(dims: list[Dim], step: Step) -> list[Dim]:
-    """The dimensions before a step of which `dims` are the dimensions behind."""
-    # A convolution that is fed `x.transpose(1, 2)` wants [B, C, L], so x is [B, L, C]: the same transposition again. A step
-    # that names a third axis where two are known shows that there is one more: steps `T`, between the batch and the
-    # features.
-    numbers = step.numbers
-    if step.name in ("transpose", "swapaxes") and len(numbers) == 2:
-        if max(numbers) >= len(dims) == 2:
-            dims = [dims[0], "T", dims[1]]
-        dims[numbers[0]], dims[numbers[1]] = dims[numbers[1]], dims[numbers[0]]
-    elif step.name == "permute":
-        if len(numbers) != len(dims):
-            raise IndexError(numbers)
-        before: list[Dim] = [0] * len(dims)
-        for new, old in enumerate(numbers):
-            before[old] = dims[new]
-        dims = before
-    elif step.name == "unsqueeze" and len(dims) > 1:
-        if numbers[0] == len(dims) == 2:  # features of steps, of which there is one
-            dims = [dims[0], "T", dims[1]]
-        del dims[numbers[0]]
-    elif step.name == "squeeze" and numbers:
-        dims.insert(numbers[0] if numbers[0] >= 0 else len(dims) + 1 + numbers[0], 1)
-    return dims

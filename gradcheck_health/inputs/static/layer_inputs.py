@@ -11,6 +11,8 @@ from gradcheck_health.inputs.plan import SPATIAL, Leaf
 
 _UNKNOWN_CHANNELS = 3
 _UNKNOWN_FEATURES = 10
+STATE = "state of"
+"""How the source of a leaf begins that is the state of a layer."""
 
 
 def input_of(module: nn.Module, name: str = "") -> Leaf | None:
@@ -68,6 +70,19 @@ def _recurrent(module: nn.Module, kind: str) -> Leaf | None:
     if features is None or hidden is None or not isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return None
     return Leaf(("B", features)) if isinstance(module, nn.RNNCellBase) else _sequence(module, features)
+
+
+def states_of(module: nn.Module) -> tuple[Leaf, ...]:
+    """The states that a recurrent layer of torch takes beside its input: one, or two of an LSTM; none for other layers."""
+    if isinstance(module, nn.RNNCellBase):
+        cell = Leaf(("B", module.hidden_size), why=f"{STATE} a recurrent layer")
+        return (cell, cell) if isinstance(module, nn.LSTMCell) else (cell,)
+    if not isinstance(module, nn.RNNBase):
+        return ()
+    layers = module.num_layers * (2 if module.bidirectional else 1)
+    hidden = Leaf((layers, "B", module.proj_size or module.hidden_size), why=f"{STATE} a recurrent layer")
+    memory = Leaf((layers, "B", module.hidden_size), why=f"{STATE} a recurrent layer")
+    return (hidden, memory) if isinstance(module, nn.LSTM) else (hidden,)
 
 
 def _convolution(module: nn.Module, kind: str) -> Leaf | None:

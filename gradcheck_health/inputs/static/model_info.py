@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from gradcheck_health.inputs.plan import Leaf
+from gradcheck_health.inputs.plan import Group, Leaf
 from gradcheck_health.inputs.static.first_use import first_use
 from gradcheck_health.inputs.static.layer_inputs import entries
 from gradcheck_health.inputs.static.signature import Signature, read
@@ -51,14 +51,14 @@ class ModelInfo:
             re.search("attention|transformer", type(self.owner).__name__, re.I)
         )
 
-    def use(self, argument: str) -> Leaf | None:
+    def use(self, argument: str) -> Leaf | Group | None:
         """What the first layer that takes this argument wants, read from the source."""
         if argument not in self._uses:
             self._uses[argument] = first_use(self.owner, argument)
         return self._uses[argument]
 
     @cached_property
-    def _uses(self) -> dict[str, Leaf | None]:
+    def _uses(self) -> dict[str, Leaf | Group | None]:
         return {}
 
     def counts_steps(self, argument: str) -> bool:

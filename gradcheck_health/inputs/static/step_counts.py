@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.static.first_use import resolve
+from gradcheck_health.inputs.static.expressions import resolve
 from gradcheck_health.inputs.static.function_source import function_of
 
 _DEPTH = 3

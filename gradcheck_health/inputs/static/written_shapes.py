@@ -28,6 +28,10 @@ _PRODUCT = re.compile(r"\^\{([^{}]*\\times[^{}]*)\}")
 """A space in the notation of LaTeX: `\\mathbb{R}^{B \\times N \\times F}`."""
 
 
+_CROSSES = re.compile(r"\b[A-Za-z]\w*(?: [x*\u00d7] \w+){1,5}\b|\b[BN](?:x[A-Z\d]+){1,5}\b")
+"""A shape such as B x N x D, or BxCxHxW."""
+
+
 def annotated(argument: Argument, guess: Leaf) -> Leaf | None:
     """The guess in the shape of a jaxtyping annotation, `Float[Tensor, "batch time feat"]`; None without one."""
     match = _ANNOTATION.fullmatch(argument.annotation.replace("| none", "").strip(" '\""))
@@ -37,7 +41,9 @@ def annotated(argument: Argument, guess: Leaf) -> Leaf | None:
     kind = _KINDS[match["kind"]]
     if found is None or found.kind == kind:
         return found
-    return replace(found, kind=kind, fill="mask" if kind == "bool" else "normal", high=2 if kind == "int" else None)
+    return replace(
+        found, kind=kind, fill="mask" if kind == "bool" else "normal", high=2 if kind == "int" else None, why="its annotation"
+    )
 
 
 def documented(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None:
@@ -55,14 +61,26 @@ def documented(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None
             continue
         # up to the next argument
         line = re.split(r"\n\s*\w+\s*(?:\([^()]*\))?\s*:|\n\s*\n", text[start.end() - 1 :], maxsplit=1)[0]
-        for inside in re.findall(r"[(\[]([\w\s*,.+_/-]+)[)\]]", _PRODUCT.sub(_as_tuple, line)):
+        for inside in re.findall(r"[(\[]([\w\s*,.+_/-]+)[)\]]", _CROSSES.sub(_listed, _PRODUCT.sub(_as_tuple, line))):
             tokens = [token.strip() for token in inside.split(",") if token.strip()]
-            if len(tokens) < 2 or not _BATCH.fullmatch(tokens[0].lower()):
+            if len(tokens) < 2 or not any(_BATCH.fullmatch(token.lower()) for token in tokens[:2]):
+                continue
+            if not _BATCH.fullmatch(tokens[0].lower()) and not _time_first(tokens):
                 continue
             if len(tokens) == len(guess.dims) and not any(token.isdigit() for token in tokens):
                 return None  # the layer that takes it tells more
             return _shaped(tokens, guess, "its docstring")
     return None
+
+
+def _time_first(tokens: list[str]) -> bool:
+    """`seq_len, batch_size, features`."""
+    time = any(re.fullmatch(pattern, tokens[0].lower()) for pattern, dim in _NAMED if dim == "T")
+    return time and re.match("b", tokens[1].lower()) is not None
+
+
+def _listed(crossed: re.Match[str]) -> str:
+    return f"({', '.join(crossed[0].replace('*', 'x').replace(chr(0xD7), 'x').split(' x ' if ' ' in crossed[0] else 'x'))})"
 
 
 def _as_tuple(product: re.Match[str]) -> str:
@@ -75,7 +93,7 @@ def _shaped(tokens: list[str], guess: Leaf, why: str) -> Leaf | None:
         word = re.sub(r"^[*#?_]+|=.*", "", token.lower())
         if word.isdigit():
             dims.append(int(word))
-        elif place == 0 and _BATCH.fullmatch(word or "..."):
+        elif place < 2 and "B" not in dims and _BATCH.fullmatch(word or "...") and (place == 0 or _time_first(tokens)):
             dims.append("B")
         else:
             dims.append(next((dim for pattern, dim in _NAMED if re.fullmatch(pattern, word)), ""))

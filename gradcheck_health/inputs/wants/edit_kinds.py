@@ -35,6 +35,12 @@ def alike(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
     if origin.layout is None or len(found) != 1:
         return []
     path, leaf = found[0]
+    # axes that the model itself inserts are none of the argument
+    kept = [i for i, entry in enumerate(origin.layout) if isinstance(entry, tuple)]
+    if [origin.layout[i] for i in kept] != [(path, place) for place in range(len(leaf.dims))]:
+        return []
+    inserted = {i for i, entry in enumerate(origin.layout) if i not in kept}
+    want = replace(want, template=tuple(dim for i, dim in enumerate(want.template) if i not in inserted))
     kind, fill = ("int", "normal") if want.high else ("float", want.value)
     new = replace(leaf, dims=named(plan, want.template), kind=kind, fill=fill, low=0, high=want.high, why=want.why)
     return [Edit(plan.put(path, new), want.cost, want.why)]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gradcheck_health.inputs.observation.joined_dimensions import Sum
 from gradcheck_health.inputs.observation.tracer import ArgumentPaths
 from gradcheck_health.inputs.plan import USUAL, Dim, Edit, Leaf, Path, Plan
+from gradcheck_health.inputs.wants.edit_sums import summed
 from gradcheck_health.inputs.wants.want import Want
 
 _IMAGES = 2
 """Images that go with one text."""
+_BATCH = 4.5
+"""What it costs to change the number of samples, which no layer asks for but by chance."""
 _CHANNELS = 4
 """Most images have no more."""
 
@@ -41,7 +45,9 @@ def sized(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
         return []
     edits: list[Edit] = []
     exact = origin.layout[dim] if origin.layout is not None else None
-    if exact is not None:
+    if isinstance(exact, Sum) and exact.terms:
+        return summed(plan, exact, value, want)
+    if isinstance(exact, tuple):
         edits += _set(plan, exact[0], exact[1], value, want.cost, want.why)
         deeper = _deepened(plan, exact[0], exact[1], value, want) if tensor.dim() == 1 else []
         edits += deeper
@@ -98,13 +104,19 @@ def _affine(plan: Plan, want: Want, origin: ArgumentPaths, got: int, value: int)
 
 
 def _deepened(plan: Plan, path: Path, index: int, value: int, want: Want) -> list[Edit]:
-    """Features were wanted of a vector of samples, x[:, t]: they are an axis that is missing at the end."""
+    """Features were wanted of a vector of samples: an axis is missing, the features of x[:, t], or what x.sum(1) went over."""
     leaf = plan.get(path)
     if want.what != "size" or not isinstance(leaf, Leaf) or leaf.kind != "float" or leaf.fixed:
         return []
     if index >= len(leaf.dims) or leaf.dims[index] != "B":
         return []
-    return [Edit(plan.put(path, replace(leaf, dims=(*leaf.dims, value), why=want.why or leaf.why)), want.cost + 0.3, want.why)]
+    edits = []
+    for extra, dims in enumerate(
+        ((*leaf.dims, value), (leaf.dims[0], "T", *leaf.dims[1:])) if len(leaf.dims) > 1 else ((*leaf.dims, value),)
+    ):
+        new = replace(leaf, dims=dims, why=want.why or leaf.why)
+        edits.append(Edit(plan.put(path, new), want.cost + 0.3 + 0.2 * extra, want.why))
+    return edits
 
 
 def _swapped(plan: Plan, path: Path, leaf: Leaf, index: int, value: int, want: Want) -> list[Edit]:
@@ -136,7 +148,7 @@ def _set(plan: Plan, path: Path, index: int, value: int, cost: float, why: str) 
             together = together.put(p, replace(other, dims=tuple(value if d == dim else d for d in other.dims)))
         return [alone, Edit(together, cost + 0.4, why)] if same else [alone]
     shared = sum(dim in other.dims for _, other in plan.leaves()) > 1
-    joint = Edit(plan.resize(**{dim: value}), cost + (2.5 if dim == "B" else 0.0), why)
+    joint = Edit(plan.resize(**{dim: value}), cost + (_BATCH if dim == "B" else 0.0), why)
     if dim in ("H", "W"):
         both = Edit(plan.resize(H=value, W=value), cost - 0.05, why)
         return [both, replace(joint, cost=cost + 0.3), alone]
@@ -165,6 +177,15 @@ def ranked(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
     return edits
 
 
+def stepwise(plan: Plan) -> list[Plan]:
+    """The plan in which every argument of features has steps besides."""
+    new = plan
+    for path, leaf in plan.leaves():
+        if leaf.kind == "float" and not leaf.fixed and leaf.rank() == 2 and leaf.dims[0] == "B":
+            new = new.put(path, replace(leaf, dims=("B", "T", leaf.dims[1])))
+    return [new] if new is not plan else []
+
+
 def named(plan: Plan, template: tuple[Dim, ...]) -> tuple[Dim, ...]:
     """The template with the names of sizes that occur in the plan; a number alone may be one of channels by chance."""
     used = [dim for _, leaf in plan.leaves() for dim in leaf.dims if isinstance(dim, str)]
@@ -178,7 +199,7 @@ def _template(want: Want, origin: ArgumentPaths, target: int) -> tuple[Dim, ...]
     """The wanted dimensions without those that the model itself inserts on the way."""
     if len(want.template) == target:
         return want.template
-    inserted = [i for i, entry in enumerate(origin.layout or ()) if entry is None]
+    inserted = [i for i, entry in enumerate(origin.layout or ()) if not isinstance(entry, tuple)]
     kept = tuple(dim for i, dim in enumerate(want.template) if i not in inserted)
     return kept if len(kept) == target else ()
 

@@ -10,11 +10,14 @@ from gradcheck_health.inputs.plan import Edit, Leaf, Path, Plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.containers import keyed
 from gradcheck_health.inputs.wants.edit_kinds import alike, narrowed, rekinded
-from gradcheck_health.inputs.wants.edit_shapes import editable, ranked, redrawable, sized
+from gradcheck_health.inputs.wants.edit_shapes import editable, ranked, redrawable, sized, stepwise
 from gradcheck_health.inputs.wants.from_failure import explain
+from gradcheck_health.inputs.wants.op_shapes import same_shape
 from gradcheck_health.inputs.wants.value_domain import value_wants
 from gradcheck_health.inputs.wants.want import Want
 
+_CHANCE = 2.0
+"""What an edit costs more that makes two sizes agree which have nothing to do with each other."""
 _SCALABLE = ("B", "T", "H", "W", "D", "L", "A", "N", "E", "P")
 
 
@@ -32,6 +35,12 @@ def propose(plan: Plan, tracer: Tracer, error: Exception | None, info: ModelInfo
     """Edits that may get further, the measures at the failing place, and that place in words."""
     mixing = [_merge_want(merge) for merge in tracer.merges[:1]]
     mixing += [Want("rank", tensor, value=tensor.dim() + 1, why=f"{name} along the batch") for tensor, name in tracer.across]
+    for a, b, name in tracer.crossings[:1]:
+        mixing += same_shape(a, b, name.strip("_"))
+        pairs = ((b, a), (a, b)) if a.dim() != b.dim() else ()
+        mixing += [Want("rank", one, value=other.dim(), why=name.strip("_")) for one, other in pairs]
+    for name in tracer.products:
+        mixing.append(Want("edit", why=f"{name.strip('_')} along the batch", cost=0.9, edit=stepwise))
     wants, place = ([], mixing[0].why if mixing else "values") if error is None else explain(plan, tracer, error, info)
     wants = wants + mixing + list(value_wants(tracer, plan))
     edits: list[Edit] = []
@@ -44,6 +53,8 @@ def propose(plan: Plan, tracer: Tracer, error: Exception | None, info: ModelInfo
         origin = tracer.origin(want.tensor)
         if origin is None:
             continue
+        if _by_chance(want, origin, tracer, plan):
+            want = replace(want, cost=want.cost + _CHANCE)
         edits.extend(_direct(plan, want, origin, info))
         measure = _measure(want, origin)
         if measure is not None:
@@ -53,6 +64,20 @@ def propose(plan: Plan, tracer: Tracer, error: Exception | None, info: ModelInfo
             spatial = any({"H", "W", "L"} & set(leaf.dims) for _, leaf in editable(plan, origin))
             edits.append(Edit(plan, want.cost + (0.3 if spatial else 1.5), want.why, key))
     return edits, measures, place
+
+
+def _by_chance(want: Want, origin: ArgumentPaths, tracer: Tracer, plan: Plan) -> bool:
+    """Another axis would be of the size of the batch: the axes do not belong together, whatever their sizes."""
+    if want.partner is None or want.tensor is None or not want.tensor.dim():
+        return False
+    other = tracer.origin(want.partner[0])
+
+    def batch(found: ArgumentPaths | None, dim: int) -> bool:
+        entry = found.layout[dim] if found is not None and found.layout is not None and dim < len(found.layout) else None
+        leaf = plan.get(entry[0]) if isinstance(entry, tuple) else None
+        return isinstance(entry, tuple) and entry[1] == 0 and isinstance(leaf, Leaf) and leaf.dims[:1] == ("B",)
+
+    return batch(other, want.partner[1]) != batch(origin, want.dim)
 
 
 def _merge_want(merge: Merge) -> Want:

@@ -8,7 +8,7 @@ import torch
 
 from gradcheck_health.inputs.observation.tracer import FailedOperation
 from gradcheck_health.inputs.wants.op_layers import argument
-from gradcheck_health.inputs.wants.want import Want
+from gradcheck_health.inputs.wants.want import Want, size
 
 
 def ranked(failure: FailedOperation) -> list[Want]:
@@ -73,6 +73,37 @@ def resampling(failure: FailedOperation) -> list[Want]:
     rank = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5, "area": 4, "nearest": 4}.get(mode, 4)
     wants = [] if x.is_floating_point() else [Want("kind", x, value="float", why="interpolate")]
     return wants + ([Want("rank", x, value=rank, why=f"interpolate {mode}")] if x.dim() != rank else [])
+
+
+def sampling(failure: FailedOperation) -> list[Want]:
+    """grid_sample: for every point of the result the place in the picture, in [-1, 1]."""
+    x, grid = argument(failure, 0, "input"), argument(failure, 1, "grid")
+    if not isinstance(x, torch.Tensor) or not isinstance(grid, torch.Tensor):
+        return []
+    if x.dim() not in (4, 5):
+        return [Want("rank", x, value=(4, 5), why=failure.name)]
+    shape = (x.shape[0], *x.shape[2:], x.dim() - 2)
+    if grid.dim() != x.dim():
+        return [Want("like", grid, value="uniform", template=shape, why=failure.name, cost=0.6)]
+    wants = [Want("like", grid, value="uniform", template=shape, why=failure.name, cost=0.6)]
+    return wants + [
+        size(grid, d, n, failure.name) for d, n in ((0, x.shape[0]), (x.dim() - 1, x.dim() - 2)) if grid.shape[d] != n
+    ]
+
+
+def matrices(failure: FailedOperation) -> list[Want]:
+    """affine_grid: a matrix of two by three for a picture, of three by four for a volume."""
+    theta, shape = argument(failure, 0, "theta"), argument(failure, 1, "size")
+    if not isinstance(theta, torch.Tensor) or not isinstance(shape, tuple | list) or len(shape) not in (4, 5):
+        return []
+    axes = len(shape) - 2
+    if theta.dim() != 3:
+        template = (int(shape[0]), axes, axes + 1)
+        return [
+            Want("like", theta, value="normal", template=template, why=failure.name, cost=0.6),
+            Want("rank", theta, value=3, template=("B", axes, axes + 1), why=failure.name, cost=0.7),
+        ]
+    return [size(theta, d, n, failure.name) for d, n in ((1, axes), (2, axes + 1)) if theta.shape[d] != n]
 
 
 def padding(failure: FailedOperation) -> list[Want]:

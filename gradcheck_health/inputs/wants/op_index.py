@@ -59,8 +59,15 @@ def gather(failure: FailedOperation) -> list[Want]:
     wants = [Want("range", index, value=x.shape[dim] if x.dim() else 1, why=failure.name, cost=0.8)]
     if failure.name.startswith(("gather", "scatter")) and index.dim() != x.dim():
         wants.append(Want("rank", index, value=x.dim(), why=failure.name))
+    if failure.name in ("gather", "take_along_dim") and index.dim() == x.dim():
+        along = dim % x.dim() if x.dim() else 0
+        wants += [
+            size(x, d, index.shape[d], failure.name) for d in range(x.dim()) if d != along and x.shape[d] < index.shape[d]
+        ]
     if failure.name.startswith("index_") and index.dim() != 1:
         wants.append(Want("rank", index, value=1, template=("B",), why=failure.name))
+    if failure.name.startswith("index_a") and isinstance(given := argument(failure, 3, "source"), torch.Tensor):
+        wants += [Want("rank", given, value=x.dim(), why=failure.name, cost=0.9)] if given.dim() != x.dim() else []
     if (
         failure.name.startswith("index_a")
         and isinstance(source := argument(failure, 3, "source"), torch.Tensor)

@@ -91,6 +91,7 @@ def embedding(failure: FailedOperation) -> list[Want]:
         offsets = argument(failure, 2, "offsets")
         weights = argument(failure, 6, "per_sample_weights")
         if isinstance(offsets, torch.Tensor):
+            wants.append(Want("fill", offsets, value="offsets", why="offsets of bags", cost=0.4))
             wants.append(Want("rank", ids, value=1, template=("T",), why="embedding_bag with offsets", cost=0.5))
         elif ids.dim() == 1:
             wants.append(Want("rank", ids, value=2, template=("B", "T"), why="embedding_bag without offsets", cost=0.5))

@@ -47,6 +47,16 @@ def aligned(a: torch.Tensor, b: torch.Tensor, why: str, skip: int = 0) -> list[W
     return wants
 
 
+def same_shape(a: torch.Tensor, b: torch.Tensor, why: str) -> list[Want]:
+    """Either may be of the shape of the other, if it is an argument itself."""
+    pairs = ((b, a), (a, b)) if a.dim() >= b.dim() else ((a, b), (b, a))
+    return [
+        Want("like", one, value="normal", template=tuple(other.shape), why=why, cost=0.9 + 0.2 * place)
+        for place, (one, other) in enumerate(pairs)
+        if other.is_floating_point()
+    ]
+
+
 def broadcast(failure: FailedOperation) -> list[Want]:
     operands = list(operand_tensors((failure.args, failure.kwargs)))
     wants: list[Want] = []
@@ -60,6 +70,8 @@ def broadcast(failure: FailedOperation) -> list[Want]:
     ):
         # a table without a batch axis met one that was taken for it
         wants += [Want("rank", t, value=t.dim() + 1, why=failure.name.strip("_"), cost=1.3) for t in operands]
+    if len(operands) == 2 and wants:
+        wants += same_shape(operands[0], operands[1], failure.name.strip("_"))
     if len(operands) == 2 and operands[0].dim() != operands[1].dim() and wants:
         a, b = operands
         wants += [
@@ -89,7 +101,9 @@ def view(failure: FailedOperation) -> list[Want]:
             return [Want("total", x, value=known // first, why=why)]
         return [Want("total", x, value=max(known // first, 1), why=why)]
     if sizes[0] == -1:
-        return [Want("total", x, value=known, why=why)]
+        # rows of that many: the features themselves, or all that a sample holds
+        rows = [size(x, x.dim() - 1, sizes[-1], why, 1.2)] if len(sizes) == 2 and x.dim() in (2, 3) else []
+        return [Want("total", x, value=known, why=why), *rows]
     side = math.isqrt(max(sizes[-1], 0))
     if side > 1 and side * side == sizes[-1] and x.dim() == 4 and x.shape[-1] == x.shape[-2] != side:
         # view(B, heads, -1, 49): a window or a map of seven by seven
@@ -118,6 +132,9 @@ def concatenation(failure: FailedOperation) -> list[Want]:
         for d in range(a.dim()):
             if d != skip and a.shape[d] != b.shape[d]:
                 wants += equal(a, d, b, d, "cat" if skip >= 0 else "stack")
+        if sum(d != skip and a.shape[d] != b.shape[d] for d in range(a.dim())) > 1:
+            shape = tuple(b.shape[d] if d == skip else size for d, size in enumerate(a.shape))
+            wants.append(Want("like", b, value="normal", template=shape, why="cat", cost=0.8))
     return wants
 
 

@@ -9,7 +9,7 @@ import torch
 
 from gradcheck_health.inputs.observation.tracer import FailedOperation
 from gradcheck_health.inputs.wants import op_layers
-from gradcheck_health.inputs.wants.op_axes import padding, ranked, resampling, spectrum
+from gradcheck_health.inputs.wants.op_axes import matrices, padding, ranked, resampling, sampling, spectrum
 from gradcheck_health.inputs.wants.op_index import gather, indexing, loss, one_hot
 from gradcheck_health.inputs.wants.op_shapes import broadcast, concatenation, einsum, product, view
 from gradcheck_health.inputs.wants.want import Want
@@ -81,6 +81,8 @@ _TABLE: tuple[tuple[Callable[[FailedOperation], list[Want]], str], ...] = (
     (spectrum, "stft fft_fft fft_rfft"),
     (resampling, "interpolate upsample"),
     (padding, "pad"),
+    (sampling, "grid_sample"),
+    (matrices, "affine_grid"),
     (einsum, "einsum"),
 )
 RULES: dict[str, Callable[[FailedOperation], list[Want]]] = {name: rule for rule, names in _TABLE for name in names.split()}

@@ -20,6 +20,7 @@ from gradcheck_health.inputs.wants.comparisons import comparison_wants
 from gradcheck_health.inputs.wants.containers import container_wants, keyed, listed
 from gradcheck_health.inputs.wants.einops import pattern_wants
 from gradcheck_health.inputs.wants.failing_statement import failing_statement
+from gradcheck_health.inputs.wants.memberships import membership_wants
 from gradcheck_health.inputs.wants.recurrent import recurrent_wants
 from gradcheck_health.inputs.wants.want import Want, putting
 from gradcheck_health.model.source.frames import receiver
@@ -58,6 +59,7 @@ def python_wants(plan: Plan, tracer: Tracer, error: Exception, info: ModelInfo, 
         statement = failing_statement(frame, line)
         if statement is not None:
             wants += container_wants(statement, frame, tracer, error, plan)
+            wants += membership_wants(statement, frame, error, plan)
             if not operation:
                 wants += comparison_wants(statement, frame, tracer, message)
     return wants

@@ -26,6 +26,8 @@ class Want:
     why: str = ""
     cost: float = 1.0
     edit: Callable[[Plan], list[Plan]] | None = None
+    partner: tuple[torch.Tensor, int] | None = None
+    """The tensor and the dimension that this one ought to agree with."""
 
 
 def size(tensor: torch.Tensor, dim: int, value: int, why: str, cost: float = 1.0) -> Want:
@@ -35,7 +37,10 @@ def size(tensor: torch.Tensor, dim: int, value: int, why: str, cost: float = 1.0
 
 def equal(a: torch.Tensor, i: int, b: torch.Tensor, j: int, why: str) -> list[Want]:
     """Two dimensions ought to agree: either may follow the other."""
-    return [size(b, j, a.shape[i], why), size(a, i, b.shape[j], why, 1.1)]
+    return [
+        Want("size", b, j, a.shape[i], why=why, partner=(a, i)),
+        Want("size", a, i, b.shape[j], why=why, cost=1.1, partner=(b, j)),
+    ]
 
 
 def putting(path: Path, *nodes: Node) -> Callable[[Plan], list[Plan]]:

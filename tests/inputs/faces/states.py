@@ -1,0 +1,162 @@
+"""States that come as arguments of their own: one by one, in pairs, of cells and of layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ThreeArguments(nn.Module):
+    FED = ("f B T 8", "f 2 B 16", "f 2 B 16")
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.fc = nn.LSTM(8, 16, 2, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x, h0, c0):
+        return self.fc(self.lstm(x, (h0, c0))[0][:, -1])
+
+
+class ShortNames(ThreeArguments):
+    def forward(self, x, h, c):
+        return self.fc(self.lstm(x, (h, c))[0][:, -1])
+
+
+class SpeltOut(ThreeArguments):
+    def forward(self, x, hidden, cell):
+        out, (hidden, cell) = self.lstm(x, (hidden, cell))
+        return self.fc(out[:, -1]), hidden, cell
+
+
+class BothWaysTimeFirst(nn.Module):
+    FED = ("f T B 6", "f 4 B 5", "f 4 B 5")
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.rnn = nn.Linear(6, 7), nn.LSTM(7, 5, 2, bidirectional=True)
+        self.out = nn.Linear(10, 2)
+
+    def forward(self, x, prev_h, prev_c):
+        out, state = self.rnn(self.enter(x).relu(), (prev_h, prev_c))
+        return self.out(out), state
+
+
+class Projected(nn.Module):
+    FED = ("f B T 6", "f 1 B 4", "f 1 B 9")
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(6, 9, proj_size=4, batch_first=True)
+
+    def forward(self, frames, hx, cx):
+        return self.rnn(frames, (hx, cx))
+
+
+class AtariCell(nn.Module):
+    """An actor-critic on frames, whose cell keeps its state outside."""
+
+    FED = ("f B 1 H W", "f B 32", "f B 32")
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.cell = nn.LSTMCell(8 * 10 * 10, 32)
+        self.actor, self.critic = nn.Linear(32, 4), nn.Linear(32, 1)
+
+    def forward(self, obs, hx, cx):
+        x = self.conv2(self.conv1(obs).relu()).relu().flatten(1)
+        hx, cx = self.cell(x, (hx, cx))
+        return self.actor(hx), self.critic(hx), hx, cx
+
+
+class Stacked(nn.Module):
+    """Two gated cells one upon the other."""
+
+    FED = ("f B 5", "f B 7", "f B 9")
+
+    def __init__(self):
+        super().__init__()
+        self.low, self.high = nn.GRUCell(5, 7), nn.GRUCell(7, 9)
+
+    def forward(self, x, h1, h2):
+        h1 = self.low(x, h1)
+        return self.high(h1, h2), h1
+
+
+class Handmade(nn.Module):
+    """The classic lesson: input and hidden side by side."""
+
+    FED = ("f B 10", "f B 6")
+
+    def __init__(self, inputs=10, hidden=6, outputs=3):
+        super().__init__()
+        self.hidden_size = hidden
+        self.i2h, self.i2o = nn.Linear(inputs + hidden, hidden), nn.Linear(inputs + hidden, outputs)
+
+    def forward(self, input, hidden):
+        both = torch.cat((input, hidden), 1)
+        return self.i2o(both), torch.tanh(self.i2h(both))
+
+
+class HandmadeSteps(nn.Module):
+    """Steps first, the state beside them."""
+
+    FED = ("f T B 10", "f B 6")
+
+    def __init__(self, inputs=10, hidden=6, outputs=3):
+        super().__init__()
+        self.i2h, self.h2o = nn.Linear(inputs + hidden, hidden), nn.Linear(hidden, outputs)
+
+    def forward(self, x, h0):
+        """x: (seq_len, batch_size, input_size), h0: (batch_size, hidden_size)"""
+        out = []
+        for t in range(x.size(0)):
+            h0 = torch.tanh(self.i2h(torch.cat((x[t], h0), 1)))
+            out.append(self.h2o(h0))
+        return torch.stack(out)
+
+
+class HandmadeLong(nn.Module):
+    """A cell by hand with gates: what it remembers is added, what it shows is put beside the input."""
+
+    FED = ("f B 5", "f B 8", "f B 8")
+
+    def __init__(self):
+        super().__init__()
+        self.gates = nn.Linear(5 + 8, 32)
+
+    def forward(self, x, h, c):
+        i, f, g, o = self.gates(torch.cat([h, x], dim=-1)).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class HandmadeConv(nn.Module):
+    """The same on maps."""
+
+    FED = ("f B 3 H W", "f B 8 H W", "f B 8 H W")
+
+    def __init__(self, channels=3, hidden=8):
+        super().__init__()
+        self.hidden = hidden
+        self.gates = nn.Conv2d(channels + hidden, 4 * hidden, 3, padding=1)
+
+    def forward(self, x, h, c):
+        i, f, g, o = self.gates(torch.cat([x, h], 1)).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class GatedConv(nn.Module):
+    """A gated unit on maps, as in refinement of flow."""
+
+    FED = ("f B 6 H W", "f B 10 H W")
+
+    def __init__(self, hidden=6, inputs=10):
+        super().__init__()
+        self.z, self.r, self.q = (nn.Conv2d(hidden + inputs, hidden, 3, padding=1) for _ in range(3))
+
+    def forward(self, h, x):
+        both = torch.cat([h, x], dim=1)
+        z, r = self.z(both).sigmoid(), self.r(both).sigmoid()
+        return (1 - z) * h + z * self.q(torch.cat([r * h, x], 1)).tanh()
