@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -28,6 +29,7 @@ def compare(before: Profile, now: Profile, bounds: Sequence[Bound]) -> tuple[lis
     wider = OTHER_WEIGHTS if other else 1.0
     notes = [f"{side} is not compared: {p.note}" for side, p in (("the baseline", before), ("the flow", now)) if p.note]
     shifts: list[Shift] = []
+    before = _at_the_scale_of(now, before, aligned.levels)
     if not notes:
         shifts += _flow_shifts(before, now, aligned.levels, bounds, wider)
         shifts += _gain_shifts(before, now, aligned.levels, bounds, wider)
@@ -41,19 +43,46 @@ def compare(before: Profile, now: Profile, bounds: Sequence[Bound]) -> tuple[lis
     return shifts, aligned, notes
 
 
+def _at_the_scale_of(now: Profile, before: Profile, pairs: Mapping[str, str]) -> Profile:
+    """The profile before, as if its layers handed out values of the size that they have now, as far as that explains a change.
+
+    A tensor that is c times as large and whose gradient is 1 / c times as large is the same flow: in front of a normalisation
+    both move with the weights, and the model computes the same. What changed is what |dL/dh| and |h| |dL/dh| agree on.
+    """
+    there = {origin: name for name, origin in pairs.items()}
+    level_now = {level.name: level for level in now.levels}
+    return dataclasses.replace(
+        before, levels=tuple(_explained(level, level_now.get(there.get(level.name, ""))) for level in before.levels)
+    )
+
+
+def _explained(before: Level, now: Level | None) -> Level:
+    if now is None or None in (before.decades, before.scale, now.decades, now.scale):
+        return before
+    noise = max(before.spread or 0.0, now.spread or 0.0)  # values vary over seeds as gradients do
+    grown = (now.scale or 0.0) - (before.scale or 0.0)
+    grown = math.copysign(max(0.0, abs(grown) - noise), grown)
+    change = (now.decades or 0.0) - (before.decades or 0.0)
+    by_scale = max(min(0.0, -grown), change) if change < 0 else min(max(0.0, -grown), change)
+    return dataclasses.replace(before, decades=(before.decades or 0.0) + by_scale)
+
+
 def _flow_shifts(
     before: Profile, now: Profile, pairs: Mapping[str, str], bounds: Sequence[Bound], wider: float
 ) -> Iterator[Shift]:
     old = {level.name: level for level in before.levels}
     exploded = max((level.decades for level in before.levels if level.decades is not None), default=0.0) > HIGH
+    closed = any(level.closed for level in now.levels)
     for level in now.levels:
         origin = old.get(pairs.get(level.name, ""))
         if origin is None or origin.spread is None or level.spread is None:
             continue
-        if (origin.sometimes or level.sometimes) and None in (origin.decades, level.decades):
+        if None in (origin.decades, level.decades) and (origin.sometimes or level.sometimes or origin.closed or level.closed):
             continue
         allowed = _tolerance("flow", wider, origin.spread, level.spread)
         verdict = _flow_verdict(origin.decades, level.decades, exploded)
+        if closed and level.decades is not None and level.decades <= HIGH:
+            verdict = Verdict.MOVED  # the branches that start at zero carried a part of it: the gains say whether more is lost
         yield from _shift("flow", level, origin.decades, level.decades, allowed, verdict, bounds)
 
 
@@ -73,6 +102,8 @@ def _gain_shifts(
     """Between neighbours that both sides have: a loss at one place stands out here, where noise has not piled up over depth."""
     position = {level.name: i for i, level in enumerate(before.levels)}
     matched = [level for level in now.levels if pairs.get(level.name) in position and level.gain_spread is not None]
+    closed = any(level.closed for level in now.levels)
+    matched = [level for level in matched if not level.closed]
     rank = {level.name: i for i, level in enumerate(now.levels)}
     exploded = max((level.decades for level in before.levels if level.decades is not None), default=0.0) > HIGH
     head = Level("", "", 0.0)
@@ -90,6 +121,7 @@ def _gain_shifts(
             (level.decades or 0.0) - (following.decades or 0.0),
         )
         fell = gain_now < gain_before and (level.decades or 0.0) < (origin.decades or 0.0) - FLOOR["dec"] / 2
+        fell = fell and (not closed or gain_now < -FLOOR["dec"])
         verdict = (
             Verdict.WORSE if fell and _flow_verdict(origin.decades, level.decades, exploded) is Verdict.WORSE else Verdict.MOVED
         )

@@ -152,6 +152,8 @@ def _problems(baseline: Baseline) -> Iterator[str]:
     for level in profile.levels:
         if level.decades is not None and not math.isfinite(level.decades):
             yield f"flow.{level.name}.decades: got {level.decades}, allowed: a number or null"
+        if level.scale is not None and not math.isfinite(level.scale):
+            yield f"flow.{level.name}.scale: got {level.scale}, allowed: a number, or no such key"
         for spread in (level.spread, level.gain_spread):
             if spread is not None and not 0 <= spread < math.inf:
                 yield f"flow.{level.name}: got the spread {spread}, allowed: a number from 0, or null"
@@ -188,7 +190,9 @@ def _level(level: Level) -> dict[str, Any]:
         "gain_spread": _rounded(level.gain_spread),
         "kind": level.kind,
         "name": level.name,
+        **({} if level.scale is None else {"scale": _rounded(level.scale)}),
         **({"sometimes": True} if level.sometimes else {}),
+        **({"closed": True} if level.closed else {}),
         "spread": _rounded(level.spread),
     }
 

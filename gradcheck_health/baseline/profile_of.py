@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from gradcheck_health.baseline.layer_matching import FROZEN
+from gradcheck_health.records.measurements import TensorStats
 from gradcheck_health.records.profile import Level, Profile, Share
 from gradcheck_health.records.trace import Trace
 
@@ -26,11 +27,13 @@ def profile_of(trace: Trace) -> Profile:
     gains = [_gains(row, called) for row in rows]
     kinds = {name: layer.kind for name, layer in trace.layers.items()} | {p.name: p.kind for p in trace.parameters.values()}
     levels = []
+    woken = _woken(trace)
     for name in (*names, *(name for name in rows[0] if name not in trace.layers)):
         decades, spread = _over_seeds([row.get(name) for row in rows])
         _, gain_spread = _over_seeds([gain[name] for gain in gains]) if name in gains[0] else (None, None)
         idle = sum(row.get(name) is None for row in rows)
-        levels.append(Level(name, kinds[name], decades, spread, gain_spread, 0 < idle < len(rows)))
+        closed = idle == len(rows) and name in woken
+        levels.append(Level(name, kinds[name], decades, spread, gain_spread, 0 < idle < len(rows), closed, _scale(looks, name)))
     weights = [_weights(look) for look in looks]
     return Profile(
         levels=tuple(levels),
@@ -38,7 +41,7 @@ def profile_of(trace: Trace) -> Profile:
             p.name: f"{p.dtype}[{', '.join(map(str, p.shape))}]{'' if p.trainable else FROZEN}"
             for p in trace.parameters.values()
         },
-        shares=_shares(looks),
+        shares=_shares(looks, woken),
         seeds=tuple(look.seed for look in looks),
         weights=weights[0],
         fixed=len(looks) > 1 and len(set(weights)) == 1,
@@ -108,8 +111,32 @@ def _over_seeds(values: Sequence[float | None]) -> tuple[float | None, float | N
     return statistics.fmean(known), spread if len(known) == len(values) or len(known) >= ENOUGH else None
 
 
-def _shares(looks: Sequence[Trace]) -> dict[str, Share]:
-    rows = [dict(_fractions(look)) for look in looks]
+def _scale(looks: Sequence[Trace], name: str) -> float | None:
+    """log10 of the rms of a layer's output, as the mean over the seeds."""
+    outputs = [look.layers[name].output for look in looks if name in look.layers]
+    sizes = [math.log10(output.rms) for output in outputs if output is not None and 0.0 < output.rms < math.inf]
+    return statistics.fmean(sizes) if len(sizes) == len(looks) else None
+
+
+def _woken(trace: Trace) -> frozenset[str]:
+    """Layers and parameters that got zeros, and get a gradient after a few steps: a branch that starts at zero."""
+    found = [
+        name
+        for later in trace.facts.get("after_steps", ())
+        for name, gradient in _gradients(later)
+        if gradient is not None and not gradient.is_zero
+    ]
+    zeros = {name for name, gradient in _gradients(trace) if gradient is not None and gradient.is_zero}
+    return frozenset(zeros.intersection(found))
+
+
+def _gradients(trace: Trace) -> Iterator[tuple[str, TensorStats | None]]:
+    yield from ((name, layer.output_gradient) for name, layer in trace.layers.items())
+    yield from ((name, parameter.gradient) for name, parameter in trace.parameters.items())
+
+
+def _shares(looks: Sequence[Trace], woken: frozenset[str]) -> dict[str, Share]:
+    rows = [dict(_fractions(look, woken)) for look in looks]
     found = {}
     for name in rows[0]:
         mean, spread = _over_seeds([row.get(name) for row in rows])
@@ -117,7 +144,7 @@ def _shares(looks: Sequence[Trace]) -> dict[str, Share]:
     return found
 
 
-def _fractions(trace: Trace) -> Iterator[tuple[str, float]]:
+def _fractions(trace: Trace, woken: frozenset[str]) -> Iterator[tuple[str, float]]:
     units = [a for a in trace.activations if a.units and not a.by_rows]
     if units:
         yield "dead_fraction", sum(a.off for a in units) / sum(a.units for a in units)
@@ -126,7 +153,8 @@ def _fractions(trace: Trace) -> Iterator[tuple[str, float]]:
         yield "saturated_fraction", sum(a.saturated for a in activations) / sum(a.units for a in activations)
     trainable = [p for p in trace.parameters.values() if p.trainable]
     if trainable:
-        yield "reached_fraction", sum(p.gradient is not None and not p.gradient.is_zero for p in trainable) / len(trainable)
+        reached = [p for p in trainable if p.name in woken or (p.gradient is not None and not p.gradient.is_zero)]
+        yield "reached_fraction", len(reached) / len(trainable)
 
 
 def _weights(trace: Trace) -> str:

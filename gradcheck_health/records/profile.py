@@ -22,6 +22,10 @@ class Level:
     """The same of the difference to the next level towards the output."""
     sometimes: bool = False
     """Under some seeds nothing arrives (an expert that gets no sample): then nothing is no news."""
+    closed: bool = False
+    """Nothing arrives before the first steps: a branch that starts at zero, and wakes."""
+    scale: float | None = None
+    """log10 of the rms of its output; None for a parameter, and for an output of zeros."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,37 @@ def test_finding_of_a_known_rule_comes_first(held: baseline.Baseline) -> None:
 # ---- compared
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "amount"),
+    [
+        ((-1.0, 0.0), (-2.0, 1.1), None),  # ten times the values, a tenth of the gradient: the same flow
+        ((-1.0, 0.0), (-2.0, 0.3), -0.75),  # as far as the values explain it
+        ((-1.0, 0.0), (-2.0, -1.0), -1.0),  # the values fell too
+        ((0.0, 0.0), (3.0, -3.0), None),
+        ((0.0, 0.0), (3.0, 0.0), 3.0),
+        ((-1.0, None), (-2.0, 1.0), -1.0),
+    ],
+)
+def test_a_level_moved_where_the_gradient_moved_more_than_the_values(was: Any, now: Any, amount: float | None) -> None:
+    def one(decades: float, scale: float | None) -> Profile:
+        return Profile((Level("l0", "Linear", decades, 0.05, 0.05, scale=scale), Level("l1", "Linear", 0.0)), {})
+
+    found = [shift.amount for shift in shifts(one(*was), one(*now), "flow")]
+    assert found == ([] if amount is None else [pytest.approx(amount)])
+
+
+def test_a_branch_that_starts_at_zero_is_no_loss_and_hides_none() -> None:
+    opening = Level("l1", "Linear", None, 0.0, 0.0, closed=True)
+
+    def levels(*given: float, branch: Level = opening) -> Profile:
+        first, last = (Level(name, "Linear", value, 0.05, 0.05) for name, value in zip(("l0", "l2"), given, strict=True))
+        return Profile((first, branch, last), {})
+
+    before = levels(0.9, -0.1, branch=Level("l1", "Linear", 0.3, 0.05, 0.05))
+    assert not any(shift.fails for shift in shifts(before, levels(-0.1, -0.1)))
+    assert [shift.name for shift in shifts(before, levels(-1.0, -0.1)) if shift.fails] == ["l0"]
+
+
 def test_tolerance_is_half_a_decade_or_four_spreads() -> None:
     assert shifts(profile(-1.0, 0.0), profile(-1.45, 0.0)) == []
     assert [s.fails for s in shifts(profile(-1.0, 0.0), profile(-1.55, 0.0), "flow")] == [True]
