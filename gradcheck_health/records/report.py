@@ -12,6 +12,7 @@ from gradcheck_health.records.change import Change
 from gradcheck_health.records.codec import APART, from_document, stored_fields, to_document
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.remedies import RemedyTrial, ShortRun
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import counted
 
@@ -46,6 +47,10 @@ class Report:
     """The command that makes this report again, as it is typed; "" where it was made from Python."""
     change: Change | None = None
     """What is different from the baseline, where the model was compared with one."""
+    remedies: tuple[RemedyTrial, ...] = ()
+    """Cures that were tried, where that was asked for: finding by finding, the best first."""
+    run: ShortRun | None = None
+    """The short run without a cure, where one was asked for."""
     inputs: Inputs | None = field(default=None, compare=False, repr=False, metadata=APART)
     """What the model was fed, the tensors themselves: `model(*report.inputs.args, **report.inputs.kwargs)`. Not in JSON, and
     None in a report that was read back or came from another process."""
@@ -88,6 +93,10 @@ class Report:
         from gradcheck_health.formats.html import fragment
 
         return fragment(self)
+
+    def suggestions(self, finding: Finding) -> tuple[RemedyTrial, ...]:
+        """The cures that were measured to help against a finding of this report, the best first."""
+        return tuple(trial for trial in self.remedies if trial.helps and self.findings[trial.finding] is finding)
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.active)

@@ -112,6 +112,7 @@ def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, Activat
         details=(("because", because), ("help", _HELP)),
         got=worst,
         bound=limit,
+        cause=first.function,
     )
 
 

@@ -78,6 +78,7 @@ def _finding(trace: Trace, members: list[DoubleSoftmax], harmless: bool) -> Find
         details=(("because", f"{second} is applied{where} to values that are normalised already"), ("help", _HELP[pair.first])),
         got=float(len(members)),
         bound=0.0,
+        cause=pair.first,
     )
 
 

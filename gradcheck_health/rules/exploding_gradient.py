@@ -75,6 +75,7 @@ def exploding_gradient(
             details=flow_wording.flow_details(trace, seen, seen.flow, limit, growing=True),
             got=given,
             bound=limit,
+            cause=flow_wording.cause(seen, seen.flow, growing=True),
         )
 
 

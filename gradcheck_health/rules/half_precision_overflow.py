@@ -80,6 +80,7 @@ def _made(trace: Trace, origin: Nonfinite, severity: Severity) -> Finding:
         ),
         got=largest,
         bound=half_precision.LARGEST,
+        cause=origin.op,
     )
 
 

@@ -97,10 +97,10 @@ def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> F
     if mildest.loss > bound * mildest.neutral:
         because = f"the outputs are too large or too far off, rms {mildest.output:.3g}; "
         because += f"without them the loss would be {mildest.neutral:.3g}"
-        advice = "start the last layer with zeros or a small std, and normalise the inputs"
+        cause, advice = "outputs", "start the last layer with zeros or a small std, and normalise the inputs"
     else:
         because = f"the targets lie far from where the outputs start: the best constant has entries of {mildest.reach:.3g}"
-        advice = "normalise the targets, or set the last bias to their mean"
+        cause, advice = "targets", "normalise the targets, or set the last bias to their mean"
     batches = "1 batch, the only one there is" if len(seen) == 1 else f"{len(seen)} of {len(seen)} batches"
     return Finding(
         rule="high-initial-loss",
@@ -110,6 +110,7 @@ def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> F
         details=(("because", because), ("confirmed", batches), ("help", advice)),
         got=ratio,
         bound=bound,
+        cause=cause,
     )
 
 

@@ -77,6 +77,7 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
             places,
             trace,
             "initialise or load them again",
+            cause="weights",
         )
         return
     if half_precision.beyond(trace) and "headroom" not in trace.facts:
@@ -86,7 +87,7 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
         return
     for origin in seen.nonfinite[:1]:
         if reaches or origin.what == "nan":
-            yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin), reaches)
+            yield _finding(_message(origin), (_place(origin, seen),), trace, _help(origin), reaches, origin.op)
         return
     if lost and not gradients:
         yield _finding(f"the loss is {trace.loss} (a finite number allowed)", (Place(LOSS),), trace, _LOSS)
@@ -131,7 +132,9 @@ def _help(origin: Nonfinite) -> str:
     )
 
 
-def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str, reaches: bool = True) -> Finding:
+def _finding(
+    message: str, places: tuple[Place, ...], trace: Trace, help_: str, reaches: bool = True, cause: str = ""
+) -> Finding:
     reached = sum(p.gradient is not None and not p.gradient.finite for p in trace.parameters.values())
     verb = "gets" if reached == 1 else "get"
     effect = f"{reached} of {len(trace.parameters)} parameters {verb} a non-finite gradient; it hides what else may be wrong"
@@ -149,6 +152,7 @@ def _finding(message: str, places: tuple[Place, ...], trace: Trace, help_: str, 
         effect_of=() if trace.loss is None or math.isfinite(trace.loss) else ("misread-loss",),
         got=float(reached),
         bound=0.0,
+        cause=cause,
     )
 
 

@@ -106,6 +106,7 @@ def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], l
         ),
         got=share,
         bound=limit,
+        cause=worst.function,
     )
 
 

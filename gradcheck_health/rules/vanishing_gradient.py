@@ -109,6 +109,7 @@ def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimiz
         got=got,
         bound=limit,
         effect_of=("saturated-activation",) if flow_wording.squashed(points) else (),
+        cause=flow_wording.cause(seen, points),
     )
 
 

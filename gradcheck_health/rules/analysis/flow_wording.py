@@ -45,6 +45,12 @@ def squashed(points: Sequence[CutPoint]) -> bool:
     return blame is not None and blame.op in _SQUASHING
 
 
+def cause(trace: Trace, points: Sequence[CutPoint], growing: bool = False) -> str:
+    """The operation that is to blame; "product" for a matrix that is no weight, "" for a flow of one point."""
+    blame = _blame(trace, points, growing)
+    return "" if blame is None else blame.op
+
+
 def _blame(trace: Trace, points: Sequence[CutPoint], growing: bool) -> flow.Blame | None:
     return flow.blame(points, growing, {p.layer for p in trace.parameters.values() if p.role == "weight"})
 

@@ -1,0 +1,1 @@
+"""Cures: each is applied to the model inside the sandbox, measured, put back, and only then suggested."""

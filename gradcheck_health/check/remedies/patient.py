@@ -1,0 +1,71 @@
+"""What a remedy is handed, a `Patient`, and what it hands back, a `Change`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from gradcheck_health.check.remedies.operations import Operation
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.records.wording import listed
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A sick model, what was measured of it, and the operations that its forward pass consists of."""
+
+    subject: Subject
+    trace: Trace
+    operations: tuple[Operation, ...]
+    """In the order in which they ran."""
+
+    @property
+    def model(self) -> nn.Module:
+        return self.subject.model
+
+    @property
+    def linears(self) -> tuple[Operation, ...]:
+        """Products with a weight, once for each weight."""
+        found = {one.weight: one for one in reversed(self.operations) if one.weight}
+        return tuple(reversed(list(found.values())))
+
+    @property
+    def head(self) -> str:
+        """The weight of the last product: what it makes is read as the output."""
+        return next((one.weight for one in reversed(self.operations) if one.weight), "")
+
+    @property
+    def recurrent(self) -> frozenset[str]:
+        """Weights that are used again and again: a recurrence that is written out."""
+        used = [one.weight for one in self.operations if one.weight]
+        return frozenset(name for name in used if used.count(name) >= OFTEN)
+
+    def hidden_activations(self) -> tuple[Operation, ...]:
+        """Activations with a product with a weight behind them: those behind the last one make the output."""
+        last = max((i for i, one in enumerate(self.operations) if one.weight), default=0)
+        return tuple(one for one in self.operations[:last] if one.kind == "activation")
+
+
+OFTEN = 4
+"""Uses of a weight in one forward pass from which on it is taken for that of a recurrence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a remedy did to the model."""
+
+    what: str
+    """In the user's terms, as code where it can be: "nn.init.kaiming_normal_(weight) for 0, 2, 4"."""
+    names: tuple[str, ...]
+    """The layers or parameters that it changed."""
+    parameters: int = 0
+    """Trainable entries that it adds."""
+
+
+def changed(what: str, names: Sequence[str], parameters: int = 0) -> Change | None:
+    """The change, with its places; None where nothing was changed."""
+    places = tuple(dict.fromkeys(names))
+    return Change(f"{what} ({listed([name or 'forward' for name in places])})", places, parameters) if places else None

@@ -1,0 +1,177 @@
+"""Try cures: each in place inside the sandbox, a first look at all of them, a whole check of the best, a ranking.
+
+The sick measure gates and the forward signal ranks: ReLU without its initialisation has a fine ratio and a constant output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gradcheck_health.check.diagnose import Rules, diagnose
+from gradcheck_health.check.remedies.catalogue import Remedy, remedies
+from gradcheck_health.check.remedies.edit import NotMeasuredError
+from gradcheck_health.check.remedies.measure import measure, promising, signal
+from gradcheck_health.check.remedies.operations import survey
+from gradcheck_health.check.remedies.output import Output, output_of
+from gradcheck_health.check.remedies.patient import Change, Patient
+from gradcheck_health.model.call import seed_everything
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.probe import probe, take
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.errors import describe_error
+from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.remedies import GONE, NO_HELP, NOT_MEASURED, RAISED, SOUND, RemedyTrial
+from gradcheck_health.records.report import Report
+from gradcheck_health.records.trace import Trace
+from gradcheck_health.settings.config import Config
+
+CHECKED = 5
+"""Cures of a finding that are checked whole; the others have had a first look."""
+FINDINGS = 3
+"""Findings that cures are tried for, the worst first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Screened:
+    """A cure after its first look."""
+
+    name: str
+    remedy: Remedy
+    change: Change
+    hopeful: bool
+    score: float
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """What a whole check takes beside the model."""
+
+    environment: Mapping[str, str]
+    rules: Rules
+    settings: Config
+
+
+def try_remedies(subject: Subject, report: Report, clinic: Clinic, only: Sequence[str] = ()) -> Report:
+    """The report with what was tried for its findings. Call it where the subject was checked; the model comes back as it was.
+
+    Args:
+        only: names of remedies; all where there are none.
+    """
+    sick = [(i, one) for i, one in enumerate(report.findings) if one.suppressed is None and one.severity is not Severity.NOTE]
+    chosen = {name: remedy for name, remedy in remedies().items() if not only or name in only}
+    found: list[RemedyTrial] = []
+    for position, finding in sick[:FINDINGS]:
+        found += _for_finding(subject, report, position, clinic, chosen)
+    return dataclasses.replace(report, remedies=tuple(found))
+
+
+def _for_finding(
+    subject: Subject, report: Report, position: int, clinic: Clinic, chosen: Mapping[str, Remedy]
+) -> list[RemedyTrial]:
+    finding = report.findings[position]
+    with sandbox(subject.model, process=False):
+        patient = Patient(subject, report.trace, survey(subject))
+    trials: list[tuple[float, RemedyTrial]] = []
+    screened: list[_Screened] = []
+    for name, remedy in chosen.items():
+        base = RemedyTrial(name, finding.rule, position, NOT_MEASURED, before=finding.got)
+        try:
+            with sandbox(subject.model, process=False):
+                seen = _first_look(name, remedy, patient, finding)
+        except Exception as error:  # noqa: BLE001 - the user's model under a change that it was not written for
+            trials.append((1e9, _failed(base, error)))
+            continue
+        if seen is not None:
+            screened.append(seen)
+    screened.sort(key=lambda one: (not one.hopeful, one.score))
+    for i, one in enumerate(screened):
+        base = RemedyTrial(
+            one.name, finding.rule, position, NO_HELP, one.change.what, finding.places[0].source if finding.places else None,
+            one.change.names, finding.got, one.after, parameters=one.change.parameters,
+        )  # fmt: skip
+        if i < CHECKED and one.hopeful:
+            trials.append(_checked(base, one, patient, finding, report, clinic))
+        elif one.hopeful:
+            trials.append((1e6 + one.score, dataclasses.replace(base, outcome=NOT_MEASURED, why="five others looked better")))
+        else:
+            trials.append((1e6 + one.score, base))
+    rank = {SOUND: 0, GONE: 1, NO_HELP: 2, NOT_MEASURED: 3, RAISED: 4}
+    return [trial for _, trial in sorted(trials, key=lambda pair: (rank[pair[1].outcome], pair[0]))]
+
+
+def _first_look(name: str, remedy: Remedy, patient: Patient, finding: Finding) -> _Screened | None:
+    """One forward and one backward pass under the cure; None where it does not apply."""
+    change = _apply(remedy, patient, finding)
+    if change is None:
+        return None
+    trace = probe(patient.subject)
+    if finding.rule.endswith("-through-time"):
+        trace = dataclasses.replace(trace, facts={"time_profile": take("time_profile", patient.subject, trace)})
+    output = output_of(patient, trace)
+    score = signal(finding, trace, output.variation, output.rms)
+    return _Screened(name, remedy, change, promising(finding, trace), score, measure(finding, trace))
+
+
+def _apply(remedy: Remedy, patient: Patient, finding: Finding) -> Change | None:
+    seed_everything(patient.subject.seed)
+    return remedy(patient, finding)
+
+
+def _checked(
+    base: RemedyTrial, one: _Screened, patient: Patient, finding: Finding, report: Report, clinic: Clinic
+) -> tuple[float, RemedyTrial]:
+    """The whole check under a cure, and the score of what it leaves."""
+    try:
+        with sandbox(patient.model, process=False):
+            _apply(one.remedy, patient, finding)
+            subject = _under(one.remedy, patient, finding)
+            after = diagnose(subject, clinic.environment, clinic.rules, clinic.settings)
+            output = output_of(patient, after.trace)
+    except Exception as error:  # noqa: BLE001 - as above
+        return 1e9, _failed(base, error)
+    return signal(finding, after.trace, output.variation, output.rms), _judged(base, finding, report, after, output)
+
+
+def _under(remedy: Remedy, patient: Patient, finding: Finding) -> Subject:
+    """The subject under a cure: whatever is built again is cured again; an optimizer holds parameters that may be gone."""
+    subject, again = patient.subject, patient.subject.rebuild
+    if again is None:
+        return dataclasses.replace(subject, take_steps=None)
+
+    def rebuild(seed: int) -> Subject:
+        made = again(seed)
+        seed_everything(seed)
+        with contextlib.suppress(NotMeasuredError):
+            remedy(dataclasses.replace(patient, subject=made), finding)
+        return made
+
+    return dataclasses.replace(subject, rebuild=rebuild, take_steps=None)
+
+
+def _judged(base: RemedyTrial, finding: Finding, report: Report, after: Report, output: Output) -> RemedyTrial:
+    left = [one for one in after.active if one.severity is not Severity.NOTE]
+    before = {one.rule for one in report.active if one.severity is not Severity.NOTE}
+    still = next((one for one in left if one.rule == finding.rule), None)
+    return dataclasses.replace(
+        base,
+        outcome=NO_HELP if still is not None else GONE if left else SOUND,
+        after=still.got if still is not None else _quiet(finding, after.trace),
+        left=tuple(dict.fromkeys(one.rule for one in left if one.rule in before)),
+        revealed=tuple(dict.fromkeys(one.rule for one in left if one.rule not in before)),
+        variation=output.variation,
+        output=output.rms,
+    )
+
+
+def _quiet(finding: Finding, trace: Trace) -> float | None:
+    return measure(finding, trace)
+
+
+def _failed(base: RemedyTrial, error: Exception) -> RemedyTrial:
+    if isinstance(error, NotMeasuredError):
+        return dataclasses.replace(base, outcome=NOT_MEASURED, why=str(error))
+    return dataclasses.replace(base, outcome=RAISED, why=describe_error(error).partition("\n")[0])
