@@ -51,6 +51,9 @@ def check_gradients(
     autocast: str | None = None,
     checkpoint: str | Path | Mapping[str, str] | None = None,
     preset: str | None = None,
+    remedies: bool | None = None,
+    only_remedies: Sequence[str] | None = None,
+    remedy_steps: int | None = None,
     config: Config | None = None,
     target: str | None = None,
     baseline: Baseline | str | Path | None = None,
@@ -88,6 +91,9 @@ def check_gradients(
         checkpoint: a file of weights that are loaded first, or {"file": "last.ckpt", "key": "state_dict", "prefix": "model."}.
             Names, shapes and dtypes have to fit (a given `dtype` converts); of a pickle nothing but tensors is read.
         preset: another tool's published rules instead of this package's: "sagemaker", "autotrainer" or "deepchecker".
+        remedies: try cures on what is sick: each is applied to the model, measured and undone; `report.remedies` has them all.
+        only_remedies: names of the cures to try; all where None.
+        remedy_steps: train the three best cures of a finding for so many steps, and compare the loss with that of the model.
         config: settings to start from, instead of pyproject.toml or gradhealth.yaml.
         target: how the user named the model, "model.py:Net".
         baseline: hold the model against this baseline, or the one in this file: what it accepts is accepted, a flow that is
@@ -120,6 +126,10 @@ def check_gradients(
     try:
         with prepared(handed, settings, target) as (subject, environment):
             report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
+            if settings.remedies:
+                from gradcheck_health.check.remedies.trial import Clinic, try_remedies
+
+                report = try_remedies(subject, report, Clinic.of(environment, chosen, settings, gate))
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, GradhealthError) or not ran_out_of_memory(error):
             raise

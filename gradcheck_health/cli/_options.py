@@ -38,6 +38,8 @@ def group(name: Group) -> list[click.Parameter]:
 
 def _plain(name: str) -> click.Option:
     option = catalogue.OPTIONS[name]
+    if catalogue.is_flag(name):
+        return _option(f"--{name.replace('_', '-')}", is_flag=True, default=None, help=f"{catalogue.help_text(name)}.")
     kind = click.Choice(option.choices) if option.choices else catalogue.number(name)
     return _option(f"--{name.replace('_', '-')}", type=kind, metavar=option.metavar, help=f"{catalogue.help_text(name)}.")
 
@@ -86,6 +88,10 @@ SETTINGS: list[click.Parameter] = [
     *group("rules"),
     ISOLATED,
 ]
+ONLY_REMEDIES = _option(
+    "--only", "only_remedies", multiple=True, metavar="NAME[,NAME]", help="Try these cures only. Repeatable."
+)
+REMEDIES = group("remedies")
 EXIT_ZERO = _flag("--exit-zero", text="Exit with 0 in spite of findings; other failures keep their codes.")
 VERDICT: list[click.Parameter] = [*group("gate"), EXIT_ZERO]
 ARGUMENT = _option(

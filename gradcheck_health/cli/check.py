@@ -81,6 +81,7 @@ check = click.Command(
         *_options.SETTINGS,
         *_options.VERDICT,
         *_options.MODEL,
+        *_options.REMEDIES,
         _options.BASELINE,
         _options.NO_BASELINE,
         _options.FAIL_IF,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import _change
+from gradcheck_health.formats import _change, _remedies
 from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.formats._wording import MAX_NAMES, accept_command, places, repeat_command, worth_showing
@@ -47,7 +47,7 @@ def render(
     if not shown:
         lines += _flow(report, width)
     for finding in shown:
-        lines += ["", *_finding(finding, width)]
+        lines += ["", *_finding(report, finding, width)]
     if shown or drawn:
         lines += ["", *drawn, *([""] if drawn else [])]
     lines += _footer(report, shown, width, verbose, repeat)
@@ -91,12 +91,16 @@ def _headline(report: Report, shown: Sequence[Finding], width: int) -> str:
     return shorten(names[0], width - len(rest) - 3) + rest
 
 
-def _finding(finding: Finding, width: int) -> Iterator[str]:
+def _finding(report: Report, finding: Finding, width: int) -> Iterator[str]:
     yield from wrap(f"{finding.severity}: {escape(finding.rule)}: {escape(finding.message)}", width, hang=4)
     labels = {label for label, _ in finding.details}
     if finding.places and not labels & {"starts", "at"}:
         yield from _labelled("at", places(finding.places, width - LABEL - 4), width)
+    measured = _remedies.measured(report, finding)
     for label, text in finding.details:
+        if label == "help" and measured:
+            yield from _labelled("measured", measured, width)
+            label, text = _remedies.ADVICE, f"not tried: {text}"
         yield from _labelled(escape(label), escape(text), width)
     if finding.suppressed is not None:
         yield from _labelled("accepted", escape(finding.suppressed), width)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gradcheck_health.settings.catalogue import help_text, number, options
+from gradcheck_health.settings.catalogue import help_text, is_flag, number, options
 from gradcheck_health.settings.setting import Option
 
 
@@ -14,6 +14,8 @@ def _plain(name: str, option: Option) -> dict[str, Any]:
     """An option that is one setting, as argparse takes it: without the capital letter."""
     text = help_text(name)
     made: dict[str, Any] = {"help": text[0].lower() + text[1:]}
+    if is_flag(name):
+        return made | {"action": "store_true"}
     if option.choices:
         return made | {"choices": list(option.choices)}
     if (kind := number(name)) is not None:
@@ -21,6 +23,7 @@ def _plain(name: str, option: Option) -> dict[str, Any]:
     return made | {"metavar": option.metavar or "N"}
 
 
+_PLAIN = {**options("gate"), **options("model"), **options("remedies")}
 OPTIONS: dict[str, dict[str, Any]] = {
     "select": {"action": "append", "metavar": "RULE[,RULE]", "help": "run only these rules; repeatable"},
     "ignore": {
@@ -34,7 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "KEY=VALUE",
         "help": "one setting, such as rules.dead-unit.max_fraction=0.3; repeatable",
     },
-    **{name.replace("_", "-"): _plain(name, option) for name, option in {**options("gate"), **options("model")}.items()},
+    **{name.replace("_", "-"): _plain(name, option) for name, option in _PLAIN.items()},
     "baseline": {
         "metavar": "FOLDER",
         "help": "fail on what is worse than in the baseline of the test, kept in this folder",

@@ -58,8 +58,8 @@ class Finding:
     effect_of: tuple[str, ...] = ()
     """Rules whose error explains this one: it is left out where one of them reports an error."""
     cause: str = ""
-    """What `because` says, in a word for programs: the operation that is to blame (Sigmoid, linear, Mul, log, softmax), "weights",
-    "outputs" or "targets"; "" where the rule itself says it."""
+    """What `because` says, in a word for programs: the operation that is to blame (Sigmoid, linear, Mul, log, softmax),
+    "weights", "outputs" or "targets"; "" where the rule itself says it."""
 
     @property
     def names(self) -> tuple[str, ...]:

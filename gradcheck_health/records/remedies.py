@@ -38,8 +38,8 @@ class RemedyTrial:
     finding: int
     """Position of that finding in the report."""
     outcome: str
-    """sound: no error and no warning is left; gone: the finding is, others are left or come to light; no help: it is still there;
-    raised: the model raised under it; not measured: it could not be tried, or was not among the best of the first pass."""
+    """sound: no error and no warning is left; gone: the finding is, others are left or come to light; no help: it is still
+    there; raised: the model raised under it; not measured: it could not be tried, or others looked better in a first pass."""
     change: str = ""
     """What was changed, in the user's own terms."""
     source: str | None = None

@@ -51,8 +51,15 @@ def number(name: str) -> type[int] | type[float] | None:
     return numbers.get(_FIELDS[name].type.removesuffix(" | None"))
 
 
+def is_flag(name: str) -> bool:
+    """An option that takes no value."""
+    return _FIELDS[name].type == "bool"
+
+
 def help_text(name: str) -> str:
     """Of an option: the sentence, and what holds where it is not given."""
     option, value = OPTIONS[name], default(name)
+    if is_flag(name):
+        return option.help
     shown = option.unset if value is None else f"{value:g}" if isinstance(value, float) else value
     return option.help if shown is None else f"{option.help} (default: {shown})"

@@ -147,6 +147,21 @@ class Config:
         None, f"a folder, or a file that ends with .json, such as {FOLDER!r}", example=FOLDER, is_path=True
     )
     """The folder of baselines, or the file of one, that the command line and the fixture hold every model against."""
+    remedies: bool = setting(
+        False,
+        "true or false",
+        option=Option("remedies", "Try cures on what is sick, and suggest those that were measured to help"),
+    )
+    """Cures are tried on a sick model, which comes back as it was, and those that help are in the report."""
+    only_remedies: tuple[Word, ...] = setting((), 'a list of names, such as ["layer-norm"]', example=["layer-norm"])
+    """Names of the cures that are tried; all where there are none."""
+    remedy_steps: int = setting(
+        0,
+        "a whole number from 0 to 10000",
+        limits={"ge": 0, "le": 10000},
+        option=Option("remedies", "Train the three best cures of a finding for so many steps, and compare", metavar="N"),
+    )
+    """Steps of the short run of the three best cures of a finding, and of the model without one; none where it is 0."""
     checkpoint: Word | WeightsIn | None = setting(
         None,
         "a file such as 'weights.safetensors', or a table such as {file = 'last.ckpt', key = 'state_dict'}",

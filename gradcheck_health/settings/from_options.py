@@ -39,6 +39,9 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
     if select := options.get("select"):
         names = [name.strip() for text in select for name in text.split(",")]
         found.append(Source(f"{prefix}select", {"select": [name for name in names if name]}))
+    if only := options.get("only_remedies"):
+        names = [name.strip() for text in only for name in text.split(",")]
+        found.append(Source(f"{prefix}only", {"only_remedies": [name for name in names if name]}))
     if ignore := options.get("ignore"):
         found.append(Source(f"{prefix}ignore", {"ignore": dict(map(_ignored, ignore))}))
     if options.get("baseline") is not None:

@@ -7,8 +7,9 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-Group = Literal["rules", "gate", "model", "run"]
-"""What an option is about: which rules run, what fails, how a model is run and measured, or a whole run of the command."""
+Group = Literal["rules", "gate", "model", "remedies", "run"]
+"""What an option is about: which rules run, what fails, how a model is run and measured, what is tried on a sick one, or a
+whole run of the command."""
 
 
 class Option(NamedTuple):

@@ -22,9 +22,15 @@ def remedies() -> Mapping[str, Remedy]:
     for file in sorted(pkgutil.iter_modules(importlib.import_module(_CURES).__path__), key=lambda one: one.name):
         module = importlib.import_module(f"{_CURES}.{file.name}")
         for name, value in vars(module).items():
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and list(inspect.signature(value).parameters) == [
-                "patient",
-                "finding",
-            ] and not name.startswith("_"):
+            if (
+                not name.startswith("_")
+                and inspect.isfunction(value)
+                and value.__module__ == module.__name__
+                and _treats(value)
+            ):
                 found[name.replace("_", "-")] = value
     return found
+
+
+def _treats(function: Remedy) -> bool:
+    return list(inspect.signature(function).parameters) == ["patient", "finding"]

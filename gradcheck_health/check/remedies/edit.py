@@ -1,8 +1,8 @@
 """Exchanging operations of a model: one function mode, which the forward of each of its modules enters.
 
-In the forward of every module, not of the root alone: activation checkpointing calls forward again during backward, from inside.
-Where it would call a function that belongs to no module, what is exchanged there would be exchanged once and not the second
-time: that raises `NotMeasuredError`.
+In the forward of every module, not of the root alone: activation checkpointing calls a part of forward again during backward.
+Where that part is a function that belongs to no module, an operation in it would be exchanged once and not the second time:
+that raises `NotMeasuredError`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class _Edit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not self._layers:  # a mode that forward pushed and never popped lies over this one
+            return func(*args, **kwargs)
         out = self._editor(func, args, kwargs, self._layers[-1])
         if out is NotImplemented:
             return func(*args, **kwargs)
@@ -56,23 +58,24 @@ class _Edit(TorchFunctionMode):
 
 def edit(model: nn.Module, editor: Editor) -> None:
     """From now on what `editor` returns stands for the operations of the model's forward; undone by the sandbox around it."""
-    mode = _Edit(editor)
+    mode, names = _Edit(editor), layer_names(model)
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
             continue  # shows no operation
-        own = vars(module).get("forward")
-        name = layer_names(model)[id(module)]
-        if own is not None:
-            vars(module)["forward"] = types.MethodType(_entering(own.__func__, mode, name), module) if inspect.ismethod(own) else own
-        else:
+        own, name = vars(module).get("forward"), names[id(module)]
+        if own is None:
             _exchange_class(module, mode, name)
+        elif inspect.ismethod(own):
+            vars(module)["forward"] = types.MethodType(_entering(own.__func__, mode, name), module)
+        else:
+            vars(module)["forward"] = _entering(own, mode, name)
 
 
 def _exchange_class(module: nn.Module, mode: _Edit, name: str) -> None:
-    cls = type(module)
+    cls: Any = type(module)
     # under the name of the class, so that everything that reads it goes on to do so
     body = {"forward": _entering(cls.forward, mode, name), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
-    module.__class__ = type(cls)(cls.__name__, (cls,), body)
+    object.__setattr__(module, "__class__", type(cls)(cls.__name__, (cls,), body))
 
 
 def _entering(forward: Callable[..., Any], mode: _Edit, name: str) -> Callable[..., Any]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradcheck_health.check.diagnose import Rules, diagnose
+from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.remedies.catalogue import Remedy, remedies
 from gradcheck_health.check.remedies.edit import NotMeasuredError
 from gradcheck_health.check.remedies.measure import measure, promising, signal
@@ -21,7 +22,7 @@ from gradcheck_health.model.call import seed_everything
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe import probe, take
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.errors import describe_error
+from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
 from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.remedies import GONE, NO_HELP, NOT_MEASURED, RAISED, SOUND, RemedyTrial
 from gradcheck_health.records.report import Report
@@ -54,17 +55,27 @@ class Clinic:
     rules: Rules
     settings: Config
 
+    @classmethod
+    def of(cls, environment: Mapping[str, str], rules: Rules, settings: Config, gate: Gate | None) -> Clinic:
+        """What the user, or a baseline, accepts is no ill left behind under a cure."""
+        accepted = {**(settings.ignore if gate is None else gate.ignore(settings)), **(settings.expect or {})}
+        return cls(environment, rules, dataclasses.replace(settings, ignore=accepted, expect={}))
 
-def try_remedies(subject: Subject, report: Report, clinic: Clinic, only: Sequence[str] = ()) -> Report:
+
+def try_remedies(subject: Subject, report: Report, clinic: Clinic) -> Report:
     """The report with what was tried for its findings. Call it where the subject was checked; the model comes back as it was.
 
-    Args:
-        only: names of remedies; all where there are none.
+    Raises:
+        UsageError: no remedy has one of the names that were asked for.
     """
-    sick = [(i, one) for i, one in enumerate(report.findings) if one.suppressed is None and one.severity is not Severity.NOTE]
+    only = clinic.settings.only_remedies
+    for name in only:
+        if name not in remedies():
+            raise UsageError(f"no remedy is called {name!r}{did_you_mean(name, remedies())}; there are {', '.join(remedies())}")
+    sick = [i for i, one in enumerate(report.findings) if one.suppressed is None and one.severity is not Severity.NOTE]
     chosen = {name: remedy for name, remedy in remedies().items() if not only or name in only}
     found: list[RemedyTrial] = []
-    for position, finding in sick[:FINDINGS]:
+    for position in sick[:FINDINGS]:
         found += _for_finding(subject, report, position, clinic, chosen)
     return dataclasses.replace(report, remedies=tuple(found))
 

@@ -87,4 +87,3 @@ def glorot(matrix: torch.Tensor) -> None:
 
 def identity(matrix: torch.Tensor) -> None:
     nn.init.eye_(matrix) if matrix.dim() == 2 else nn.init.dirac_(matrix)
-

@@ -59,7 +59,7 @@ def _alive(one: Any) -> bool:
 
 def class_back(module: nn.Module, cls: type) -> None:
     if type(module) is not cls:
-        module.__class__ = cls
+        object.__setattr__(module, "__class__", cls)  # past a `__setattr__` of its own, which may refuse
 
 
 def attributes_back(cls: type, saved: dict[str, Any]) -> None:

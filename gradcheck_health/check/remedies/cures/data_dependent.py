@@ -23,7 +23,9 @@ def lsuv(patient: Patient, finding: Finding) -> Change | None:
     if not causes.of_weights(finding):
         return None
     refill(patient, glorot)  # of what forward never multiplies by itself: fused layers
-    return changed("LSUV: orthogonal weights, each divided by the std of its layer's output on one batch", _fit(patient, orthogonal()))
+    return changed(
+        "LSUV: orthogonal weights, each divided by the std of its layer's output on one batch", _fit(patient, orthogonal())
+    )
 
 
 def lsuv_scale(patient: Patient, finding: Finding) -> Change | None:

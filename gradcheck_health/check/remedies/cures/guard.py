@@ -64,14 +64,17 @@ def _family(name: str) -> str | None:
 
 
 _FAMILIES = {
-    "rsqrt": "sqrt", "truediv": "div", "rtruediv": "div", "true_divide": "div", "reciprocal": "div", "divide": "div",
-    "itruediv": "div", "log2": "log", "log10": "log", "asin": "acos", "arccos": "acos", "arcsin": "acos", "rpow": "exp", "exp2": "exp",
-    "vector_norm": "norm", "linalg_norm": "norm", "linalg_vector_norm": "norm", "frobenius_norm": "norm", "var": "std",
-    "log_softmax": "softmax", "atanh": "acos", "erfinv": "acos", "expm1": "exp", "linalg_inv": "inverse", "linalg_eigh": "inverse",
-    "linalg_svd": "inverse", "svd": "inverse", "linalg_cholesky": "inverse", "cholesky": "inverse", "logdet": "inverse",
-    "linalg_slogdet": "inverse", "slogdet": "inverse", "linalg_solve": "inverse", "linalg_eigvalsh": "inverse", "linalg_svdvals": "inverse",
-    "logsumexp": "logsumexp", "ipow": "pow", "float_power": "pow",
-}  # fmt: skip
+    **dict.fromkeys(("rsqrt",), "sqrt"),
+    **dict.fromkeys(("truediv", "rtruediv", "true_divide", "reciprocal", "divide", "itruediv", "rdiv"), "div"),
+    **dict.fromkeys(("log2", "log10"), "log"),
+    **dict.fromkeys(("asin", "arccos", "arcsin", "atanh", "erfinv"), "acos"),
+    **dict.fromkeys(("rpow", "exp2", "expm1"), "exp"),
+    **dict.fromkeys(("vector_norm", "linalg_norm", "linalg_vector_norm", "frobenius_norm"), "norm"),
+    **dict.fromkeys(("ipow", "float_power"), "pow"),
+    "log_softmax": "softmax",
+    **dict.fromkeys(("linalg_inv", "linalg_eigh", "linalg_eigvalsh", "linalg_svd", "linalg_svdvals", "svd"), "inverse"),
+    **dict.fromkeys(("linalg_cholesky", "cholesky", "logdet", "linalg_slogdet", "slogdet", "linalg_solve"), "inverse"),
+}
 _WORDS = {
     "log": "log(x + eps)",
     "sqrt": "sqrt(x + eps)",
@@ -115,7 +118,14 @@ def _unary(func: Any, args: Any, kwargs: Any, share: float) -> Any:
 
 def _plain(func: Any) -> Any:
     """Not in place: its operand is another one now."""
-    return getattr(torch.Tensor, func.__name__.rstrip("_"), func) if func.__name__.endswith("_") and func.__name__[:2] != "__" else func
+    name = func.__name__
+    in_place = name.endswith("_") and not name.startswith("__")
+    return getattr(torch.Tensor, name.rstrip("_"), func) if in_place else func
+
+
+def _options(kwargs: Any) -> dict[str, Any]:
+    """Keyword arguments beside the operand."""
+    return {name: value for name, value in kwargs.items() if name not in ("input", "A", "self")}
 
 
 def _div(func: Any, args: Any, kwargs: Any, share: float) -> Any:
@@ -141,14 +151,14 @@ def _away(y: torch.Tensor, share: float) -> torch.Tensor:
 
 def _norm(func: Any, args: Any, kwargs: Any, share: float) -> Any:
     x = _first(args, kwargs)
-    return func(x + share * _scale(x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    return func(x + share * _scale(x), *args[1:], **_options(kwargs))
 
 
 def _std(func: Any, args: Any, kwargs: Any, share: float) -> Any:
     if func.__name__ == "var":
         return NotImplemented
     x = _first(args, kwargs)
-    variance = torch.var(x, *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    variance = torch.var(x, *args[1:], **_options(kwargs))
     return torch.sqrt(variance + share * _scale(variance))
 
 
@@ -174,7 +184,11 @@ def _acos(func: Any, args: Any, kwargs: Any, share: float) -> Any:
 def _masked(func: Any, args: Any, kwargs: Any, share: float) -> Any:
     x = _first(args, kwargs)
     low = torch.finfo(x.dtype).min / 2
-    return func(torch.where(torch.isneginf(x), torch.full_like(x, low), x), *args[1:], **{k: v for k, v in kwargs.items() if k != "input"})
+    return func(
+        torch.where(torch.isneginf(x), torch.full_like(x, low), x),
+        *args[1:],
+        **_options(kwargs),
+    )
 
 
 def _diagonal(func: Any, args: Any, kwargs: Any, share: float) -> Any:
@@ -185,7 +199,7 @@ def _diagonal(func: Any, args: Any, kwargs: Any, share: float) -> Any:
     # no two entries alike: singular values that are equal have no derivative of their own
     bump = torch.zeros(x.shape[-2:], dtype=x.dtype, device=x.device)
     bump.diagonal().copy_(torch.arange(1, size + 1) / size)
-    return func(x + share * _scale(x) * bump, *args[1:], **{k: v for k, v in kwargs.items() if k not in ("input", "A")})
+    return func(x + share * _scale(x) * bump, *args[1:], **_options(kwargs))
 
 
 def _atan2(func: Any, args: Any, kwargs: Any, share: float) -> Any:

@@ -11,6 +11,7 @@ from gradcheck_health.check.remedies.patient import Change, Patient, changed
 from gradcheck_health.check.remedies.weights import glorot, named, orthogonal, refill, scaled_normal
 from gradcheck_health.records.finding import Finding
 
+_HE = "nn.init.kaiming_normal_(weight, nonlinearity='relu')"
 _ONE = scaled_normal(1.0)
 """LeCun et al. 1998; also for the last layer, whose output no activation halves."""
 
@@ -19,7 +20,9 @@ def he_init(patient: Patient, finding: Finding) -> Change | None:
     """He et al. 2015: variance 2 / fan_in, for what a ReLU follows."""
     if not causes.of_weights(finding):
         return None
-    return changed("nn.init.kaiming_normal_(weight, nonlinearity='relu')", refill(patient, scaled_normal(math.sqrt(2)), head=_ONE))
+    return changed(
+        "nn.init.kaiming_normal_(weight, nonlinearity='relu')", refill(patient, scaled_normal(math.sqrt(2)), head=_ONE)
+    )
 
 
 def he_init_where_named(patient: Patient, finding: Finding) -> Change | None:
@@ -27,9 +30,7 @@ def he_init_where_named(patient: Patient, finding: Finding) -> Change | None:
     only = causes.weights_at(patient, finding)
     if not causes.of_weights(finding) or not only:
         return None
-    return changed(
-        "nn.init.kaiming_normal_(weight, nonlinearity='relu')", refill(patient, scaled_normal(math.sqrt(2)), only, head=_ONE)
-    )
+    return changed(_HE, refill(patient, scaled_normal(math.sqrt(2)), only, head=_ONE))
 
 
 def glorot_init(patient: Patient, finding: Finding) -> Change | None:

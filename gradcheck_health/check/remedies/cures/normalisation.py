@@ -43,29 +43,31 @@ def batch_norm(patient: Patient, finding: Finding) -> Change | None:
     if (patient.subject.inputs.batch or 0) < _LEAST or not patient.trace.training or finding.rule in causes.TIME:
         return None
     widths = {one.weight: one.width for one in patient.linears if one.weight in _hidden(patient) - patient.recurrent}
-    ids = {id(one.tensor): one.name for one in named_parameters(patient.model) if one.name in widths}
-    if not causes.of_signals(finding) or not ids:
+    entries = [one for one in named_parameters(patient.model) if one.name in widths]
+    if not causes.of_signals(finding) or not entries:
         return None
-    norms = nn.ModuleDict({str(i): _batch_norm_of(patient, widths[name]) for i, name in enumerate(ids.values())})
-    positions = {key: str(i) for i, key in enumerate(ids)}
-    patient.model.add_module("batch_norms", norms)
+    owners = dict(patient.model.named_modules())
+    norms: dict[int, nn.Module] = {}
+    for one in entries:
+        norms[id(one.tensor)] = norm = _batch_norm_of(patient, widths[one.name])
+        owners[one.layer].add_module(f"norm_of_{one.name.rpartition('.')[2]}", norm)
 
     def editor(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
         found = product(func, args, kwargs)
-        if found is None or id(found.weight) not in positions:
+        norm = None if found is None else norms.get(id(found.weight))
+        if found is None or norm is None:
             return NotImplemented
         h = func(*args, **kwargs)
-        norm = norms[positions[id(found.weight)]]
         return norm(h) if found.convolution or h.dim() == 2 else norm(h.flatten(0, -2)).view_as(h)
 
     edit(patient.model, editor)
-    return changed("nn.BatchNorm behind the product", sorted(ids.values()), 2 * sum(widths.values()))
+    return changed("nn.BatchNorm behind the product", [one.layer for one in entries], 2 * sum(widths.values()))
 
 
 class BatchNorm(nn.BatchNorm1d):
     """Of any number of axes, so that one class serves layers and convolutions."""
 
-    def _check_input_dim(self, input: torch.Tensor) -> None:
+    def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - torch's name
         pass
 
 
