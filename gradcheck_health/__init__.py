@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gradcheck_health.check.api import assert_gradients_healthy, check_gradients
     from gradcheck_health.check.infer import make_inputs
     from gradcheck_health.check.step import assert_step_healthy, check_step
+    from gradcheck_health.check.watch.trains import assert_trains, check_trains
+    from gradcheck_health.check.watch.watch import watch
     from gradcheck_health.records.errors import (
         GradhealthError,
         GradientHealthWarning,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gradcheck_health.records.finding import Finding, Need, Place, Severity
+    from gradcheck_health.records.history import History
     from gradcheck_health.records.inputs import Inputs
     from gradcheck_health.records.report import Report, UnhealthyGradientsError
     from gradcheck_health.records.trace import Trace
@@ -34,6 +37,8 @@ _HOMES = {
     "check.api": ("assert_gradients_healthy", "check_gradients"),
     "check.infer": ("make_inputs",),
     "check.step": ("assert_step_healthy", "check_step"),
+    "check.watch.trains": ("assert_trains", "check_trains"),
+    "check.watch.watch": ("watch",),
     "records.errors": (
         "GradhealthError",
         "GradientHealthWarning",
@@ -44,6 +49,7 @@ _HOMES = {
         "UsageError",
     ),
     "records.finding": ("Finding", "Need", "Place", "Severity"),
+    "records.history": ("History",),
     "records.inputs": ("Inputs",),
     "records.report": ("Report", "UnhealthyGradientsError"),
     "records.trace": ("Trace",),
@@ -56,13 +62,17 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "assert_gradients_healthy",
     "assert_step_healthy",
+    "assert_trains",
     "check_gradients",
     "check_step",
+    "check_trains",
     "make_inputs",
+    "watch",
     "Config",
     "Finding",
     "GradhealthError",
     "GradientHealthWarning",
+    "History",
     "InputInferenceError",
     "Inputs",
     "InputsError",

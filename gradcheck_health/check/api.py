@@ -46,6 +46,7 @@ def check_gradients(
     batch_axis: int | str | None = "auto",
     causal: bool | None = None,
     optimizer: Any = None,
+    steps: int | None = None,
     device: Any = None,
     dtype: Any = None,
     autocast: str | None = None,
@@ -86,6 +87,8 @@ def check_gradients(
         causal: the output at a time step must not depend on later ones. Without it, where the model itself says so.
         optimizer: what the model is trained with: a `torch.optim.Optimizer` over it, or a function from parameters to one
             (`partial(torch.optim.AdamW, lr=3e-4)`); one step is taken, judged and undone. "sgd" and "adam" only say so.
+        steps: train for so many steps on the batch, judge the run by the rules of training, and undo it. With `optimizer`, or
+            SGD at 0.01 or Adam at 1e-3 where there is none; the size of the steps is judged where there is a loss.
         device, dtype: run the model there and in that precision.
         autocast: "bfloat16" or "float16": forward and loss run under `torch.autocast`, as in mixed precision.
         checkpoint: a file of weights that are loaded first, or {"file": "last.ckpt", "key": "state_dict", "prefix": "model."}.

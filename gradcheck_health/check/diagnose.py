@@ -53,6 +53,8 @@ def diagnose(
     trace = probe(subject)
     if subject.take_steps is not None:
         trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1))
+    if subject.train is not None:
+        trace = dataclasses.replace(trace, history=subject.train(subject))
     if gate is not None:
         trace = gate.beside(trace, environment)
     for _ in range(ROUNDS_OF_NEEDS):

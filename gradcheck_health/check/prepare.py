@@ -31,6 +31,7 @@ from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.training.given_step import watch_given
 from gradcheck_health.probe.training.optimizers import Trainers, family
 from gradcheck_health.probe.training.trial import take_steps
+from gradcheck_health.probe.training.trial_run import given_run, trial_run
 from gradcheck_health.records.declarations import Declared
 from gradcheck_health.records.errors import ModelError, UsageError
 from gradcheck_health.records.inputs import Inputs, Saved
@@ -94,6 +95,12 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
                 subject = dataclasses.replace(subject, take_steps=partial(watch_given, training.step, trainers))
             elif trainers.given or trainers.own:
                 subject = dataclasses.replace(subject, take_steps=partial(take_steps, trainers))
+            count = training.steps if settings.steps is None else settings.steps
+            if count is not None:
+                run = partial(trial_run, trainers, count)
+                if training.step is not None:
+                    run = partial(given_run, training.step, trainers, count)
+                subject = dataclasses.replace(subject, train=run)
             try:
                 yield subject, _environment(built, settings)
             except ModelError as error:

@@ -39,6 +39,19 @@ HIDES: dict[str, tuple[str, ...] | None] = {
     "misread-loss": ("high-initial-loss", "zero-gradient"),
     "ineffective-step": ("tiny-update",),
     "nonfinite-update": ("huge-update",),
+    "uncleared-gradient": ("huge-update", "diverging-loss", "stagnant-loss"),
+    "unoptimized-parameter": ("stagnant-loss", "tiny-update"),
+    "discarded-gradient": ("ineffective-step", "stagnant-loss"),
+    "undone-update": ("stagnant-loss", "tiny-update"),
+    "no-gradient-at-step": (
+        "dead-unit",
+        "ineffective-step",
+        "missing-gradient",
+        "stagnant-loss",
+        "shrinking-weight",
+        "tiny-update",
+    ),
+    "vanishing-gradient": ("stagnant-loss", "vanished-gradient", "tiny-update"),
     "half-precision-underflow": ("zero-gradient", "vanishing-gradient", "constant-output"),
 }
 """An error of this rule is the cause of whatever those rules see (None: of everything).

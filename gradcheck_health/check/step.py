@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradcheck_health import rules as rule_files
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.finding import Severity
-from gradcheck_health.records.measurements import InputsTrace, ParameterTrace, TensorStats
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
-from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.training import Training
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.resolution import load, override
-
-if TYPE_CHECKING:
-    from torch import nn
 
 RULES = (
     "ineffective-clipping",
@@ -71,6 +66,7 @@ def check_step(
     )  # fmt: skip
     chosen = {name: rule_files.named(name) for name in RULES if settings.select is None or name in settings.select}
 
+    from gradcheck_health.check.unprobed import bare_trace
     from gradcheck_health.model.sandbox.process import process_guard
     from gradcheck_health.model.source.locate import with_source_lines
     from gradcheck_health.model.wrappers import unwrap
@@ -82,7 +78,7 @@ def check_step(
     trainers = Trainers.of(Training(model, optimizer=optimizer, scheduler=scheduler, scaler=scaler, step=step))
     with process_guard():
         steps = watch_step(step, unwrap(model), trainers, batches, settings.seed)
-    trace = dataclasses.replace(_trace(unwrap(model), settings.seed), steps=steps)
+    trace = dataclasses.replace(bare_trace(unwrap(model), settings.seed, OBJECTIVE), steps=steps)
     findings, _, ran = ask(chosen, settings.rules, trace, lambda found: found)
     accepted, unmatched = accept(with_source_lines(findings, unwrap(model)), settings.ignore, ran, settings.expect)
     return Report(
@@ -110,38 +106,3 @@ def assert_step_healthy(step: Callable[..., Any], model: Any, optimizer: Any, **
 
         raise UnhealthyGradientsError(render(report), report)
     return report
-
-
-def _trace(model: nn.Module, seed: int) -> Trace:
-    """The model's parameters, and nothing that a probe would have measured."""
-    from gradcheck_health.model.names import named_parameters
-
-    unknown = TensorStats(0, 0.0, 0.0)
-    parameters = {
-        entry.name: ParameterTrace(
-            name=entry.name,
-            layer=entry.layer,
-            kind=entry.kind,
-            shape=tuple(entry.tensor.shape),
-            dtype=str(entry.tensor.dtype).removeprefix("torch."),
-            trainable=entry.tensor.requires_grad,
-            value=unknown,
-            gradient=None,
-            order=0,
-            aliases=entry.aliases,
-            role=entry.role,
-        )
-        for entry in named_parameters(model)
-    }
-    return Trace(
-        model=type(model).__name__,
-        layers={},
-        parameters=parameters,
-        activations=(),
-        flow=(),
-        outputs=(),
-        inputs=InputsTrace("the step's own", "the step", made_up=False, batch=None),
-        objective=OBJECTIVE,
-        seed=seed,
-        training=model.training,
-    )

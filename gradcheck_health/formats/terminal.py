@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import _change, _remedies
+from gradcheck_health.formats import _change, _remedies, _run
 from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.formats._wording import MAX_NAMES, accept_command, places, repeat_command, worth_showing
@@ -124,7 +124,7 @@ def _flow(report: Report, width: int) -> Iterator[str]:
         if kicked is not None:
             what += f"; once the weights that are 0 at the start have moved, it {_kept(kicked)}"
         yield from _labelled("flow", what, width)
-    reached = [p for p in trace.parameters.values() if p.trainable]
+    reached = [p for p in trace.parameters.values() if p.trainable and trace.layers]
     if reached:
         got = sum(p.gradient is not None for p in reached)
         yield from _labelled("reached", f"{got} of {counted(len(reached), 'trainable parameter')}", width)
@@ -150,6 +150,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
     hint = f" ({'give --input' if typed else 'pass inputs='} for real ones)" if trace.inputs.made_up else ""
     fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"
     yield from _line("inputs", f"{fed}; seed {report.seed}; {counted(report.rounds, 'round')}", width)
+    if trace.history is not None:
+        yield from _line("trained", escape(_run.line(trace.history)), width)
     if trace.gaps:
         seen = "; ".join(escape(gap) for gap in trace.gaps[:MAX_NAMES])
         more = len(trace.gaps) - MAX_NAMES

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.records.declarations import UNDECLARED, Declared
+from gradcheck_health.records.history import History
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.starts import Uninitialized
 from gradcheck_health.records.step import StepTrace
@@ -34,6 +35,9 @@ class Subject:
     """What the constructor left unwritten, where the model can be built again; other values stand in for it."""
     take_steps: Callable[[Subject, int], tuple[StepTrace, ...]] | None = None
     """So many steps of the optimizer that was handed over, undone afterwards; None without one."""
+
+    train: Callable[[Subject], History] | None = None
+    """A run of many steps, undone afterwards; None where none is asked for."""
 
     def reseeded(self, seed: int) -> Subject:
         """The same weights under another batch and projection."""

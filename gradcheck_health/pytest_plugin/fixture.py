@@ -53,6 +53,16 @@ class Checker:
         conclude(report, self.node, lambda warning: warnings.warn(warning, stacklevel=4), self._asked(sys._getframe(1)))
         return report
 
+    def trains(self, model: Any, inputs: Any = None, **settings: Any) -> Report:
+        """The report on a short run that is undone; takes what `check_trains` takes: `loss=`, `optimizer=`, `steps=` ..."""
+        __tracebackhide__ = True
+        from gradcheck_health.check.watch.trains import check_trains
+
+        config = self.settings_for(model)
+        report = self._checked(model, lambda: check_trains(model, inputs, config=config, **settings))
+        conclude(report, self.node, lambda warning: warnings.warn(warning, stacklevel=4), self._asked(sys._getframe(1)))
+        return report
+
     def _asked(self, caller: FrameType) -> str:
         """The line of the test, as seen from where pytest was started."""
         place = os.path.relpath(caller.f_code.co_filename, self.node.config.invocation_params.dir)
@@ -76,9 +86,10 @@ class Checker:
 def gradhealth(request: pytest.FixtureRequest) -> Iterator[Checker]:
     """Check a model's gradients: `gradhealth(model, inputs=None, **settings)` returns the report, or fails the test.
 
-    Takes what `check_gradients` takes; `gradhealth.step(step, model, optimizer)` watches a training step of your own. Warnings
-    of the report are issued as `GradientHealthWarning`. The random generators are seeded for the test, so that a model which it
-    builds is the same in every run, and come back as they were.
+    Takes what `check_gradients` takes; `gradhealth.step(step, model, optimizer)` watches a training step of your own, and
+    `gradhealth.trains(model, inputs, loss=, targets=)` a short run that is undone afterwards. Warnings of the report are issued
+    as `GradientHealthWarning`. The random generators are seeded for the test, so that a model which it builds is the same in
+    every run, and come back as they were.
     """
     checker = Checker(request)
     with _seeded(checker.settings_for(None).seed):

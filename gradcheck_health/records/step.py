@@ -58,6 +58,7 @@ class GroupTrace:
     """What a scheduler starts from; None without one."""
     eps: float | None = None
     weight_decay: float = 0.0
+    momentum: float = 0.0
     closure: bool = False
     """Its step evaluates the loss itself, many times: what is called a step elsewhere is one of these (LBFGS)."""
     strangers: tuple[tuple[int, ...], ...] = ()

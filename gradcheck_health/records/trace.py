@@ -30,6 +30,7 @@ from gradcheck_health.records.evidence import (
     Twins,
     Zeroed,
 )
+from gradcheck_health.records.history import History
 from gradcheck_health.records.influence import Influence
 from gradcheck_health.records.losses import LossPairing, LossTerm, MisreadLoss
 from gradcheck_health.records.measurements import (
@@ -146,6 +147,8 @@ class Trace:
     """Of a model whose factory was handed over; other values stand in for such memory in everything that was measured."""
     steps: tuple[StepTrace, ...] = ()
     """Steps of training, where an optimizer was handed over: the first, or the first ten (the fact `more_steps`)."""
+    history: History | None = None
+    """Of a training loop that was watched, or of a trial run of many steps."""
     reference: Profile | None = None
     """The profile of a baseline, where the model is compared with one."""
 

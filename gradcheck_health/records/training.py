@@ -31,6 +31,8 @@ class Training:
     """A `torch.amp.GradScaler`."""
     step: Any = None
     """The user's own step, a function of nothing or of a batch; it is watched instead of a step that the check makes up."""
+    steps: int | None = None
+    """How many steps a trial run takes; none where neither this nor the setting says so."""
 
     @classmethod
     def of(cls, model: Any, inputs: Any = None, loss: Any = None, targets: Any = None, optimizer: Any = None) -> Training:

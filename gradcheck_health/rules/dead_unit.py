@@ -7,8 +7,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.history import ROWS
 from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import over_time
 from gradcheck_health.rules.analysis.statistics import binomial_tail, lower_share, student_tail
 from gradcheck_health.rules.analysis.units import unit_places
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 WARNING, ERROR = 0.5, 0.95
+IN_A_LOOP = 0.8
+"""Of the rows of a weight, which in a loop are rows of zeros now and then in sound runs, too."""
 _SAMPLES = 256
 _ODDS = 1e-4
 _AWAKE = 0.8
@@ -37,7 +41,9 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     off on 32 inputs at layer 20, but as many are never off. Units that are off by chance are recognised by a t test of the
     units' mean pre-activations, and units behind a zero initialisation by slightly perturbed weights, under which
     they wake up. Above 0.5 a warning, above 0.95 or a whole layer an error; a max_fraction that you set is a bound,
-    and crossing it an error. Works for nn.ReLU, F.relu, relu_, clamp(min=0), maximum(x, 0), ReLU6, hardswish.
+    and crossing it an error. In a watched loop a unit counts whose row of a weight's gradient was exactly zero at ten
+    measured steps in a row, and 0.8 of them are a warning while others live. Works for nn.ReLU,
+    F.relu, relu_, clamp(min=0), maximum(x, 0), ReLU6, hardswish.
 
     When it is legitimate: units pruned on purpose.
 
@@ -46,6 +52,9 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
 
     How to silence: ignore={"dead-unit:decoder.*": "the reason"}; layers= narrows it to a pattern of names.
     """
+    if over_time.watched_only(trace):
+        yield from _in_a_loop(trace, IN_A_LOOP if max_fraction is None else max_fraction, layers)
+        return
     limit = WARNING if max_fraction is None else max_fraction
     chosen = [a for a in trace.activations if _counted(a, layers)]
     if not any(a.off > limit * a.units for a in chosen):
@@ -114,6 +123,37 @@ def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, Activat
         bound=limit,
         cause=first.function,
     )
+
+
+def _in_a_loop(trace: Trace, limit: float, layers: str) -> Iterator[Finding]:
+    for track in over_time.tracks(trace):
+        last = track.last
+        if last is None or last.gradient == 0 or last.dead == 0 or not last.gradients:
+            continue
+        dead = {
+            i: last.idle_rows[i] / row.rows
+            for i, row in enumerate(track.parameters)
+            if row.rows > 1 and last.gradients[i] is not None and last.idle_rows[i] > limit * row.rows
+            if fnmatchcase(row.name.rpartition(".")[0], layers)
+        }
+        followed = [i for i, row in enumerate(track.parameters) if row.rows > 1 and last.gradients[i] is not None]
+        if not dead or len(dead) == len(followed):
+            continue
+        worst = sorted(dead, key=lambda place: -dead[place])
+        whole = dead[worst[0]] == 1
+        yield Finding(
+            rule="dead-unit",
+            severity=Severity.ERROR if whole else Severity.WARNING,
+            message=f"{dead[worst[0]]:.0%} of the units of {track.parameters[worst[0]].name} have had no gradient at "
+            f"{ROWS} measured steps in a row (at most {limit:.0%} allowed)",
+            places=over_time.places(track, worst),
+            details=(
+                ("because", "their rows of the weight's gradient are exactly zero, and other weights learn"),
+                ("help", _HELP),
+            ),
+            got=dead[worst[0]],
+            bound=limit,
+        )
 
 
 def healthy() -> nn.Module:

@@ -8,9 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.history import WEIGHTS, Track
 from gradcheck_health.records.step import StepTrace
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import steps
+from gradcheck_health.rules.analysis import over_time, steps
 
 if TYPE_CHECKING:
     from gradcheck_health.records.training import Training
@@ -34,7 +35,7 @@ def huge_update(trace: Trace, *, max_ratio: float = 0.5, max_growth: float = 10.
 
     How it is measured: with the loss that was given or that the model returns, on the same batch, undone afterwards. A
     single step below 0.1 for every weight ends the matter. Matrices and kernels count; gains and biases, zeros, and groups
-    that a scheduler is warming up do not.
+    that a scheduler is warming up do not. In a watched loop the median over the last ten measured steps counts.
 
     When it is legitimate: second-order optimizers take long steps and are right to; their loss comes down.
 
@@ -42,6 +43,11 @@ def huge_update(trace: Trace, *, max_ratio: float = 0.5, max_growth: float = 10.
 
     How to silence: ignore={"huge-update": "the reason"}, or a larger max_ratio.
     """
+    if trace.history is not None and trace.objective == "random projection":
+        return
+    if trace.history is not None:
+        yield from _in_a_loop(trace, max_ratio)
+        return
     step = steps.first_step(trace)
     if step is None or not steps.has_loss(trace):
         return
@@ -104,6 +110,37 @@ def _moved(trace: Trace, step: StepTrace, typical: dict[str, float], middle: flo
         places=steps.places(trace, [rows[name] for name in worst if name in rows]),
         details=(
             ("because", f"at lr {step.lr(rows[worst[0]]):.3g} {worst[0]} moves by {typical[worst[0]]:.2g} of its size a step"),
+            ("help", "a smaller learning rate; normalise inputs and targets; take the mean over the samples"),
+        ),
+        got=middle,
+        bound=bound,
+    )
+
+
+def _in_a_loop(trace: Trace, max_ratio: float) -> Iterator[Finding]:
+    for track in over_time.tracks(trace):
+        moments = over_time.window(track)
+        if not moments or moments[-1].median is None or moments[-1].median <= max_ratio:
+            continue
+        rows: list[tuple[float, int]] = []
+        for one in moments:
+            weights = enumerate(zip(one.ratios, track.parameters, strict=False))
+            rows += [(r, i) for i, (r, row) in weights if r is not None and row.role in WEIGHTS and math.isfinite(r)]
+        middle = median(ratio for ratio, _ in rows) if rows else 0.0
+        if middle > max_ratio:
+            yield _large(track, rows, middle, max_ratio)
+
+
+def _large(track: Track, rows: Sequence[tuple[float, int]], middle: float, bound: float) -> Finding:
+    worst = list(dict.fromkeys(place for _, place in sorted(rows, reverse=True)))
+    lr = track.moments[-1].lr[track.parameters[worst[0]].group]
+    return Finding(
+        rule="huge-update",
+        severity=Severity.NOTE if track.closure else Severity.WARNING,
+        message=f"a step of {track.optimizer} changes the weights by {middle:.2g} of their size (at most {bound:.2g} allowed)",
+        places=over_time.places(track, worst),
+        details=(
+            ("because", f"at lr {lr:.3g} {track.parameters[worst[0]].name} moves by {max(rows)[0]:.2g} of its size in a step"),
             ("help", "a smaller learning rate; normalise inputs and targets; take the mean over the samples"),
         ),
         got=middle,

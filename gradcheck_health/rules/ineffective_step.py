@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Place, Severity
 from gradcheck_health.records.step import GroupTrace, ParameterStep, StepTrace
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import steps
+from gradcheck_health.rules.analysis import over_time, steps
 
 if TYPE_CHECKING:
     from gradcheck_health.records.training import Training
 
 _HALF = ("float16", "bfloat16")
+_STILL = 0.9
+"""In a watched loop."""
 
 
 def ineffective_step(trace: Trace, *, max_still: float = 0.5) -> Iterator[Finding]:
@@ -29,7 +31,7 @@ def ineffective_step(trace: Trace, *, max_still: float = 0.5) -> Iterator[Findin
     bfloat16 that unit is 1/256 of a number: AdamW at 2e-5 moves 0 to 3 % of the entries.
 
     How it is measured: one step is taken on a copy of the weights in place, or the given one watched; entries are compared
-    before and after.
+    before and after. In a watched loop 0.9 of the entries of every half-precision weight have to stay, ten steps in a row.
 
     When it is legitimate: a learning rate that a warm-up starts from at 0 is a note, and so is one group of several at 0.
 
@@ -40,6 +42,7 @@ def ineffective_step(trace: Trace, *, max_still: float = 0.5) -> Iterator[Findin
     """
     step = trace.steps[0] if trace.steps else None
     if step is None:
+        yield from _in_a_loop(trace)
         return
     if not step.taken:
         yield _never(step) if step.by == "the given step" and step.scale is None else _skipped(step)
@@ -65,6 +68,25 @@ def ineffective_step(trace: Trace, *, max_still: float = 0.5) -> Iterator[Findin
         held = [row for row in weights if not row.moved and _expected(row, step) > 100 * _unit(row)]
         if held:
             yield _held(trace, step, held, len(weights))
+
+
+def _in_a_loop(trace: Trace) -> Iterator[Finding]:
+    for track in over_time.tracks(trace):
+        rows = [one.still for one in over_time.window(track)]
+        halves = [i for i, row in enumerate(track.parameters) if row.role == "weight" and row.dtype in _HALF]
+        shares = [row[i] for row in rows if row for i in halves if row[i] is not None]
+        least = min((one for one in shares if one is not None), default=0.0)
+        if least > _STILL:
+            yield Finding(
+                rule="ineffective-step",
+                severity=Severity.WARNING,
+                message=f"{least:.0%} and more of the entries of every half-precision weight do not move in a step of "
+                f"{track.optimizer} (at most {_STILL:.0%} allowed)",
+                places=over_time.places(track, halves, track.parameters[halves[0]].dtype),
+                details=(("help", "keep the weights in float32 and run the passes under torch.autocast"),),
+                got=least,
+                bound=_STILL,
+            )
 
 
 def _swallowed(row: ParameterStep, max_still: float) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import over_time
 from gradcheck_health.rules.analysis.no_gradient import Why, needs, supply, suspects, why
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
     How it is measured: in the union of up to nine passes over several batches and three optimizer steps, so that
     routing, stochastic depth and early exits have their chance. An error if the code never refers to the layer, or
     computes it without using the result; a note if some branch that this run did not take refers to it, or if other
-    batches reach it. What a detach() or the like cuts off is left to cut-gradient.
+    batches reach it. What a detach() or the like cuts off is left to cut-gradient. In a watched loop the first twenty
+    steps count, and a module that is never called although its siblings are, an expert, is a note.
 
     When it is legitimate: teachers, target networks and frozen parts, which should say so with requires_grad_(False).
 
@@ -44,6 +46,9 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"missing-gradient:teacher.*": "frozen on purpose"}.
     """
+    if over_time.watched_only(trace):
+        yield from _in_a_loop(trace)
+        return
     lost = suspects(trace, zeros=False)
     if not lost:
         return
@@ -74,6 +79,32 @@ def missing_gradient(trace: Trace) -> Iterator[Finding | Need]:
             got=float(len(members)),
             bound=0.0,
         )
+
+
+_EVIDENCE = 20
+"""Steps of a loop."""
+
+
+def _in_a_loop(trace: Trace) -> Iterator[Finding]:
+    for track in over_time.tracks(trace):
+        if track.steps < _EVIDENCE or track.empty or len(track.missing) == len(track.parameters):
+            continue  # no gradient at all is the matter of no-gradient-at-step
+        known = {p.name for p in trace.parameters.values()}
+        lost = [i for i in track.missing if track.parameters[i].name in known]
+        for bad in (True, False):
+            chosen = [i for i in lost if (i in track.uncalled) is not bad]
+            if chosen:
+                text = "0 allowed" if bad else "never called, and others beside them were"
+                yield Finding(
+                    rule="missing-gradient",
+                    severity=Severity.ERROR if bad else Severity.NOTE,
+                    message=f"{len(chosen)} of {len(track.parameters)} parameters of {track.optimizer} have had no gradient in "
+                    f"{track.steps} steps ({text})",
+                    places=over_time.places(track, chosen),
+                    details=(("help", _HELP[Why.UNUSED] if bad else _HELP[Why.ROUTED]),),
+                    got=float(len(chosen)),
+                    bound=0.0,
+                )
 
 
 def _ends_before_the_loss(trace: Trace, reason: Why) -> bool:

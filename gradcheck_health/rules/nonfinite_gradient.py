@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.evidence import Nonfinite
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import half_precision
+from gradcheck_health.rules.analysis import half_precision, over_time
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,8 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     How it is measured: exactly, on all entries. Inf in the forward pass alone is no fault (masks are filled with it);
     an error needs a non-finite gradient of a parameter, a loss that is no number, NaN in an output, or in a weight. NaN
     on the way back that a ReLU masks, so that no parameter gets it, is a warning, and Inf there is nothing. What
-    float16 alone cannot hold is left to half-precision-overflow.
+    float16 alone cannot hold is left to half-precision-overflow. In a watched loop the gradients of each measured step that
+    is taken count; those that a loss scaler skips do not.
 
     When it is legitimate: never in a gradient. In the first steps of a loss scaler Inf is normal, and not judged
     here.
@@ -59,6 +60,9 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"nonfinite-gradient": "the reason"}.
     """
+    if over_time.watched_only(trace):
+        yield from _in_a_loop(trace)
+        return
     weights = [p for p in trace.parameters.values() if not p.value.finite]
     gradients = [p for p in trace.parameters.values() if p.gradient is not None and not p.gradient.finite]
     outputs = [out for out in trace.outputs if out.stats is not None and out.stats.nan]
@@ -102,6 +106,28 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
         trace,
         "check the operation before it",
     )
+
+
+def _in_a_loop(trace: Trace) -> Iterator[Finding]:
+    for track in over_time.tracks(trace):
+        moment = next((one for one in track.moments if one.nonfinite), None)
+        if moment is None:
+            continue
+        lost = [i for i, size in enumerate(moment.gradients) if size is not None and not math.isfinite(size)]
+        loss = "" if moment.loss is None else f"; the loss before it was {moment.loss:.3g}"
+        yield Finding(
+            rule="nonfinite-gradient",
+            severity=Severity.ERROR,
+            message=f"the gradients of {moment.nonfinite} of {len(track.parameters)} parameters are NaN or Inf "
+            f"at step {moment.step} (0 allowed)",
+            places=over_time.places(track, lost[::-1]) or over_time.named(track),
+            details=(
+                ("because", f"the step was taken with them, and the weights are lost{loss}"),
+                ("help", "check the model with this batch: the check names the operation that makes the first NaN"),
+            ),
+            got=float(moment.nonfinite),
+            bound=0.0,
+        )
 
 
 def _passes_by(trace: Trace) -> bool:

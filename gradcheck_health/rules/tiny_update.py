@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Need, Severity
+from gradcheck_health.records.history import Track
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import steps
+from gradcheck_health.rules.analysis import over_time, steps
 
 if TYPE_CHECKING:
     from gradcheck_health.records.training import Training
@@ -27,7 +28,8 @@ def tiny_update(trace: Trace, *, min_ratio: float = 1e-5) -> Iterator[Finding | 
 
     How it is measured: with the loss that was given or that the model returns. The fastest weight counts, not the typical
     one: behind zero-initialised branches most weights do not move at first. Gains, biases and weights of zeros are left
-    out, and so are groups whose learning rate a scheduler has yet to raise.
+    out, and so are groups whose learning rate a scheduler has yet to raise. In a watched loop the last ten measured steps
+    count, and a loss that has come down by half is learnt.
 
     When it is legitimate: a model that is trained already, in its last steps: its loss has nowhere to fall.
 
@@ -36,6 +38,11 @@ def tiny_update(trace: Trace, *, min_ratio: float = 1e-5) -> Iterator[Finding | 
 
     How to silence: ignore={"tiny-update": "the reason"}, or a smaller min_ratio.
     """
+    if trace.history is not None and trace.objective == "random projection":
+        return
+    if trace.history is not None:
+        yield from (_in_a_loop(track, min_ratio) for track in over_time.tracks(trace) if _creeps(track, min_ratio))
+        return
     step = steps.first_step(trace)
     if step is None or not steps.has_loss(trace):
         return
@@ -72,6 +79,42 @@ def tiny_update(trace: Trace, *, min_ratio: float = 1e-5) -> Iterator[Finding | 
             got=typical[fastest],
             bound=min_ratio,
         )
+
+
+def _creeps(track: Track, min_ratio: float) -> bool:
+    """Over the last measured steps the fastest weight hardly moved, at a learning rate that does not rise."""
+    moments = over_time.window(track)
+    if not moments or moments[-1].fastest is None or moments[-1].fastest >= min_ratio:
+        return False
+    if any(b > a for a, b in zip(moments[0].lr, moments[-1].lr, strict=False)) or over_time.fallen(track):
+        return False
+    if any(one.fastest == 0 for one in moments) or over_time.recent_loss(track) == 0:
+        return False  # nothing moves at all: ineffective-step, or a learning rate of 0
+    return 0 < max(over_time.typical(moments, track).values(), default=0.0) < min_ratio
+
+
+def _in_a_loop(track: Track, min_ratio: float) -> Finding:
+    moments = over_time.window(track)
+    typical = over_time.typical(moments, track)
+    fastest = max(typical, key=lambda place: typical[place])
+    gradient, weight = moments[-1].gradients[fastest], moments[-1].weights[fastest]
+    lr = moments[-1].lr[track.parameters[fastest].group]
+    return Finding(
+        rule="tiny-update",
+        severity=Severity.WARNING,
+        message=f"a step of {track.optimizer} changes even the fastest weight by {typical[fastest]:.1e} of its size "
+        f"(at least {min_ratio:.0e} wanted)",
+        places=over_time.places(track, [fastest]),
+        details=(
+            (
+                "because",
+                f"its gradient has a norm of {gradient or 0.0:.2g}, the weight one of {weight:.2g}, and lr is {lr:.2g}",
+            ),
+            ("help", "raise the learning rate, or see that the loss is not scaled down twice"),
+        ),
+        got=typical[fastest],
+        bound=min_ratio,
+    )
 
 
 def healthy() -> Training:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Place, Severity
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import steps
+from gradcheck_health.rules.analysis import over_time, steps
 
 if TYPE_CHECKING:
     from gradcheck_health.records.training import Training
@@ -22,8 +22,9 @@ def uncleared_gradient(trace: Trace) -> Iterator[Finding]:
     Why it is bad: every batch stays in the gradient for ever: it grows with each step and points to where the model was.
 
     How it is measured: the step is watched over three steps; a gradient counts as cleared where it is None or all zeros when
-    the next backward begins. Gathering the passes of several batches for one step is no fault: there each gradient is used
-    once.
+    the next backward begins. In a watched loop torch's own count of the changes of one gradient tells, at every step, whether
+    anybody cleared it between two steps. Gathering the passes of several batches for one step is no fault: there each
+    gradient is used once.
 
     When it is legitimate: never with an optimizer of torch. A generator's pass through a discriminator may leave gradients
     there: they count only where the discriminator's next step uses them.
@@ -49,6 +50,22 @@ def uncleared_gradient(trace: Trace) -> Iterator[Finding]:
             got=float(worst.stale),
             bound=0.0,
         )
+        return
+    for track in over_time.tracks(trace):
+        if track.uncleared:
+            yield Finding(
+                rule="uncleared-gradient",
+                severity=Severity.ERROR,
+                message=f"{track.uncleared} of {track.steps} steps of {track.optimizer} use gradients that the step before has "
+                "used already (0 allowed)",
+                places=over_time.named(track),
+                details=(
+                    ("because", "between two steps nobody cleared the gradients, and backward added to them"),
+                    ("help", "call optimizer.zero_grad() before each backward that begins a step"),
+                ),
+                got=float(track.uncleared),
+                bound=0.0,
+            )
 
 
 def healthy() -> Training:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Place, Severity
 from gradcheck_health.records.step import ParameterStep, StepTrace
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import steps
+from gradcheck_health.rules.analysis import over_time, steps
 
 if TYPE_CHECKING:
     from gradcheck_health.records.training import Training
@@ -25,7 +25,8 @@ def unoptimized_parameter(trace: Trace) -> Iterator[Finding]:
     Why it is bad: they are never changed, and nothing says so: the loss still falls as far as the rest can bring it.
 
     How it is measured: one step is taken, or the given one watched. Parameters are compared by identity and by the memory
-    that they lie in, never by name, over the union of all optimizers.
+    that they lie in, never by name, over the union of all optimizers. A watched loop counts what had a gradient, or had none,
+    at its first two steps; there it is an error, too, where what is left out stands behind a parameter that is trained.
 
     When it is legitimate: a part that another optimizer trains which was not handed over, or that is to stay as it is but
     was not frozen: hand over a list of all optimizers, or say requires_grad_(False).
@@ -35,6 +36,9 @@ def unoptimized_parameter(trace: Trace) -> Iterator[Finding]:
 
     How to silence: ignore={"unoptimized-parameter:teacher.*": "the reason"}.
     """
+    if over_time.watched_only(trace):
+        yield from _in_a_loop(trace)
+        return
     step = trace.steps[-1] if trace.steps else None  # of several optimizers, when each has had its turn
     if step is None or not step.groups:
         return
@@ -55,6 +59,46 @@ def unoptimized_parameter(trace: Trace) -> Iterator[Finding]:
         yield _stale(trace, step, stale, reached)
     if forgotten:
         yield _forgotten(trace, step, forgotten, reached)
+
+
+def _in_a_loop(trace: Trace) -> Iterator[Finding]:
+    history = trace.history
+    if history is None:
+        return
+    held = " and ".join(dict.fromkeys(track.optimizer for track in history.tracks))
+    strangers = Counter(shape for track in history.tracks for shape in track.strangers)
+    if strangers:
+        known = [p.name for p in trace.parameters.values() if p.shape in strangers and p.name in history.left_out]
+        yield Finding(
+            rule="unoptimized-parameter",
+            severity=Severity.ERROR,
+            message=f"{held} holds {strangers.total()} tensors that are no parameters of the model and got no gradient "
+            "(0 allowed): it is stale",
+            places=tuple(Place(name, "", None, "not in the optimizer") for name in known) or (Place(held, "optimizer"),),
+            details=(
+                ("because", "the model's parameters were replaced after the optimizer was built"),
+                ("help", "build the optimizer last, from model.parameters(), after the layers were re-initialised or replaced"),
+            ),
+            got=float(strangers.total()),
+            bound=0.0,
+        )
+    elif history.left_out:
+        where = "they stand behind a parameter that is trained" if history.gap else "nothing before them is trained"
+        yield Finding(
+            rule="unoptimized-parameter",
+            severity=Severity.ERROR if history.gap else Severity.WARNING,
+            message=f"{len(history.left_out)} parameters that get a gradient are in no parameter group of {held} (0 allowed)",
+            places=tuple(Place(name, "", None, "in no parameter group") for name in history.left_out),
+            details=(
+                ("because", where),
+                (
+                    "help",
+                    "add them with optimizer.add_param_group, watch all optimizers, or freeze them: requires_grad_(False)",
+                ),
+            ),
+            got=float(len(history.left_out)),
+            bound=0.0,
+        )
 
 
 def _stale(trace: Trace, step: StepTrace, rows: Sequence[ParameterStep], reached: int) -> Finding:

@@ -123,6 +123,14 @@ class Config:
     """The axis of the inputs along which the samples lie, or "none"."""
     optimizer: Literal["sgd", "adam"] = setting("sgd", "'sgd' or 'adam'")
     """What the model is trained with: limits on shrinking gradients depend on it."""
+    steps: int | None = setting(
+        None,
+        "a whole number from 1 to 10000",
+        limits={"ge": 1, "le": 10000},
+        example=50,
+        option=Option("model", "Train for so many steps on one batch, judge the run and undo it", metavar="N", unset="none"),
+    )
+    """Steps of a trial run, on one batch, that is judged by the rules of training and undone."""
     saved_inputs: Mapping[Word, SavedInputs] = setting(
         {},
         "what `gradhealth infer TARGET --save FILE` writes: a table of model, forward and inputs for each target",

@@ -39,7 +39,7 @@ def watch_step(
         ModelError: it raised.
     """
     takes = _takes_batch(step, batches)
-    with sandbox(model, also=(*trainers.objects, step, *_globals(step), *(batches or ()))):
+    with sandbox(model, also=(*trainers.objects, step, *what_it_uses(step), *(batches or ()))):
         optimizers = trainers.build(model)
         found = _Watched(model, optimizers, trainers)
         with found, eager():
@@ -54,9 +54,21 @@ def watch_step(
 
 def watch_given(step: Callable[..., Any], trainers: Trainers, subject: Subject, count: int) -> tuple[StepTrace, ...]:
     """The same for a check of the model, whose inputs are the batch."""
+    return watch_step(step, subject.model, trainers, [_fed(subject)], subject.seed)
+
+
+def batch_of(step: Callable[..., Any], subject: Subject) -> tuple[Any, ...]:
+    """What the step is called with: the subject's inputs, where it takes a batch.
+
+    Raises:
+        UsageError: it takes more than a batch.
+    """
+    return (_fed(subject),) if _takes_batch(step, [_fed(subject)]) else ()
+
+
+def _fed(subject: Subject) -> Any:
     fed = subject.inputs
-    batch = dict(fed.kwargs) if fed.kwargs and not fed.args else fed.args[0] if len(fed.args) == 1 else fed.args
-    return watch_step(step, subject.model, trainers, [batch], subject.seed)
+    return dict(fed.kwargs) if fed.kwargs and not fed.args else fed.args[0] if len(fed.args) == 1 else fed.args
 
 
 class _Watched:
@@ -146,7 +158,7 @@ def _takes_batch(step: Callable[..., Any], batches: Sequence[Any] | None) -> boo
     return bool(batches) and accepts
 
 
-def _globals(step: Any) -> list[Any]:
+def what_it_uses(step: Any) -> list[Any]:
     """Models, optimizers and the like that a step reaches by a global name."""
     function = getattr(step, "__func__", getattr(step, "func", step))
     if not isinstance(function, FunctionType):

@@ -155,6 +155,7 @@ def groups(optimizers: Sequence[torch.optim.Optimizer], named: Sequence[NamedPar
                     initial_lr=None if "initial_lr" not in group else _number(group["initial_lr"], math.nan),
                     eps=_number(group.get("eps"), None),
                     weight_decay=_number(group.get("weight_decay"), 0.0),
+                    momentum=_number(group.get("momentum"), 0.0),
                     closure=needs_closure(optimizer),
                     strangers=tuple(tuple(p.shape) for p in strangers),
                 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,6 +37,24 @@ def take_steps(trainers: Trainers, subject: Subject, count: int) -> tuple[StepTr
         seen: list[tuple[torch.optim.Optimizer, tuple[ParameterStep, ...]]] = []
         with Observer(subject.model, optimizers, lambda *step: seen.append(step)):
             return tuple(_step(trainers, optimizers, subject, seen) for _ in range(count))
+
+
+def one_step(
+    trainers: Trainers,
+    optimizers: Sequence[torch.optim.Optimizer],
+    subject: Subject,
+    loss: Callable[[float], Any],
+) -> None:
+    """Forward, backward and step, once, with `loss` called in between; a step that the scaler skips counts."""
+    goal = _passes(trainers, optimizers, subject)
+    if goal.value is not None:
+        loss(goal.value)
+    for optimizer in optimizers:
+        _take(optimizer, trainers, optimizers, subject)
+    if trainers.scaler is not None:
+        trainers.scaler.update()
+    for scheduler in trainers.schedulers:
+        scheduler.step()
 
 
 def _step(

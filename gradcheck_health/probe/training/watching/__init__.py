@@ -1,0 +1,1 @@
+"""Watching a real loop: what is read at each step, at what cost, and what is kept of it."""

@@ -1,0 +1,120 @@
+"""One measured step as a record, and what is kept of many: the first and the last whole, those between thinned."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from gradcheck_health.probe.training.watching.reader import Row
+from gradcheck_health.records.history import WEIGHTS, Moment, WatchedParameter
+
+FIRST, LAST = 100, 100
+"""Moments that are kept, whatever comes between."""
+BETWEEN = 200
+WHOLE = 40
+"""The last moments that keep their columns; of the first as many as `START`."""
+START = 5
+
+
+class Kept:
+    """Moments, or losses, of a run of any length in bounded memory."""
+
+    def __init__(self) -> None:
+        self.first: list[Moment] = []
+        self.between: list[Moment] = []
+        self.last: deque[Moment] = deque()
+        self._stride = self._count = 0
+
+    def add(self, moment: Moment) -> None:
+        if len(self.first) < FIRST:
+            self.first.append(moment)
+            old = len(self.first) - WHOLE - 1
+            if old >= START:
+                self.first[old] = _without_columns(self.first[old])
+            return
+        if len(self.last) < WHOLE:  # some of the first still have theirs
+            at = FIRST - WHOLE + len(self.last)
+            self.first[at] = _without_columns(self.first[at])
+        self.last.append(moment)
+        if len(self.last) > WHOLE:
+            self.last[-WHOLE - 1] = _without_columns(self.last[-WHOLE - 1])
+        if len(self.last) > LAST:
+            self._thin(self.last.popleft())
+
+    def _thin(self, moment: Moment) -> None:
+        self._count += 1
+        if self._count % (2**self._stride) == 0:
+            self.between.append(moment)
+        if len(self.between) > BETWEEN:
+            self.between = self.between[1::2]
+            self._stride += 1
+
+    @property
+    def last_one(self) -> Moment | None:
+        kept = self.last or self.first
+        return kept[-1] if kept else None
+
+    def forget_columns(self) -> None:
+        """The parameters are others from now on."""
+        self.first = [_without_columns(one) for one in self.first]
+        self.last = deque(_without_columns(one) for one in self.last)
+
+    def all(self) -> tuple[Moment, ...]:
+        return (*self.first, *self.between, *self.last)
+
+
+def _without_columns(moment: Moment) -> Moment:
+    if not moment.gradients:
+        return moment
+    return dataclasses.replace(moment, gradients=(), weights=(), ratios=(), along=(), idle_rows=(), still=())
+
+
+def moment(
+    step: int,
+    parameters: Sequence[WatchedParameter],
+    rows: Mapping[int, Row],
+    lr: tuple[float, ...],
+    loss: float | None,
+    scale: float,
+    clipped: float | None,
+    skipped: bool,
+) -> Moment:
+    """The record of a step out of what was read of each parameter.
+
+    Args:
+        scale: what the gradients are still multiplied by.
+    """
+    ordered = [rows[i] for i in range(len(parameters))]
+    gradients = tuple([None if row.gradient is None else row.gradient / scale for row in ordered])
+    ratios = tuple([row.ratio if row.gradient else None for row in ordered])
+    weighed = [
+        ratio
+        for ratio, one in zip(ratios, parameters, strict=True)
+        if ratio is not None and one.role in WEIGHTS and not math.isnan(ratio)
+    ]
+    followed = sum(one.rows for one in parameters)
+    idle = tuple([row.idle for row in ordered])
+    still = [row.still for row in ordered]
+    return Moment(
+        step=step,
+        lr=lr,
+        gradient=math.sqrt(sum([one * one for one in gradients if one is not None])),
+        weight=math.sqrt(sum([row.weight * row.weight for row in ordered])),
+        slowest=min(weighed, default=None),
+        median=median(weighed) if weighed else None,
+        fastest=max(weighed, default=None),
+        dead=sum(idle) / followed if followed else 0.0,
+        loss=loss,
+        clipped=clipped,
+        nonfinite=0 if skipped else sum([one is not None and not math.isfinite(one) for one in gradients]),
+        skipped=skipped,
+        gradients=gradients,
+        weights=tuple([row.weight for row in ordered]),
+        ratios=ratios,
+        along=tuple([row.along for row in ordered]),
+        idle_rows=idle,
+        still=tuple(still) if any(one is not None for one in still) else (),
+    )

@@ -1,0 +1,163 @@
+"""Hooks on a loop that is the user's: on the steps of its optimizers, and on the calls of its model. Nothing is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from gradcheck_health.model.names import NamedParameter, named_parameters
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.training.observer import held, keys
+from gradcheck_health.probe.training.watching.calls import Calls
+from gradcheck_health.probe.training.watching.idle_parts import IdleParts
+from gradcheck_health.probe.training.watching.tracker import Tracker
+from gradcheck_health.records.history import History, Moment
+
+MANY = 4
+"""More optimizers than this, of one or two tensors each, are one optimizer that steps inside of backward."""
+EVIDENCE = 2
+"""Steps with a gradient, after which a parameter that no optimizer holds counts as left out."""
+
+
+class Watcher:
+    """Hands each step to `saw`, with what was measured of it; `start` and `stop`, and in between the loop does what it does."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        saw: Callable[[Tracker, Moment | None], None],
+        thrown_away: Callable[[], None],
+        *,
+        every: int = 10,
+        dense: int = 100,
+        scaler: Any = None,
+        named: Sequence[NamedParameter] | None = None,
+    ) -> None:
+        self.model, self.optimizers = model, tuple(optimizers)
+        self._saw = saw
+        known = named_parameters(unwrap(model)) if named is None else named
+        self._named = [entry for entry in known if not is_lazy(entry.tensor)]
+        joint = len(optimizers) > MANY and all(len(held(one)) <= 2 for one in optimizers)
+        sets = [self.optimizers] if joint else [(one,) for one in self.optimizers]
+        self.trackers = [Tracker(self._named, one, every, dense, scaler, thrown_away) for one in sets]
+        self._tracker_of = {id(one): tracker for tracker in self.trackers for one in tracker.optimizers}
+        self.calls = Calls(model, self._own_loss)
+        self._idle_parts = IdleParts(model)
+        self.gaps: list[str] = []
+        self._depth: dict[int, int] = {}
+        """A subclass whose step calls the step of its base fires every hook twice."""
+        self._handles: list[Any] = []
+        self._given = False
+        """The loop hands over its loss itself."""
+        self._losses: list[Any] = []
+        self._left_out: dict[str, int] = {}
+        self._evaluated = 0
+        self._modal = tuple(dict.fromkeys(type(one).__name__ for one in model.modules() if _modal(one)))
+
+    def start(self) -> None:
+        for optimizer in self.optimizers:
+            self._handles.append(optimizer.register_step_pre_hook(self._begin))
+            self._handles.append(optimizer.register_step_post_hook(self._end))
+        for tracker in self.trackers:
+            tracker.passes.start()
+        self.calls.start()
+
+    def stop(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+        for tracker in self.trackers:
+            tracker.passes.stop()
+        self.calls.stop()
+        self._idle_parts.stop()
+
+    def loss(self, value: Any) -> None:
+        """The loss of the step that comes next."""
+        self._given = True
+        self._losses.append(value)
+
+    def history(self) -> History:
+        trained = {id(p) for one in self.optimizers for p in held(one)}
+        left_out = tuple(name for name, count in self._left_out.items() if count >= EVIDENCE)
+        first = next((i for i, entry in enumerate(self._named) if id(entry.tensor) in trained), len(self._named))
+        return History(
+            model=type(unwrap(self.model)).__name__,
+            tracks=tuple([tracker.record() for tracker in self.trackers]),
+            left_out=left_out,
+            gap=any(entry.name in left_out for entry in self._named[first:]),
+            evaluated=self._evaluated,
+            modal=self._modal,
+            frozen=sum(not entry.tensor.requires_grad for entry in self._named),
+            gaps=tuple(self.gaps),
+        )
+
+    def _own_loss(self, value: Any) -> None:
+        if not self._given:
+            self._losses.append(value)
+
+    def _begin(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Any:
+        depth = self._depth[id(optimizer)] = self._depth.get(id(optimizer), 0) + 1
+        if depth > 1:
+            return None
+        with quietly():
+            self._tracker_of[id(optimizer)].begin(optimizer)
+        return self._with_closure(args, kwargs)
+
+    def _with_closure(self, args: Any, kwargs: Any) -> Any:
+        """The loss is what a closure returns at its first call."""
+        place = next((i for i, one in enumerate(args) if i and callable(one)), None)
+        closure = kwargs.get("closure") if place is None else args[place]
+        if not callable(closure) or self._given:
+            return None
+        seen: list[Any] = []
+
+        def watched(*inner: Any, **named: Any) -> Any:
+            value = closure(*inner, **named)
+            if not seen:
+                seen.append(value)
+                self._losses = [value]
+            return value
+
+        if place is None:
+            return args, {**kwargs, "closure": watched}
+        return (*args[:place], watched, *args[place + 1 :]), kwargs
+
+    def _end(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        depth = self._depth[id(optimizer)] = self._depth.get(id(optimizer), 1) - 1
+        if depth > 0:
+            return
+        tracker = self._tracker_of[id(optimizer)]
+        for value in self._losses:
+            tracker.losses.add(value)
+        self._losses.clear()
+        with quietly():
+            moment = tracker.end(optimizer)
+        self._evaluated += not self.model.training
+        if tracker.steps <= EVIDENCE:
+            self._look_for_left_out()
+        self._idle_parts.stepped(tracker)
+        self._saw(tracker, moment)
+
+    def _look_for_left_out(self) -> None:
+        trained = {key for one in self.optimizers for p in held(one) for key in keys(p)}
+        for entry in self._named:
+            if entry.tensor.requires_grad and entry.tensor.grad is not None and trained.isdisjoint(keys(entry.tensor)):
+                self._left_out[entry.name] = self._left_out.get(entry.name, 0) + 1
+
+
+def _modal(module: nn.Module) -> bool:
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """No graph is built, no subclass and no mode of the user's is asked."""
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        yield
