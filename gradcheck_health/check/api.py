@@ -45,6 +45,7 @@ def check_gradients(
     batch_size: int | None = None,
     batch_axis: int | str | None = "auto",
     causal: bool | None = None,
+    edge_inputs: bool | None = None,
     optimizer: Any = None,
     steps: int | None = None,
     device: Any = None,
@@ -85,6 +86,8 @@ def check_gradients(
         batch_size: samples in a batch that is made up.
         batch_axis: the axis of the inputs along which the samples lie, None where there is none; "auto" finds it.
         causal: the output at a time step must not depend on later ones. Without it, where the model itself says so.
+        edge_inputs: rows of zeros, equal rows, masks over all and single steps do come: True makes it an error where the
+            gradient is not finite under them; otherwise it is a note.
         optimizer: what the model is trained with: a `torch.optim.Optimizer` over it, or a function from parameters to one
             (`partial(torch.optim.AdamW, lr=3e-4)`); one step is taken, judged and undone. "sgd" and "adam" only say so.
         steps: train for so many steps on the batch, judge the run by the rules of training, and undo it. With `optimizer`, or

@@ -62,7 +62,7 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
         unwritten = unwritten_memory(handed, built, settings)
         trainers = Trainers.of(training)
         trained_by = settings.optimizer if not trainers.given or "optimizer" in settings.origins else family(trainers.given)
-        declared = Declared.of(settings.causal, settings.batch_axis, trained_by)
+        declared = Declared.of(settings.causal, settings.batch_axis, trained_by, edge_inputs=settings.edge_inputs)
         with as_forward(built) as stepping, sandbox(built, process=False), contextlib.ExitStack() as precision:
             spare_more()  # what was remembered
             move(built, settings)

@@ -126,6 +126,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         uninitialized=subject.uninitialized,
         misread=tuple(instrument.losses.misread) if goal.value is not None else (),
         pairings=tuple(instrument.losses.pairings) if goal.value is not None else (),
+        fragile=tuple(instrument.fragile),
         constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
     instrument.forget()

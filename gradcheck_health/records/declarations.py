@@ -20,12 +20,14 @@ class Declared:
     """False: there is no batch axis. True: `batch_axis` says which. None: nothing was said."""
     optimizer: str = "sgd"
     """sgd or adam: what the model is trained with."""
+    edge_inputs: bool = False
+    """Rows of zeros, equal rows, fully masked ones and single steps do come: the gradient has to be finite under them."""
 
     @classmethod
-    def of(cls, causal: bool | None, batch_axis: int | str, optimizer: str) -> Declared:
+    def of(cls, causal: bool | None, batch_axis: int | str, optimizer: str, *, edge_inputs: bool) -> Declared:
         """From settings, where `batch_axis` is a number, "none" or "auto"."""
         axis = batch_axis if isinstance(batch_axis, int) else None
-        return cls(causal, axis, None if batch_axis == AUTO else axis is not None, optimizer)
+        return cls(causal, axis, None if batch_axis == AUTO else axis is not None, optimizer, edge_inputs)
 
 
 UNDECLARED = Declared()

@@ -15,6 +15,7 @@ from typing import Any
 
 from gradcheck_health.records.codec import from_document, to_document
 from gradcheck_health.records.declarations import UNDECLARED, Declared
+from gradcheck_health.records.edges import EdgeInput
 from gradcheck_health.records.evidence import (
     ConstantPredictor,
     CustomBackward,
@@ -149,6 +150,9 @@ class Trace:
     """Steps of training, where an optimizer was handed over: the first, or the first ten (the fact `more_steps`)."""
     history: History | None = None
     """Of a training loop that was watched, or of a trial run of many steps."""
+    fragile: tuple[str, ...] = ()
+    """Operations that have no finite derivative somewhere: sqrt at 0, a division by what depends on the data."""
+    edges: tuple[EdgeInput, ...] = ()
     reference: Profile | None = None
     """The profile of a baseline, where the model is compared with one."""
 
@@ -197,6 +201,7 @@ class Trace:
                 "starved",
                 "severed",
                 "clobbered",
+                "edges",
             ),
             (),
         )

@@ -119,6 +119,8 @@ class Config:
     """What a loss of two arguments is handed; made up where None, for losses of torch."""
     causal: bool | None = setting(None, "true or false", example=True)
     """The output at a time step must not depend on later ones; None where the model itself says so or not."""
+    edge_inputs: bool = setting(False, "true or false", example=True)
+    """Rows of zeros, equal and fully masked rows, and single steps do come: a gradient that is not finite there is an error."""
     batch_axis: int | Literal["auto", "none"] = setting("auto", "a whole number, 'none' or 'auto'")
     """The axis of the inputs along which the samples lie, or "none"."""
     optimizer: Literal["sgd", "adam"] = setting("sgd", "'sgd' or 'adam'")

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
+from gradcheck_health.probe.forward.fragile import FRAGILE, fragile
 from gradcheck_health.probe.forward.functions import WATCHED, Functions
 from gradcheck_health.probe.forward.losses import JOINS, Losses
 from gradcheck_health.probe.forward.writes import Writes
@@ -64,6 +65,8 @@ class Instrument(TorchFunctionMode):
         """(autograd node, output number) -> (tensor index, index into `Gather`) of a module output."""
         self.attention = Attention()
         self.losses = Losses()
+        self.fragile: dict[str, None] = {}
+        """Operations of the model without a finite derivative somewhere."""
         self.gaps = self.functions.gaps
         self.outside = ""
         """To what belongs what runs in no module: the model itself, or the loss."""
@@ -188,6 +191,8 @@ class Instrument(TorchFunctionMode):
             self.attention.observe(func, args, kwargs, layer)
         if func in LOSSES or func.__name__ in JOINS:
             self.losses.observe(func, args, kwargs, layer)  # before the call: a target out of range makes it raise
+        if func.__name__ in FRAGILE and layer != LOSS and (name := fragile(func, args)):
+            self.fragile[name] = None
         out = func(*args, **kwargs)
         if self.dataflow is not None:
             self.dataflow.observe(func, args, kwargs, out, layer)
