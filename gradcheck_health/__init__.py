@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gradcheck_health.records.version import __version__ as __version__
     from gradcheck_health.settings.config import Config
 
+__path__ = [*__path__, f"{__path__[0]}/check/callbacks"]
+"""Where `gradcheck_health.lightning`, `.transformers` and `.keras` stand: public names of a room below."""
 _HOMES = {
     "check.api": ("assert_gradients_healthy", "check_gradients"),
     "check.infer": ("make_inputs",),

@@ -25,7 +25,7 @@ def models(model: Any) -> nn.Module:
 
 
 def optimizers(model: nn.Module, optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
-    """One or several, without the wrappers of accelerate.
+    """One or several, without the wrappers of accelerate, which call themselves optimizers and have none of the hooks.
 
     Raises:
         UsageError: something else, or optimizers that hold nothing of the model, nor of its shapes.
@@ -33,7 +33,7 @@ def optimizers(model: nn.Module, optimizer: Any) -> tuple[torch.optim.Optimizer,
     given: Sequence[Any] = optimizer if isinstance(optimizer, list | tuple) else [optimizer]
     found = []
     for one in given:
-        inner = getattr(one, "optimizer", one) if not isinstance(one, torch.optim.Optimizer) or _wraps(one) else one
+        inner = one if hasattr(one, "_optimizer_step_pre_hooks") else getattr(one, "optimizer", one)
         if not isinstance(inner, torch.optim.Optimizer):
             raise UsageError(f"optimizer= got {a_kind(one)}; allowed: a torch.optim.Optimizer, or a list of several")
         found.append(inner)
@@ -47,11 +47,6 @@ def optimizers(model: nn.Module, optimizer: Any) -> tuple[torch.optim.Optimizer,
         f"optimizer= {type(found[0]).__name__} holds {len(tensors)} tensors, and none of them is a parameter of "
         f"{type(model).__name__}: hand over the model that it trains"
     )
-
-
-def _wraps(one: Any) -> bool:
-    """accelerate's wrapper calls itself an optimizer and has none of its hooks."""
-    return isinstance(getattr(one, "optimizer", None), torch.optim.Optimizer) and "step" not in vars(one)
 
 
 def whole(name: str, value: Any, least: int) -> int:

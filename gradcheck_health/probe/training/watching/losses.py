@@ -41,6 +41,10 @@ class Losses:
         """The tensors that are not read yet."""
         return [one for _, values in self._waiting for one in values if isinstance(one, torch.Tensor)]
 
+    @property
+    def unread(self) -> bool:
+        return bool(self._waiting)
+
     def read(self, numbers: list[float]) -> None:
         """Their numbers, in order."""
         rest = iter(numbers)

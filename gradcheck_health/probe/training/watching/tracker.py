@@ -92,6 +92,10 @@ class Tracker:
 
     def record(self) -> Track:
         """Everything so far."""
+        if self.losses.waiting():
+            self.losses.read([values[0] for values in transfer(self.losses.waiting())])
+        elif self.losses.unread:
+            self.losses.read([])
         return Track(
             groups=self.layout.groups,
             parameters=self.layout.parameters,
