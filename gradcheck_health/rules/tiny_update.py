@@ -88,9 +88,9 @@ def _creeps(track: Track, min_ratio: float) -> bool:
         return False
     if any(b > a for a, b in zip(moments[0].lr, moments[-1].lr, strict=False)) or over_time.fallen(track):
         return False
-    if any(one.fastest == 0 for one in moments) or over_time.recent_loss(track) == 0:
-        return False  # nothing moves at all: ineffective-step, or a learning rate of 0
-    return 0 < max(over_time.typical(moments, track).values(), default=0.0) < min_ratio
+    if not any(moments[-1].lr) or over_time.recent_loss(track) == 0:
+        return False  # zero-learning-rate
+    return max(over_time.typical(moments, track).values(), default=min_ratio) < min_ratio
 
 
 def _in_a_loop(track: Track, min_ratio: float) -> Finding:
