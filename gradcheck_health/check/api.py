@@ -64,8 +64,8 @@ def check_gradients(
 ) -> Report:
     """Probe a model and judge how its gradients flow. The model and the process come back as they were.
 
-    Out of reach of that promise: globals of your own files, how far an iterator has come, and the inside of compiled objects;
-    with `isolation="fork"` they are not.
+    Out of reach of that promise: how far a generator has come, threads and files that forward opens, and the inside of
+    compiled objects; `report.unrestored` names what was noticed, and with `isolation="fork"` none of it stays.
 
     Args:
         model: an `nn.Module`, a `Training`, or a factory (class or function without arguments) that returns a `Training`,
@@ -115,7 +115,8 @@ def check_gradients(
     """
     arguments = dict(locals())  # so that a setting is named in the signature and nowhere else
     if isolation is not None:
-        return check_apart(isolation, partial(check_gradients, **{**arguments, "isolation": None}))
+        settings = config if config is not None else load(names=names_of(model, target))
+        return check_apart(isolation, partial(check_gradients, **{**arguments, "isolation": None}), settings.timeout)
     # torch takes two seconds to import: a wrong setting is reported before that
     given = {name: arguments[name] for name in IN_A_CALL if name not in APART}
     given["optimizer"] = optimizer if isinstance(optimizer, str) else None
@@ -130,7 +131,8 @@ def check_gradients(
 
     handed = Training.of(model, inputs, loss, targets, None if isinstance(optimizer, str) else optimizer)
     try:
-        with prepared(handed, settings, target) as (subject, environment):
+        left: list[str] = []
+        with prepared(handed, settings, target, left) as (subject, environment):
             report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
             if settings.remedies:
                 from gradcheck_health.check.remedies.trial import Clinic, try_remedies
@@ -140,6 +142,7 @@ def check_gradients(
         if isinstance(error, GradhealthError) or not ran_out_of_memory(error):
             raise
         raise out_of_memory("while it was checked", error) from error
+    report = dataclasses.replace(report, unrestored=tuple(left))
     if target is not None:
         return report
     objects = {name: arguments[name] for name in ("inputs", "loss", "targets", "config", "baseline")}

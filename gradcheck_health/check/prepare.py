@@ -23,6 +23,7 @@ from gradcheck_health.model.checkpoint import Checkpoint
 from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
+from gradcheck_health.model.sandbox.lasting import noticed
 from gradcheck_health.model.sandbox.process import process_guard
 from gradcheck_health.model.training_step import as_forward
 from gradcheck_health.model.wrappers import unwrap
@@ -40,8 +41,13 @@ from gradcheck_health.settings.config import Config
 
 
 @contextlib.contextmanager
-def prepared(handed: Training, settings: Config, target: str | None = None) -> Iterator[tuple[Subject, Mapping[str, str]]]:
+def prepared(
+    handed: Training, settings: Config, target: str | None = None, left: list[str] | None = None
+) -> Iterator[tuple[Subject, Mapping[str, str]]]:
     """A subject that is ready to be probed, and a description of the environment; the model comes back as it was afterwards.
+
+    Args:
+        left: a list to which the names of what changed and could not be put back are appended at the end.
 
     Raises:
         UsageError: not a module, or nothing in it that could get a gradient.
@@ -55,7 +61,8 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
         handed.targets if handed.targets is not None else settings.targets,
     )
     model = handed.model
-    with process_guard(), old_objects_spared():
+    left = [] if left is None else left
+    with noticed(left), process_guard(), old_objects_spared():
         training = build(handed, settings.seed)
         built = training.model
         require_trainable(built)
@@ -63,7 +70,7 @@ def prepared(handed: Training, settings: Config, target: str | None = None) -> I
         trainers = Trainers.of(training)
         trained_by = settings.optimizer if not trainers.given or "optimizer" in settings.origins else family(trainers.given)
         declared = Declared.of(settings.causal, settings.batch_axis, trained_by, edge_inputs=settings.edge_inputs)
-        with as_forward(built) as stepping, sandbox(built, process=False), contextlib.ExitStack() as precision:
+        with as_forward(built) as stepping, sandbox(built, process=False, left=left), contextlib.ExitStack() as precision:
             spare_more()  # what was remembered
             move(built, settings)
             precision.enter_context(_autocast(built, settings))

@@ -158,6 +158,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield from _line(
             "not seen", f"{counted(len(trace.gaps), 'region')}: {seen}" + (f"; and {more} more" if more > 0 else ""), width
         )
+    if report.unrestored:
+        yield from _line("not restored", "; ".join(map(escape, report.unrestored)), width)
     yield from _accepted(report, width, verbose)
     if report.change is not None:
         yield from _change.lines(report.change, width, verbose=verbose, new=not report.findings)

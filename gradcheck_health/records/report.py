@@ -51,6 +51,8 @@ class Report:
     """Cures that were tried, where that was asked for: finding by finding, the best first."""
     run: ShortRun | None = None
     """The short run without a cure, where one was asked for."""
+    unrestored: tuple[str, ...] = ()
+    """What forward changed and the check could not put back, as far as it was noticed; empty where a process ended with it."""
     inputs: Inputs | None = field(default=None, compare=False, repr=False, metadata=APART)
     """What the model was fed, the tensors themselves: `model(*report.inputs.args, **report.inputs.kwargs)`. Not in JSON, and
     None in a report that was read back or came from another process."""

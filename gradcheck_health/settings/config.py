@@ -187,7 +187,7 @@ class Config:
         in_call=False,
         whole_run=True,
     )
-    """Seconds that the command line waits for one model."""
+    """Seconds that the command line, or a check with `isolation="fork"`, waits for one model."""
     memory: str | None = setting(
         None,
         "a size such as '8G' or '512M', or 'none'",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from torch import nn
 
 from gradcheck_health import UnhealthyGradientsError, assert_gradients_healthy, check_gradients
 from gradcheck_health.records.errors import InputInferenceError, ModelError, UsageError
+from gradcheck_health.settings.config import Config
 from tests.model.leftovers.catalogue import BEYOND
 from tests.model.leftovers.fingerprint import Fingerprint
 from tests.model.leftovers.hard import Hard
@@ -144,3 +148,26 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "fork")
     with pytest.raises(UsageError, match="cannot fork"):
         check_gradients(model, isolation="fork")
+
+
+def test_grandchildren_are_not_waited_for() -> None:
+    start = time.monotonic()
+    check_gradients(
+        Does(lambda: subprocess.Popen(["sleep", "20"], close_fds=False)), torch.randn(8, 4), isolation="fork", rounds=1
+    )
+    assert time.monotonic() - start < 15
+
+
+def test_a_fork_that_never_answers_is_ended() -> None:
+    config = dataclasses.replace(Config(), timeout=2.0)
+    with pytest.raises(ModelError, match="no answer within 2 s"):
+        check_gradients(Does(lambda: time.sleep(60)), torch.randn(8, 4), isolation="fork", config=config)
+
+
+def test_ignored_children_and_missing_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    monkeypatch.setattr("sys.stdout", None)
+    try:
+        assert check_gradients(nn.Linear(4, 1), torch.randn(8, 4), isolation="fork").ok
+    finally:
+        signal.signal(signal.SIGCHLD, before)

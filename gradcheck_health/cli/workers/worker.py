@@ -98,7 +98,7 @@ def _report(one: Loaded, config: Config) -> Any:
     from gradcheck_health.check.api import check_gradients
 
     report = check_gradients(one.model, config=config, target=one.target, baseline=config.baseline)
-    return dataclasses.replace(report, made_up_arguments=one.made_up).to_dict()
+    return dataclasses.replace(report, made_up_arguments=one.made_up, unrestored=()).to_dict()
 
 
 def _measured(one: Loaded, config: Config) -> Any:

@@ -138,5 +138,7 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
         yield f"fact {name}", count(len(taken), "further measurement") if taken else "could not be measured"
     for gap in trace.gaps:
         yield "not seen", gap
+    for left in report.unrestored:
+        yield "not restored", left
     for entry in report.unmatched:
         yield "unused ignore", f"{entry} matched nothing: remove it"

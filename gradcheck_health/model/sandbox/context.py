@@ -1,7 +1,7 @@
 """The model and the process come back as they were, also when forward raises or Ctrl-C comes.
 
-Everything is restored in place: identities, data pointers and bytes. How far an iterator has come, globals of the user's files
-and the inside of compiled objects are out of reach here; the command line, and `isolation="fork"`, check in another process.
+Everything is restored in place: identities, data pointers and bytes. How far a generator has come and the inside of compiled
+objects are out of reach here; the command line, and `isolation="fork"`, check in another process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DEEP = 2000
 """Frames of the stack, at least: observed, a call of a module takes four where it took three, and the default is a thousand."""
 
 
-def sandbox(model: nn.Module, *, process: bool = True, also: Sequence[Any] = ()) -> Reversible:
+def sandbox(model: nn.Module, *, process: bool = True, also: Sequence[Any] = (), left: list[str] | None = None) -> Reversible:
     """Whatever the block does to `model`, to `also` and to process-wide torch and Python state is undone.
 
     Inside the block every `.grad` starts as None. Extra memory: one copy of the tensors that the modules hold; a sandbox inside
@@ -35,16 +35,19 @@ def sandbox(model: nn.Module, *, process: bool = True, also: Sequence[Any] = ())
     Args:
         process: False where a `process_guard` around the block sees to the second.
         also: optimizers, schedulers, scalers, functions and whatever they have closed over.
+        left: a list to which the names of what moved on and cannot be put back are appended at the end.
     """
-    return Reversible(partial(_remember, model, process, also))
+    return Reversible(partial(_remember, model, process, also, left))
 
 
-def _remember(model: nn.Module, process: bool, also: Sequence[Any], undo: contextlib.ExitStack) -> None:
+def _remember(model: nn.Module, process: bool, also: Sequence[Any], left: list[str] | None, undo: contextlib.ExitStack) -> None:
     if process:
         remember_process(undo)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _DEEP))
     memory = Snapshot(around=_AROUND.get())
     undo.callback(_AROUND.reset, _AROUND.set(memory))
+    if left is not None:
+        undo.callback(lambda: left.extend(memory.moved()))
     undo.callback(memory.restore)
     # the table of an object is followed however far it leads, an object itself only as long as there is room
     held = [part for one in also for part in (one, getattr(one, "__dict__", None))]

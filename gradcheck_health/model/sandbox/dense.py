@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 TENSORS = frozenset((torch.Tensor, nn.Parameter, nn.Buffer))
 """Classes whose tensors are what they seem: a subclass may wrap others."""
@@ -19,3 +20,8 @@ _DENSE = _keys(torch.empty(0, device="cpu"))
 def is_dense(tensor: torch.Tensor) -> bool:
     """Of torch's own class, strided, on the CPU; its entries are the bytes that it points to."""
     return type(tensor) in TENSORS and _keys(tensor) == _DENSE
+
+
+def size(tensor: torch.Tensor) -> int:
+    """Bytes, where it can say so."""
+    return tensor.nbytes if tensor.layout == torch.strided and not is_lazy(tensor) and not tensor.is_nested else 0

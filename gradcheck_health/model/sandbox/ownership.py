@@ -15,8 +15,13 @@ import torch
 
 ATOMS = (type(None), str, int, float, complex, bytes, type, enum.Enum, torch.dtype, torch.device, torch.Size)
 _OTHERS = frozenset({"torch", "torchgen", "numpy", "gradcheck_health", "pytest", "_pytest", "_hypothesis_pytestplugin"})
-_OF_TORCH = ("torch.optim.", "torch.distributions.", "torch.amp.")
+_OF_TORCH = ("torch.optim.", "torch.distributions.", "torch.amp.", "torch.utils.data.sampler", "torch.utils.data.dataloader")
 """Parts of torch whose objects keep a state that changes with every use."""
+
+
+def plain_function(held: Any) -> Any:
+    """What stands behind a property or a method of the class; anything else as it is."""
+    return getattr(held, "fget", None) if isinstance(held, property) else getattr(held, "__func__", held)
 
 
 def is_persons(cls: type) -> bool:

@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from gradcheck_health.model.sandbox.process_python import PYTHON
+from torch import nn
+
+from gradcheck_health.model.sandbox.process_python import PYTHON, PYTHON_ONCE
 from gradcheck_health.model.sandbox.process_random import GENERATORS
-from gradcheck_health.model.sandbox.process_torch import TORCH
+from gradcheck_health.model.sandbox.process_torch import TORCH, TORCH_ONCE
 from gradcheck_health.model.sandbox.reversible import Reversible
 
 _Get = Callable[[], Any]
@@ -16,8 +18,19 @@ _Put = Callable[[Any], Any]
 
 
 def process_guard() -> Reversible:
-    """Whatever the block does to process-wide torch and Python state (random generators, modes, environment) is undone."""
-    return Reversible(remember_process)
+    """Whatever the block does to process-wide torch and Python state (random generators, modes, environment) is undone.
+
+    The hooks of other tools on every module (a profiler, a logger) stand still meanwhile.
+    """
+    return Reversible(_remember_and_silence)
+
+
+def _remember_and_silence(undo: contextlib.ExitStack) -> None:
+    undo.callback(_put_back, [], [(get, put, get()) for get, put in (*PYTHON_ONCE, *TORCH_ONCE)])
+    remember_process(undo)
+    for name, hooks in vars(nn.modules.module).items():
+        if name.startswith(("_global_forward", "_global_backward")) and isinstance(hooks, dict):
+            hooks.clear()
 
 
 def remember_process(undo: contextlib.ExitStack) -> None:

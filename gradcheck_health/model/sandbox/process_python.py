@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import gc
 import locale
@@ -12,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from operator import is_
 from typing import Any
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
@@ -86,9 +88,20 @@ def _umask() -> int:
 def _handlers() -> dict[int, Any]:
     if threading.current_thread() is not threading.main_thread():
         return {}
-    names = ("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGUSR1", "SIGUSR2")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    return {number: handler for number in numbers if (handler := signal.getsignal(number)) is not None}
+    return {number: handler for number in _SIGNALS if (handler := signal.getsignal(number)) is not None}
+
+
+_SIGNALS = sorted(signal.valid_signals() - {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")})
+
+
+def _alarm() -> bool:
+    """Whether one was set; its time has gone on, and is no setting."""
+    return hasattr(signal, "getitimer") and signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def _set_alarm(was_set: bool) -> None:
+    if not was_set:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _set_handlers(saved: Mapping[int, Any]) -> None:
@@ -106,16 +119,25 @@ def _filters_changed(put: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return told
 
 
+def _loggers() -> list[logging.Logger]:
+    known = [one for one in list(logging.root.manager.loggerDict.values()) if isinstance(one, logging.Logger)]
+    return [logging.root, *known]
+
+
 def _logging() -> Any:
-    root = logging.getLogger()
-    return root.level, logging.root.manager.disable, list(root.handlers)
+    rows = [(one, one.level, one.disabled, one.propagate, [*one.handlers], [*one.filters]) for one in _loggers()]
+    return logging.root.manager.disable, rows
 
 
 def _set_logging(saved: Any) -> None:
-    level, disabled, handlers = saved
-    logging.getLogger().setLevel(level)
+    """Of loggers that are new nothing is known; they keep what they have."""
+    disabled, rows = saved
     logging.disable(disabled)
-    logging.getLogger().handlers[:] = handlers
+    for logger, level, off, propagate, handlers, filters in rows:
+        if logger.level != level:
+            logger.setLevel(level)
+        logger.disabled, logger.propagate = off, propagate
+        logger.handlers[:], logger.filters[:] = handlers, filters
 
 
 def _numpy_errors() -> Any:
@@ -126,6 +148,71 @@ def _numpy_errors() -> Any:
 def _set_numpy_errors(saved: Any) -> None:
     if saved is not None:
         sys.modules["numpy"].seterr(**saved)
+
+
+def _numpy_printing() -> Any:
+    numpy = sys.modules.get("numpy")
+    return None if numpy is None else numpy.get_printoptions()
+
+
+def _set_numpy_printing(saved: Any) -> None:
+    if saved is not None:
+        sys.modules["numpy"].set_printoptions(**saved)
+
+
+def _decimals() -> Any:
+    decimal = sys.modules.get("decimal")
+    return None if decimal is None else _Context(decimal.getcontext().copy())
+
+
+def _set_decimals(saved: Any) -> None:
+    if saved is not None:
+        sys.modules["decimal"].setcontext(saved.context.copy())
+
+
+class _Context:
+    """A context of `decimal`, which knows no equality."""
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Context) and repr(self.context) == repr(other.context)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def namespace(owner: Any) -> Setting:
+    """What stands in a module or class under any name: code that replaces functions of others (`F.relu = mine`)."""
+
+    def put(saved: dict[str, Any]) -> None:
+        now = dict(vars(owner))
+        for name in now.keys() - saved.keys() if isinstance(owner, type) else ():
+            delattr(owner, name)  # it stood in front of one that is inherited
+        for name, held in saved.items():
+            if now.get(name, saved) is not held:
+                setattr(owner, name, held)
+
+    return lambda: Names(vars(owner), owner), put
+
+
+class Names(dict[str, Any]):
+    """Equal to another where all names of both lead to the same objects; a new one in a module is an import, and stays."""
+
+    def __init__(self, names: Mapping[str, Any], owner: Any) -> None:
+        super().__init__(names)
+        self._closed = isinstance(owner, type)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, dict):
+            return False
+        same = len(self) == len(other) and all(map(is_, self.values(), other.values()))
+        return same or not self._closed and all(self.get(name, other) is held for name, held in other.items())
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
 
 
 _FILTERS = holder(warnings, "filters")
@@ -139,11 +226,20 @@ PYTHON: tuple[Setting, ...] = (
     holder(sys, "argv"),
     *(attribute(sys, name) for name in ("stdin", "stdout", "stderr", "excepthook", "displayhook")),
     (sys.getrecursionlimit, sys.setrecursionlimit),
+    *(holder(sys, name) for name in ("meta_path", "path_hooks")),
+    (sys.gettrace, sys.settrace),
+    (sys.getprofile, sys.setprofile),
+    (sys.getswitchinterval, sys.setswitchinterval),
     (_umask, os.umask),
+    (_alarm, _set_alarm),
     (_handlers, _set_handlers),
-    (_logging, _set_logging),
     (lambda: locale.setlocale(locale.LC_ALL), lambda saved: locale.setlocale(locale.LC_ALL, saved)),
     (gc.isenabled, lambda enabled: gc.enable() if enabled else gc.disable()),
+    holder(gc, "callbacks"),
     (gc.get_threshold, lambda saved: gc.set_threshold(*saved)),
     (_numpy_errors, _set_numpy_errors),
+    (_numpy_printing, _set_numpy_printing),
+    (_decimals, _set_decimals),
 )
+PYTHON_ONCE: tuple[Setting, ...] = (namespace(builtins), (_logging, _set_logging))
+"""What takes longer to read: put back at the end of a check, not after each of its passes."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from gradcheck_health.model.sandbox.process_python import IdentityAndContents, Setting, attribute, holder
+from gradcheck_health.model.sandbox.process_python import IdentityAndContents, Setting, attribute, holder, namespace
 
 _BACKENDS = torch.backends
 _TINY = 1e-310
@@ -101,12 +101,26 @@ def _switches(*names: str) -> Setting:
     )
 
 
+def _dispatch_modes() -> IdentityAndContents:
+    count = torch._C._len_torch_dispatch_stack()
+    modes = [torch._C._get_dispatch_stack_at(i) for i in range(count)]
+    return IdentityAndContents(None, [id(mode) for mode in modes])
+
+
+def _set_dispatch_modes(saved: IdentityAndContents) -> None:
+    """Those that were entered and never left."""
+    while torch._C._len_torch_dispatch_stack() > len(saved.contents):
+        torch._C._pop_torch_dispatch_stack()
+
+
+_MATMUL = ("allow_tf32", "allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
 _GLOBAL_HOOKS = [
     name for name, held in vars(nn.modules.module).items() if name.startswith("_global_") and isinstance(held, dict)
 ]
 
 TORCH: tuple[Setting, ...] = (
     (_modes, _set_modes),
+    (_dispatch_modes, _set_dispatch_modes),
     (_autocast, _set_autocast),
     (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     (torch.is_grad_enabled, torch._C._set_grad_enabled),
@@ -117,7 +131,10 @@ TORCH: tuple[Setting, ...] = (
     attribute(_BACKENDS.mkldnn, "enabled"),
     attribute(_BACKENDS.opt_einsum, "enabled"),
     (_matmul_precision, _set_matmul_precision),
-    _switches("flash", "mem_efficient", "math"),
+    _switches("flash", "mem_efficient", "math", "cudnn"),
+    *(attribute(_BACKENDS.cuda.matmul, name) for name in _MATMUL),
+    (torch._C._get_mkldnn_deterministic, torch._C._set_mkldnn_deterministic),
+    (torch._C._get_nnpack_enabled, torch._C._set_nnpack_enabled),
     (_anomaly, _set_anomaly),
     (_saved_tensor_hooks, _set_saved_tensor_hooks),
     (torch._C._is_multithreading_enabled, torch._C._set_multithreading_enabled),
@@ -129,3 +146,5 @@ TORCH: tuple[Setting, ...] = (
     holder(parametrize, "_cache"),
     *(holder(nn.modules.module, name) for name in _GLOBAL_HOOKS),
 )
+TORCH_ONCE = tuple(namespace(owner) for owner in (torch, torch.Tensor, nn.Module, nn.functional, nn.init))
+"""Functions that code may have replaced: put back at the end of a check."""

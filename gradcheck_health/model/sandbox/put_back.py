@@ -72,6 +72,46 @@ def attributes_back(cls: type, saved: dict[str, Any]) -> None:
             type.__setattr__(cls, name, held)
 
 
+def global_back(place: tuple[dict[str, Any], str], saved: Any) -> None:
+    """A name in a module of the user's."""
+    space, name = place
+    if saved is UNSET:
+        space.pop(name, None)
+    elif space.get(name, UNSET) is not saved:
+        space[name] = saved
+
+
+def bytes_back(value: Any, saved: bytes) -> None:
+    """Of a bytearray, an array of numbers or a memoryview."""
+    if bytes(value) != saved:
+        if isinstance(value, memoryview):
+            value.cast("B")[:] = saved
+        elif isinstance(value, bytearray):
+            value[:] = saved
+        else:
+            del value[:]
+            value.frombytes(saved)
+
+
+def stream_back(value: Any, saved: tuple[int, Any]) -> None:
+    """A stream in memory, or the position in a file that is read."""
+    position, content = saved
+    if value.closed:
+        return
+    if content is not None and value.getvalue() != content:
+        value.seek(0)
+        value.truncate()
+        value.write(content)
+    if value.tell() != position:
+        value.seek(position)
+
+
+def iterator_back(value: Any, saved: int) -> None:
+    """An iterator over a list, tuple, range or str, which can say how far it has come."""
+    if value.__reduce__()[2:3] != (saved,):
+        value.__setstate__(saved)
+
+
 def array_back(value: Any, saved: Any) -> None:
     if value.flags.writeable and (value.dtype.hasobject or value.tobytes() != saved.tobytes()):
         value[...] = saved

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
-import sys
-import weakref
-from collections import OrderedDict, deque
+import threading
+from collections import ChainMap, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from queue import Queue
+from types import BuiltinMethodType, CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
+from gradcheck_health.model.sandbox import global_names
 from gradcheck_health.model.sandbox import put_back as put
-from gradcheck_health.model.sandbox.dense import TENSORS
+from gradcheck_health.model.sandbox.contents import protocol
+from gradcheck_health.model.sandbox.dense import TENSORS, size
 from gradcheck_health.model.sandbox.garbage import collector_paused
-from gradcheck_health.model.sandbox.ownership import ATOMS, descriptors, is_apart, is_persons, is_record
+from gradcheck_health.model.sandbox.lasting import MOVING, how_far, name_of
+from gradcheck_health.model.sandbox.ownership import ATOMS, descriptors, is_apart, is_persons, is_record, plain_function
 from gradcheck_health.model.sandbox.saved_tensor import SavedTensor, plainly
 from gradcheck_health.model.sandbox.small_tensors import PlainTensors
 
@@ -51,6 +52,9 @@ class Snapshot:
         """(how, what, the contents it had); tuples, because a large model has a hundred thousand of them."""
         self._ways: dict[type, Callable[[Snapshot, Any], Iterable[Any]] | None] = {} if around is None else around._ways
         """Class -> how its objects are remembered."""
+        self._moving: list[tuple[Any, Any]] = []
+        """Iterators that cannot be put back, and how far they had come."""
+        self._protocols: dict[type, Callable[[Any], Any]] = {} if around is None else around._protocols
         self._kinds: set[type] = set()
         self._slots_of: dict[type, tuple[Any, ...]] = {}
         self._seen: dict[int, Any] = {}
@@ -89,6 +93,8 @@ class Snapshot:
                     seen[id(value)] = value
                     self._found.append(value)
                     stack.append(vars(value))
+                    if value._backward_hooks:
+                        stack.extend(value._backward_hooks.values())
                 continue
             if cls not in ways:
                 ways[cls] = self._way(value)
@@ -97,7 +103,7 @@ class Snapshot:
                 continue
             seen[id(value)] = value
             if room != math.inf:
-                room -= 1 if way is not Snapshot._tensor else 1 + _size(value) // _PAGE
+                room -= 1 if way is not Snapshot._tensor else 1 + size(value) // _PAGE
             if room > 0:
                 stack.extend(way(self, value))
         return room
@@ -127,15 +133,18 @@ class Snapshot:
             (list | set | deque, Snapshot._items),
             (tuple, lambda _, value: tuple.__iter__(value)),  # a subclass may refuse to tell its length
             (frozenset, lambda _, value: value),
-            (torch.Generator, Snapshot._generator),
-            (random.Random, Snapshot._python_generator),
-            (weakref.WeakSet | weakref.WeakKeyDictionary | weakref.WeakValueDictionary, Snapshot._weak),
+            (MOVING, Snapshot._iterator),
+            (Queue | ChainMap | threading.local, lambda _, value: (vars(value),)),
+            (BuiltinMethodType, lambda _, value: (value.__self__,)),
         ):
             if isinstance(value, kinds):
                 return way
         if is_record(value):
             return Snapshot._inside
-        return self._numpy(value) or (Snapshot._later if isinstance(value, FunctionType) or is_apart(value) else None)
+        if (remember := protocol(value)) is not None:
+            self._protocols[type(value)] = remember
+            return Snapshot._content
+        return Snapshot._later if isinstance(value, FunctionType) or is_apart(value) else None
 
     def _dict(self, value: dict[Any, Any]) -> Iterable[Any]:
         kind = OrderedDict if isinstance(value, OrderedDict) else dict  # a subclass may compute what it shows
@@ -165,43 +174,28 @@ class Snapshot:
                 self._seen[id(cls)] = cls
                 attributes = {name: held for name, held in vars(cls).items() if not name.startswith("__")}
                 self._ways_back.append((put.attributes_back, cls, attributes))
-                yield from (held for held in attributes.values() if not isinstance(held, FunctionType))
+                yield from map(plain_function, attributes.values())
 
     def _items(self, value: Any) -> Iterable[Any]:
         saved = list(value)
         self._ways_back.append((put.items_back, value, saved))
         return saved
 
-    def _generator(self, value: torch.Generator) -> tuple[()]:
-        self._ways_back.append((torch.Generator.set_state, value, value.get_state()))
+    def _content(self, value: Any) -> Iterable[Any]:
+        """What leads nowhere, but for an array of objects."""
+        way = self._protocols[type(value)](value)
+        if way is not None:
+            self._ways_back.append(way)
+        objects = getattr(getattr(value, "dtype", None), "hasobject", False) and value.dtype.names is None
+        return value.flat if objects else ()
+
+    def _iterator(self, value: Any) -> tuple[()]:
+        self._moving.append((value, how_far(value)))
         return ()
 
-    def _python_generator(self, value: random.Random) -> tuple[()]:
-        if not isinstance(value, random.SystemRandom):
-            self._ways_back.append((random.Random.setstate, value, value.getstate()))
-        return ()
-
-    def _weak(self, value: Any) -> tuple[()]:
-        self._ways_back.append((put.weak_back, value.data, value.data.copy()))
-        return ()
-
-    def _numpy(self, value: Any) -> Callable[[Snapshot, Any], Iterable[Any]] | None:
-        if (numpy := sys.modules.get("numpy")) is None:
-            return None
-        if isinstance(value, numpy.ndarray):
-            return Snapshot._array
-        if isinstance(value, numpy.random.Generator | numpy.random.RandomState):
-            return Snapshot._numpy_generator
-        return None
-
-    def _array(self, value: Any) -> Iterable[Any]:
-        self._ways_back.append((put.array_back, value, value.copy()))
-        return value.flat if value.dtype.hasobject and value.dtype.names is None else ()
-
-    def _numpy_generator(self, value: Any) -> tuple[()]:
-        bits = getattr(value, "bit_generator", None) or value._bit_generator
-        self._ways_back.append((put.bits_back, bits, bits.state))
-        return ()
+    def moved(self) -> list[str]:
+        """What has moved on and stays there, each a few words."""
+        return sorted({name_of(value) for value, before in self._moving if how_far(value) != before})
 
     def _later(self, value: Any) -> tuple[()]:
         if is_apart(value):  # of functions, each for itself
@@ -220,8 +214,18 @@ class Snapshot:
             yield value.__kwdefaults__
             for cell in value.__closure__ or ():
                 yield from self._cell(cell)
+            if global_names.is_own(value.__code__):
+                yield from self._globals(value)
         else:
+            yield from self._classes(type(value))
             yield from self._slots(value)
+
+    def _globals(self, function: FunctionType) -> Iterator[Any]:
+        space = function.__globals__
+        for name in global_names.written(function):
+            self._ways_back.append((put.global_back, (space, name), space.get(name, put.UNSET)))
+        for value in global_names.values(function):
+            yield from self._classes(value) if isinstance(value, type) else (value,)
 
     def _cell(self, cell: CellType) -> Iterator[Any]:
         try:
@@ -240,8 +244,3 @@ class Snapshot:
             content = put.read(slot, value)
             self._ways_back.append((put.slot_back, (slot, value), content))
             yield content
-
-
-def _size(tensor: torch.Tensor) -> int:
-    """Bytes, where it can say so."""
-    return tensor.nbytes if tensor.layout == torch.strided and not is_lazy(tensor) and not tensor.is_nested else 0

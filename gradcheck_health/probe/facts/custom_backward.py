@@ -13,6 +13,7 @@ import torch
 from gradcheck_health.model.call import call, running_modules, seed_everything
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.sandbox.default_dtype import use_default_dtype
 from gradcheck_health.model.source.lines import place
 from gradcheck_health.probe.experiments.finite_differences import DerivativeCheck, compare
 from gradcheck_health.probe.experiments.paired_runs import changed
@@ -55,7 +56,7 @@ def _prepared(subject: Subject, wide: bool) -> Subject:
         subject.inputs if batch is None or batch <= 4 else chosen(subject.inputs, [0, 1, 2, 3], subject.declared.batch_axis)
     )
     if wide:
-        torch.set_default_dtype(torch.float64)
+        use_default_dtype(torch.float64)
         subject.model.double()
         inputs = changed(inputs, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
     return dataclasses.replace(subject, inputs=inputs)

@@ -8,6 +8,7 @@ import torch
 
 from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.sandbox.default_dtype import use_default_dtype
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
@@ -26,7 +27,7 @@ def float64(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
 def _wide(subject: Subject) -> tuple[Trace, ...]:
     with sandbox(subject.model):
-        torch.set_default_dtype(torch.float64)
+        use_default_dtype(torch.float64)
         subject.model.double()
         inputs = Inputs(
             map_tensors(subject.inputs.args, _double),

@@ -14,6 +14,7 @@ from gradcheck_health.model.call import call
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.sandbox.default_dtype import use_default_dtype
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.paired_runs import changed
@@ -37,7 +38,7 @@ def headroom(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
 
 def _measured(subject: Subject, dtype: torch.dtype) -> Headroom:
-    torch.set_default_dtype(dtype)
+    use_default_dtype(dtype)
     model = unwrap(subject.model)
     subject.model.to(dtype)
     inputs = changed(subject.inputs, lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)

@@ -18,8 +18,10 @@ import itertools
 import random
 import sys
 import weakref
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO, StringIO
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
@@ -192,8 +194,10 @@ def _state(value: Any) -> Any:
         return hashlib.blake2b(value.get_state().numpy()).hexdigest()
     if isinstance(value, random.Random):
         return hash(value.getstate())
-    if isinstance(value, itertools.count | itertools.cycle | bytearray | range | slice):
+    if isinstance(value, itertools.count | itertools.cycle | bytearray | array | range | slice):
         return repr(value)
+    if isinstance(value, BytesIO | StringIO):
+        return value.tell(), value.getvalue()
     if hasattr(value, "gi_frame"):
         return None if value.gi_frame is None else value.gi_frame.f_lasti
     if hasattr(value, "__length_hint__"):

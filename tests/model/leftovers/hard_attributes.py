@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import random
 import threading
 import weakref
-from collections import Counter, OrderedDict, UserDict, defaultdict, deque
+from array import array
+from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO, StringIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -348,17 +352,68 @@ class OptimizerInside(Lined):
 _EVERYWHERE = {"calls": 0}
 
 
-@hard_if(watched=(_EVERYWHERE,), beyond="a global of its file")
+@hard_if(watched=(_EVERYWHERE,))
 class GlobalCounter(Lined):
     def act(self, x: torch.Tensor) -> None:
         _EVERYWHERE["calls"] += 1
+
+
+class _Counted:
+    calls = 0
+
+
+def _counting(function: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(*args: Any) -> Any:
+        counted.calls += 1  # type: ignore[attr-defined]
+        return function(*args)
+
+    counted.calls = 0  # type: ignore[attr-defined]
+    return counted
+
+
+def _helper(calls: list[int] = []) -> None:  # noqa: B006 - that is the point
+    calls.append(1)
+
+
+@hard_if(watched=(_helper.__defaults__,))
+class StateOfCode(Lined):
+    """Attributes of functions, defaults that grow, and attributes of a helper's class."""
+
+    def setup(self) -> None:
+        self.helper = _Counted()
+
+    @_counting
+    def act(self, x: torch.Tensor) -> None:
+        type(self.helper).calls += 1
+        _helper()
+
+
+@hard
+class OddContents(Lined):
+    """Bytes, arrays of numbers, queues, maps behind maps, streams."""
+
+    def setup(self) -> None:
+        self.raw, self.numbers = bytearray(b"abc"), array("i", [1, 2])
+        self.waiting: queue.Queue[int] = queue.Queue()
+        self.layers = ChainMap[str, int]({}, {"x": 1})
+        self.stream, self.text = BytesIO(b"abc"), StringIO("x")
+        self.items = iter(range(100_000))
+
+    def act(self, x: torch.Tensor) -> torch.Tensor:
+        self.raw.append(1)
+        self.numbers.append(3)
+        self.waiting.put(1)
+        self.layers["y"] = 3
+        self.stream.read(1)
+        self.stream.write(b"z")
+        self.text.write("hello")
+        return x + next(self.items)
 
 
 @hard_if(beyond="how far an iterator has come")
 class RunningIterator(Lined):
     def setup(self) -> None:
         self.numbers = itertools.count()
-        self.items = iter(range(100_000))
 
     def act(self, x: torch.Tensor) -> torch.Tensor:
-        return x + next(self.numbers) + next(self.items)
+        return x + next(self.numbers)

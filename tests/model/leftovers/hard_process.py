@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import gc
 import locale
 import logging
@@ -102,6 +103,14 @@ SWITCHES: dict[str, Callable[[], Any]] = {
     "locale": lambda: locale.setlocale(locale.LC_ALL, "C.UTF-8" if locale.setlocale(locale.LC_ALL) == "C" else "C"),
     "logging": lambda: (logging.disable(logging.ERROR), logging.getLogger().setLevel(logging.ERROR)),
     "log handler": lambda: logging.getLogger().addHandler(logging.NullHandler()),
+    "alarm": lambda: signal.alarm(1000),
+    "child signals": lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    "switch interval": lambda: sys.setswitchinterval(0.1),
+    "import hooks": lambda: sys.meta_path.append(object()),  # type: ignore[arg-type]
+    "callbacks of the collector": lambda: gc.callbacks.append(lambda *_: None),
+    "numpy printing": lambda: numpy.set_printoptions(precision=2),
+    "decimals": lambda: setattr(decimal.getcontext(), "prec", 5),
+    "reduced precision": lambda: _replace(torch.backends.cuda.matmul, "allow_fp16_reduced_precision_reduction", False),
     "numpy errors": lambda: numpy.seterr(all="ignore"),
     "garbage collector": lambda: gc.disable(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import gc
 import hashlib
 import locale
@@ -27,7 +28,9 @@ def settings() -> dict[str, Any]:
 def _python() -> dict[str, Any]:
     mask = os.umask(0)
     os.umask(mask)
-    handlers = {name: id(signal.getsignal(getattr(signal, name))) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1")}
+    handlers = {
+        name: id(signal.getsignal(getattr(signal, name))) for name in ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1", "SIGCHLD")
+    }
     root = logging.getLogger()
     return {
         "environ": dict(os.environ),
@@ -45,6 +48,11 @@ def _python() -> dict[str, Any]:
         "gc": (gc.isenabled(), gc.get_threshold(), len(gc.callbacks)),
         "locale": locale.setlocale(locale.LC_ALL),
         "logging": (root.level, logging.root.manager.disable, [id(handler) for handler in root.handlers]),
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+        "switch interval": sys.getswitchinterval(),
+        "import hooks": (list(sys.meta_path), list(sys.path_hooks)),
+        "collector's callbacks": list(gc.callbacks),
+        "decimals": repr(decimal.getcontext()),
         "descriptors": sorted(os.listdir("/proc/self/fd")),
     }
 
@@ -56,6 +64,7 @@ def _random() -> dict[str, Any]:
         "torch random": hashlib.blake2b(torch.get_rng_state().numpy()).hexdigest(),
         "numpy random": None if numpy is None else repr(numpy.random.get_state()),
         "numpy errors": None if numpy is None else numpy.geterr(),
+        "numpy printing": None if numpy is None else numpy.get_printoptions(),
     }
 
 
