@@ -52,7 +52,7 @@ def diagnose(
 
     trace = probe(subject)
     if subject.take_steps is not None:
-        trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1))
+        trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1, trace))
     if subject.train is not None:
         trace = dataclasses.replace(trace, history=subject.train(subject))
     if gate is not None:

@@ -15,6 +15,7 @@ from gradcheck_health.records.history import History
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.starts import Uninitialized
 from gradcheck_health.records.step import StepTrace
+from gradcheck_health.records.trace import Trace
 
 Loss = Callable[[Any], torch.Tensor]
 
@@ -33,8 +34,9 @@ class Subject:
     """seed -> the same model, initialised again; None for a fixed model."""
     uninitialized: tuple[Uninitialized, ...] = ()
     """What the constructor left unwritten, where the model can be built again; other values stand in for it."""
-    take_steps: Callable[[Subject, int], tuple[StepTrace, ...]] | None = None
-    """So many steps of the optimizer that was handed over, undone afterwards; None without one."""
+    take_steps: Callable[[Subject, int, Trace | None], tuple[StepTrace, ...]] | None = None
+    """So many steps of the optimizer that was handed over, undone afterwards; None without one. The gradients of a trace still
+    lie in `.grad`, where one is given."""
 
     train: Callable[[Subject], History] | None = None
     """A run of many steps, undone afterwards; None where none is asked for."""

@@ -12,4 +12,4 @@ def more_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace with the steps; none without an optimizer."""
     if subject.take_steps is None:
         return ()
-    return (trace.only(steps=subject.take_steps(subject, STEPS)),)
+    return (trace.only(steps=subject.take_steps(subject, STEPS, None)),)

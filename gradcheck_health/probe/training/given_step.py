@@ -23,6 +23,7 @@ from gradcheck_health.probe.training.rows import rows
 from gradcheck_health.probe.training.step_call import call_step
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.step import ParameterStep, StepTrace
+from gradcheck_health.records.trace import Trace
 
 STEPS = 3
 MOST_CALLS = 16
@@ -52,8 +53,10 @@ def watch_step(
         return found.result()
 
 
-def watch_given(step: Callable[..., Any], trainers: Trainers, subject: Subject, count: int) -> tuple[StepTrace, ...]:
-    """The same for a check of the model, whose inputs are the batch."""
+def watch_given(
+    step: Callable[..., Any], trainers: Trainers, subject: Subject, count: int, probed: Trace | None
+) -> tuple[StepTrace, ...]:
+    """The same for a check of the model, whose inputs are the batch. The step computes its gradients itself."""
     return watch_step(step, subject.model, trainers, [_fed(subject)], subject.seed)
 
 

@@ -20,23 +20,38 @@ from gradcheck_health.probe.training.optimizers import Trainers
 from gradcheck_health.probe.training.rows import rows
 from gradcheck_health.records.errors import GradhealthError, ModelError, describe_error
 from gradcheck_health.records.step import ParameterStep, StepTrace
+from gradcheck_health.records.trace import Trace
 
 SETTLES = 24
 """A loss scale of 65536 is halved at each overflow: after so many skipped steps it is below 1e-2."""
 
 
-def take_steps(trainers: Trainers, subject: Subject, count: int) -> tuple[StepTrace, ...]:
+def take_steps(trainers: Trainers, subject: Subject, count: int, probed: Trace | None = None) -> tuple[StepTrace, ...]:
     """As many steps on the subject's batch, each as it was seen. Everything comes back as it was.
+
+    Args:
+        probed: of a pass over this batch whose gradients still lie in `.grad`: the first step need not compute them again.
 
     Raises:
         ModelError: forward, the loss or the optimizer raised.
         UsageError: the optimizer does not fit the model.
     """
+    there = [] if probed is None else [(entry.tensor, entry.tensor.grad) for entry in named_parameters(subject.model)]
     with sandbox(subject.model, also=trainers.objects):
         optimizers = trainers.build(subject.model)
+        done = None
+        if probed is not None and _need_no_other_pass(probed, trainers, optimizers):
+            done = Objective((), (), probed.objective, probed.loss)
+            for parameter, gradient in there:
+                parameter.grad = gradient
         seen: list[tuple[torch.optim.Optimizer, tuple[ParameterStep, ...]]] = []
         with Observer(subject.model, optimizers, lambda *step: seen.append(step)):
-            return tuple(_step(trainers, optimizers, subject, seen) for _ in range(count))
+            return tuple(_step(trainers, optimizers, subject, seen, None if k else done) for k in range(count))
+
+
+def _need_no_other_pass(probed: Trace, trainers: Trainers, optimizers: Sequence[torch.optim.Optimizer]) -> bool:
+    """The gradients of the pass are those of the step: nothing scales them, and no optimizer computes its own."""
+    return not probed.backward_error and trainers.scaler is None and not any(map(needs_closure, optimizers))
 
 
 def one_step(
@@ -62,12 +77,13 @@ def _step(
     optimizers: Sequence[torch.optim.Optimizer],
     subject: Subject,
     seen: list[tuple[torch.optim.Optimizer, tuple[ParameterStep, ...]]],
+    done: Objective | None,
 ) -> StepTrace:
     scaler = trainers.scaler
     skipped, goal = 0, Objective((), (), "")
     while True:
         seen.clear()
-        goal = _passes(trainers, optimizers, subject)
+        goal = done or _passes(trainers, optimizers, subject)
         named = named_parameters(subject.model)
         before = groups(optimizers, named)
         scale = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None

@@ -25,6 +25,9 @@ from gradcheck_health import (
     check_gradients,
     check_step,
 )
+from gradcheck_health.check.prepare import prepared
+from gradcheck_health.probe import probe
+from gradcheck_health.settings.resolution import load
 
 
 def net() -> nn.Sequential:
@@ -320,3 +323,15 @@ def test_a_loss_inside_a_transform_is_not_looked_at() -> None:
             return losses.mean()
 
     assert rules(check_gradients(PerSample(), torch.randn(12, 4))) == set()
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW, torch.optim.LBFGS])
+def test_a_step_on_the_gradients_of_the_probe_is_a_step_of_its_own(optimizer: Any) -> None:
+    """Dropout and batch norm draw and move: the same draws, and statistics that the step does not read."""
+    training = Training(net(), torch.randn(16, 8), nn.MSELoss(), torch.randn(16, 1), optimizer=partial(optimizer, lr=0.1))
+    with prepared(training, load(isolated=True)) as (subject, _):
+        assert subject.take_steps is not None
+        (alone,) = subject.take_steps(subject, 1, None)
+        (reused,) = subject.take_steps(subject, 1, probe(subject))
+        assert all(p.grad is not None for p in subject.model.parameters())
+    assert reused == alone
