@@ -136,8 +136,7 @@ def _in_a_loop(trace: Trace, limit: float, layers: str) -> Iterator[Finding]:
             if row.rows > 1 and last.gradients[i] is not None and last.idle_rows[i] > limit * row.rows
             if fnmatchcase(row.name.rpartition(".")[0], layers)
         }
-        followed = [i for i, row in enumerate(track.parameters) if row.rows > 1 and last.gradients[i] is not None]
-        if not dead or len(dead) == len(followed):
+        if not dead:
             continue
         worst = sorted(dead, key=lambda place: -dead[place])
         whole = dead[worst[0]] == 1
@@ -148,7 +147,7 @@ def _in_a_loop(trace: Trace, limit: float, layers: str) -> Iterator[Finding]:
             f"{ROWS} measured steps in a row (at most {limit:.0%} allowed)",
             places=over_time.places(track, worst),
             details=(
-                ("because", "their rows of the weight's gradient are exactly zero, and other weights learn"),
+                ("because", "their rows of the weight's gradient are exactly zero, and other parameters learn"),
                 ("help", _HELP),
             ),
             got=dead[worst[0]],

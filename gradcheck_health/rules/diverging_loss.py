@@ -52,7 +52,7 @@ def diverging_loss(trace: Trace, *, max_growth: float = 10.0, max_level: float =
             recent = values[-_ABOVE:]
             falling = sum(recent[_ABOVE // 2 :]) < sum(recent[: _ABOVE // 2])
             above = len(values) > _ABOVE and min(recent) > max_level * start and not falling
-            if (last > max_growth * values[0] and rising) or above:
+            if (last > max_growth * start and rising) or above:
                 bound = max_level if above else max_growth
                 message = f"the loss has gone from {start:.3g} to {last:.3g} (at most {bound:.3g} x allowed)"
                 yield _finding(track, values, message, bound)

@@ -14,13 +14,14 @@ from gradcheck_health.check.unprobed import bare_trace
 from gradcheck_health.check.watch import alarm, judge
 from gradcheck_health.check.watch.history_file import HistoryFile
 from gradcheck_health.check.watch.metrics import fastest_layer, flat
-from gradcheck_health.check.watch.second_look import LOOKS, SUSPICIOUS, second_look
+from gradcheck_health.check.watch.second_look import CONFIRMS, EARLY, LOOKS, SUSPICIOUS, second_look, uneven
 from gradcheck_health.check.watch.sinks import WORST, Sink
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.model.source.locate import with_source_lines
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.training.watching.tracker import Tracker
 from gradcheck_health.probe.training.watching.watcher import Watcher
+from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.history import History, Moment, Noticed
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from gradcheck_health.settings.config import Config
@@ -60,6 +61,7 @@ class Watch:
         self._file = None if file is None else HistoryFile(Path(file))
         self._trace = bare_trace(unwrap(model), settings.seed, OBJECTIVE)
         self._noticed: list[Noticed] = []
+        self._waiting = False
         self._pending: list[Noticed] = []
         """Found, and waiting for the second pass, which is made after the step that comes next."""
         self._running = False
@@ -77,8 +79,8 @@ class Watch:
             self._running = False
             try:
                 self._judge()
-                if self._pending:
-                    self._conclude()
+                if self._waiting:
+                    self._conclude(self._watcher.history().steps)
             finally:
                 self._watcher.stop()
                 if self._file is not None:
@@ -127,8 +129,8 @@ class Watch:
         return dataclasses.replace(self._watcher.history(), noticed=tuple(self._noticed))
 
     def _saw(self, tracker: Tracker, moment: Moment | None) -> None:
-        if self._pending:
-            self._conclude()
+        if self._waiting:
+            self._conclude(tracker.steps)
         if moment is None:
             return
         if self._file is not None:
@@ -138,6 +140,8 @@ class Watch:
             self._log({**self.metrics(), WORST: fastest_layer(self._watcher.history())}, moment.step)
         if often or moment.nonfinite or moment.gradient == 0:
             self._judge(moment.step)
+        if moment.step == EARLY and self._looks and not self._waiting and uneven(moment, tracker.layout.parameters):
+            self._ask_for_a_look()
 
     def _thrown_away(self) -> None:
         self._judge()
@@ -152,21 +156,29 @@ class Watch:
     def _notice(self, found: list[Noticed]) -> None:
         self._rules = {name: rule for name, rule in self._rules.items() if all(one.finding.rule != name for one in found)}
         if self._looks and any(one.finding.rule in SUSPICIOUS for one in found):
-            self._looks -= 1
             self._pending += found
-            self._watcher.calls.arm()
+            self._ask_for_a_look()
         else:
             self._sound(found)
 
-    def _conclude(self) -> None:
+    def _ask_for_a_look(self) -> None:
+        self._looks -= 1
+        self._waiting = True
+        self._watcher.calls.arm()
+
+    def _conclude(self, step: int) -> None:
         """Run the whole check on the model as it is, and say what was found with what it explains."""
+        self._waiting = False
         found, self._pending = self._pending, []
+        step = found[0].step if found else step
         causes, gap = second_look(self._watcher, self._settings)
         self._watcher.calls.disarm()
         if gap:
-            self._watcher.gaps.append(f"the second pass at step {found[0].step}: {gap}")
+            self._watcher.gaps.append(f"the second pass at step {step}: {gap}")
+        if not gap and CONFIRMS.isdisjoint(one.rule for one in causes):
+            found = [_as_note(one) if one.finding.rule == "missing-gradient" else one for one in found]
         known = {one.finding.rule for one in (*self._noticed, *found)}
-        self._sound([*found, *(Noticed(found[0].step, one) for one in causes if one.rule not in known)])
+        self._sound([*found, *(Noticed(step, one) for one in causes if one.rule not in known)])
 
     def _sound(self, found: list[Noticed]) -> None:
         marked, _ = accept([one.finding for one in found], self._settings.ignore, (), None)
@@ -183,3 +195,8 @@ class Watch:
 
             report = self.report
             raise UnhealthyGradientsError(render(report), report)
+
+
+def _as_note(one: Noticed) -> Noticed:
+    """What the whole check has looked into and does not call sick."""
+    return dataclasses.replace(one, finding=dataclasses.replace(one.finding, severity=Severity.NOTE))

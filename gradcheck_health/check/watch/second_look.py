@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 
 import torch
 
@@ -10,6 +12,7 @@ from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.training.watching.watcher import Watcher
 from gradcheck_health.records.errors import describe_error
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.history import Moment, WatchedParameter
 from gradcheck_health.settings.config import Config
 
 LOOKS = 3
@@ -34,11 +37,32 @@ OF_THE_LOSS = ("broadcast-loss", "dead-loss-term", "double-softmax", "high-initi
 """Rules that need the loss itself, not only the direction in which it pulls the output."""
 
 
+EARLY = 10
+"""The step at which gradients of very different sizes are worth a pass of their own."""
+_APART = 1e-4
+
+
+CONFIRMS = frozenset({"cut-gradient", "missing-gradient", "unregistered-parameter", "zero-gradient"})
+"""Rules of the check without which parameters that got no gradient in the loop are teachers, or wait for their turn."""
+
+
+def uneven(moment: Moment, parameters: Sequence[WatchedParameter]) -> bool:
+    """The gradient of one weight is ten thousand times smaller, entry for entry, than that of another: it may vanish."""
+    sizes = [
+        size / math.sqrt(math.prod(row.shape))
+        for size, row in zip(moment.gradients, parameters, strict=False)
+        if size and row.role == "weight"
+    ]
+    return len(sizes) > 1 and min(sizes) < _APART * max(sizes) < math.inf
+
+
 def second_look(watcher: Watcher, settings: Config) -> tuple[list[Finding], str]:
     """The errors and warnings that the check finds; and why there was no check, "" where there was one."""
     inputs = watcher.calls.inputs()
     if inputs is None:
         return [], "the model itself was not called with gradients, so there is no batch to check it with"
+    if not all(torch.isfinite(p).all() for p in watcher.model.parameters()):
+        return [], "the weights are not finite any more"
     from gradcheck_health.check.api import check_gradients
 
     try:

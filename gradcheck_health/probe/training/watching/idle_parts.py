@@ -51,10 +51,10 @@ class IdleParts:
         return [one for one in found if one is not None]
 
     def _passed_over(self, tracker: Tracker, place: int) -> bool:
-        """One of the modules around it was not called, and another of its class beside it was."""
+        """One of the modules around it was not called, and another of its class in the same list was."""
         around = self._around(tracker, place)
         for parent, child in zip(around, around[1:], strict=False):
             twins = [one for one in parent.children() if type(one) is type(child) and id(one) in self._called]
-            if id(child) not in self._called and twins:
+            if isinstance(parent, nn.ModuleList | nn.ModuleDict) and id(child) not in self._called and twins:
                 return True
         return False
