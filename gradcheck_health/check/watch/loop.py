@@ -21,7 +21,7 @@ from gradcheck_health.model.source.locate import with_source_lines
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.training.watching.tracker import Tracker
 from gradcheck_health.probe.training.watching.watcher import Watcher
-from gradcheck_health.records.finding import Severity
+from gradcheck_health.records.finding import Finding, Severity
 from gradcheck_health.records.history import History, Moment, Noticed
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from gradcheck_health.settings.config import Config
@@ -176,7 +176,7 @@ class Watch:
         if gap:
             self._watcher.gaps.append(f"the second pass at step {step}: {gap}")
         if not gap and CONFIRMS.isdisjoint(one.rule for one in causes):
-            found = [_as_note(one) if one.finding.rule == "missing-gradient" else one for one in found]
+            found = [_as_note(one) if _is_of_no_gradient(one.finding) else one for one in found]
         known = {one.finding.rule for one in (*self._noticed, *found)}
         self._sound([*found, *(Noticed(step, one) for one in causes if one.rule not in known)])
 
@@ -200,3 +200,8 @@ class Watch:
 def _as_note(one: Noticed) -> Noticed:
     """What the whole check has looked into and does not call sick."""
     return dataclasses.replace(one, finding=dataclasses.replace(one.finding, severity=Severity.NOTE))
+
+
+def _is_of_no_gradient(finding: Finding) -> bool:
+    """A whole weight got none: the check knows who waits for another batch, and what has none by design."""
+    return finding.severity is Severity.ERROR and finding.rule in ("dead-unit", "missing-gradient")

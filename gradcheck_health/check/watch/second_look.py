@@ -42,8 +42,10 @@ EARLY = 10
 _APART = 1e-4
 
 
-CONFIRMS = frozenset({"cut-gradient", "missing-gradient", "unregistered-parameter", "zero-gradient"})
-"""Rules of the check without which parameters that got no gradient in the loop are teachers, or wait for their turn."""
+CONFIRMS = frozenset(
+    {"constant-output", "cut-gradient", "dead-unit", "missing-gradient", "unregistered-parameter", "zero-gradient"}
+)
+"""Rules of the check without which weights that got no gradient in the loop are teachers, or wait for their turn."""
 
 
 def uneven(moment: Moment, parameters: Sequence[WatchedParameter]) -> bool:
