@@ -72,7 +72,7 @@ def _finding(track: Track, values: list[float], message: str, bound: float | Non
             ("because", f"the learning rate is {moment.lr[0] if moment and moment.lr else math.nan:.2g}{size}"),
             ("help", "a smaller learning rate or a warm-up; clip the gradients; normalise inputs and targets"),
         ),
-        got=values[-1] / values[0] if values[0] else values[-1],
+        got=None if bound is None else values[-1] / values[0] if values[0] else values[-1],
         bound=bound,
     )
 

@@ -137,7 +137,29 @@ def test_missing_ones_are_exactly_those(entry: Sick) -> None:
 
 
 UNSEEN = [one for one in of_rule("cut-gradient") if "behind_autograd" in one.values[0].make.__module__]
-CUT = [one for one in of_rule("cut-gradient") if one not in UNSEEN]
+PARTIAL = [one for one in of_rule("cut-gradient") if one.values[0].make.__module__.endswith(".fused")]
+"""A part of a weight is cut off: the rest of it learns."""
+CUT = [one for one in of_rule("cut-gradient") if one not in (*UNSEEN, *PARTIAL)]
+
+
+@pytest.mark.parametrize("entry", PARTIAL)
+def test_a_part_of_a_weight_never_learns_and_counts(entry: Sick) -> None:
+    model, inputs = entry.build()
+    named = {name: p for name, p in model.named_parameters() if entry.placed((name,))}
+    still = {name: torch.ones_like(p, dtype=torch.bool) for name, p in named.items()}
+    for step in range(STEPS):
+        model.zero_grad()
+        loss(call(model, inputs), step).backward()
+        for name, p in named.items():
+            still[name] &= p.grad == 0
+    assert any(0.05 < float(part.float().mean()) < 0.95 for part in still.values())
+    outputs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        outputs.append(next(tensors(call(model, inputs))).detach())
+        for name, p in named.items():
+            p.data[still[name]] = p.data[still[name]] * 1.5 + torch.randn(int(still[name].sum()))
+    assert not torch.equal(*outputs)
 
 
 @pytest.mark.parametrize("entry", [one for one in UNSEEN if "weights" in one.id])

@@ -78,6 +78,7 @@ def test_measure_under_a_cure_is_that_of_a_model_built_so() -> None:
     assert trial.after == pytest.approx(flow[0].gradient / flow[-1].gradient, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")  # torch warns of some of them, too
 def test_edit_that_changes_nothing_changes_no_verdict() -> None:
     for entry in SICK[::25]:
         model, inputs = entry.build()
