@@ -118,9 +118,8 @@ def _flow(report: Report, width: int) -> Iterator[str]:
         first, last = trace.flow[0], trace.flow[-1]
         ends = f"{_end(last)} to {_end(first)}" if first.layer != last.layer else _end(first)
         what = f"the gradient {_kept(trace)} from {ends} ({len(trace.flow)} {trace.flow_by})"
-        kicked = next(
-            (one for one in trace.facts.get("kicked", ()) if first.gradient == 0 and one.flow and one.flow[-1].gradient), None
-        )
+        moved = (one for fact in ("kicked", "woken") for one in trace.facts.get(fact, ()) if first.gradient == 0)
+        kicked = next((one for one in moved if one.flow and one.flow[-1].gradient), None)
         if kicked is not None:
             what += f"; once the weights that are 0 at the start have moved, it {_kept(kicked)}"
         yield from _labelled("flow", what, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,20 @@ _Read = Callable[[torch.Tensor, Any, Mapping[str, Any]], str]
 TOLERANCE = 1e-3
 MEAN = 'reduction="mean"'
 """Scales the gradient, and does nothing else."""
+
+
+_REGRESSIONS = frozenset([F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss])
+_RANGES = {
+    "Sigmoid": ("a sigmoid", 0.0, 1.0),
+    "Softmax": ("a softmax", 0.0, 1.0),
+    "Tanh": ("a tanh", -1.0, 1.0),
+    "Relu": ("a ReLU", 0.0, math.inf),
+    "Softplus": ("a softplus", 0.0, math.inf),
+}
+"""What ends a prediction, by the name of its node, and what it returns."""
+_SHAPES = ("View", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose", "Permute", "Clone", "UnsafeView", "Alias", "Unbind")
+_MARGIN, _BEYOND = 0.05, 0.1
+"""Of the range: outliers so little beyond it are none; and the share of the targets that may lie beyond it."""
 
 
 def explain(error: BaseException) -> str:
@@ -81,11 +96,38 @@ def _no_classes(values: torch.Tensor, target: Any, kwargs: Mapping[str, Any]) ->
     return ""
 
 
+def unreachable(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
+    """As `handed`, of a regression: targets that the last activation of the prediction cannot return."""
+    if func not in _REGRESSIONS or not is_ordinary(target) or target.requires_grad or not target.is_floating_point():
+        return "", ""
+    node = first.grad_fn
+    while node is not None and node.name().startswith(_SHAPES):
+        node = node.next_functions[0][0]
+    name, low, high = _RANGES.get("" if node is None else node.name().removesuffix("Backward0"), ("", 0.0, 0.0))
+    values = target.detach().float()
+    if not name or not values.numel() or not bool(values.isfinite().all()):
+        return "", ""
+    margin = _MARGIN * (high - low if high < math.inf else float(values.abs().max()))
+    beyond = float(((values < low - margin) | (values > high + margin)).float().mean())
+    if beyond <= _BEYOND:
+        return "", ""
+    reach = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} and more"
+    got = f"a target from {float(values.min()):.3g} to {float(values.max()):.3g} for the result of {name}"
+    return got, f"a target that {name} can return, {reach}: leave the last activation out, or scale the targets"
+
+
 def _log_likelihood(values: torch.Tensor, target: Any, kwargs: Mapping[str, Any]) -> str:
     return _no_classes(values, target, kwargs) or _log_probabilities(values, target, kwargs)
 
 
 def _log_probabilities(values: torch.Tensor, target: Any, kwargs: Mapping[str, Any]) -> str:
+    if (
+        values.dim() == 2
+        and values.shape[1] > 1
+        and not _is_distribution(values.exp(), 1)
+        and _is_distribution(values.exp(), 0)
+    ):
+        return "log-probabilities that sum to one over the samples|log-probabilities of the classes: log_softmax(-1)"
     if bool((values > TOLERANCE).any()):
         kind = "probabilities" if any(_is_distribution(values, axis) for axis in range(values.dim())) else "raw scores"
         return f"{kind}|log-probabilities, which are never above 0: take log_softmax first"

@@ -20,6 +20,8 @@ class MisreadLoss:
     source: str | None = None
     minor: bool = False
     """It changes the scale of the gradient, and nothing else."""
+    reach: bool = False
+    """The targets of a regression lie where the last activation cannot get."""
 
 
 @dataclass(frozen=True, slots=True)

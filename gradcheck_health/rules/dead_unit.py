@@ -12,7 +12,7 @@ from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
 from gradcheck_health.rules.analysis.statistics import binomial_tail, lower_share, student_tail
-from gradcheck_health.rules.analysis.units import unit_places
+from gradcheck_health.rules.analysis.units import SAMPLES, may_wake, unit_places
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 WARNING, ERROR = 0.5, 0.95
 IN_A_LOOP = 0.8
 """Of the rows of a weight, which in a loop are rows of zeros now and then in sound runs, too."""
-_SAMPLES = 256
 _ODDS = 1e-4
 _AWAKE = 0.8
 """If fewer than this share of them are still off a step away, it was the special point and no death."""
@@ -68,9 +67,14 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
         if _counted(a, layers) and a.off > limit * a.units:
             share = max(0.0, lower_share(a.off, a.units) - a.on / a.units)
             whole = a.off == a.units
-            enough = a.samples >= _SAMPLES or not counted.inputs.made_up
-            if enough and not _by_chance(a) and (share > limit or whole):
-                found.append((whole or share > ERROR or max_fraction is not None, a))
+            if _by_chance(a) or not (share > limit or whole):
+                continue
+            if may_wake(counted, a):
+                yield Need("more_samples", more=True)  # until they are enough
+                return
+            if a.samples < SAMPLES and counted.inputs.made_up:
+                continue  # an expert that few of them reach
+            found.append((whole or share > ERROR or max_fraction is not None, a))
     for fact in ("kicked", "after_steps", "detailed"):
         found = [(certain, a) for certain, a in found if not _wakes_up(trace, a, limit)]
         if found and fact not in trace.facts:

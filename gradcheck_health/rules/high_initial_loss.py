@@ -21,8 +21,8 @@ def high_initial_loss(trace: Trace, *, max_ratio: float = 5.0) -> Iterator[Findi
     """The loss is many times that of a constant output, the same for every sample.
 
     What it does: compares the loss (given, or returned by the model) with the loss of an output that does not depend on
-    the input: zeros, the model's own mean output, and the best constant that a few optimisation steps find. Fires
-    above max_ratio times the best constant's loss, where zeros or the mean output would already be max_ratio times
+    the input: zeros, equal probabilities, the model's own mean output, and the best constant that a few optimisation steps
+    find. Fires above max_ratio times the best constant's loss, where zeros or the mean output would already be max_ratio times
     better, or where the best constant has entries beyond 10. Of a loss that grows with the square of the outputs it
     is max_ratio squared: outputs that are as much too large.
 

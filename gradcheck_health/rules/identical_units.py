@@ -40,6 +40,14 @@ def identical_units(trace: Trace) -> Iterator[Finding | Need]:
     copies = _copies(trace)
     if not trace.twins and not copies:
         return
+    suspects = {one.parameter for one in trace.twins}
+    if any(one.silent for one in trace.twins):  # behind a zero initialisation: one step of the zeros tells most apart
+        if "woken" not in trace.facts:
+            yield Need("woken")
+            return
+        suspects = {name for name in suspects if not _told_apart(trace, name)}
+    if not suspects and not copies:
+        return
     if "after_steps" not in trace.facts:
         yield Need("after_steps")
         return
@@ -55,6 +63,15 @@ def identical_units(trace: Trace) -> Iterator[Finding | Need]:
         yield _finding(trace, found)
     elif copies:
         yield _whole(trace, copies)
+
+
+def _told_apart(trace: Trace, name: str) -> bool:
+    """Once the weights that are zero have moved, its units get different gradients."""
+    for one in trace.facts["woken"]:
+        if name in one.parameters:
+            twins = [twin for twin in one.twins if twin.parameter == name]
+            return not any(twin.silent or twin.alike >= _SHARE * twin.units for twin in twins)
+    return False
 
 
 def _copies(trace: Trace) -> list[list[str]]:

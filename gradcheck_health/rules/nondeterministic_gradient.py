@@ -27,8 +27,8 @@ def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How it is measured: a difference in any bit of an output or of a parameter's gradient. The operation is named: one
     that torch itself calls nondeterministic, or the first whose result differs. Always a note. A model of more than
-    100 000 parameters, or whose layers return more than 300 000 numbers for three samples, is examined only where
-    another rule has a suspicion, because two passes cost time.
+    100 000 parameters, or whose layers return more than 300 000 numbers for three samples, is not examined, because two
+    passes cost time.
 
     When it is legitimate: atomic additions on a GPU (scatter, embedding, interpolation) are the price of speed.
 
@@ -37,9 +37,7 @@ def nondeterministic_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"nondeterministic-gradient": "the reason"}.
     """
-    # a fact that the healthy path takes is no further measurement
-    looked_again = any(fact not in ("mixing", "future", "time_profile") for fact in trace.facts)
-    if trace.backward_error or not (looked_again or _small(trace)):
+    if trace.backward_error or not _small(trace):
         return
     if "twice" not in trace.facts:
         yield Need("twice")

@@ -11,7 +11,7 @@ from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import flow
 from gradcheck_health.rules.analysis.statistics import lower_share
-from gradcheck_health.rules.analysis.units import unit_places
+from gradcheck_health.rules.analysis.units import may_wake, unit_places
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,6 +50,9 @@ def saturated_activation(trace: Trace, *, max_fraction: float | None = None, lay
         return
     counted = trace.under("more_samples")
     found = [a for a in counted.activations if _judged(a, layers) and (lower_share(_flat(a), a.units) > limit or _shut(a))]
+    if any(may_wake(counted, a) for a in found):
+        yield Need("more_samples", more=True)
+        return
     if found and "detailed" not in trace.facts:
         yield Need("detailed")
         return

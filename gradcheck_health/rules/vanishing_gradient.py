@@ -48,11 +48,12 @@ def vanishing_gradient(
     given = flow.ratio(trace)
     if given is None or given >= concern:
         return
-    for fact in ("kicked", "after_steps"):
+    # an exact zero is a zero initialisation, more often than not: one step of those weights alone is the cheapest to say so
+    for fact in ("woken", "kicked", "after_steps") if given == 0.0 else ("kicked", "after_steps"):
         if fact not in trace.facts:
             yield Need(fact)
             return
-        largest = max(flow.fact_ratios(trace))
+        largest = _largest(trace)
         if largest >= concern:
             return
     # a true zero is the affair of zero-gradient and dead-unit; here it counts where float32 holds no smaller number
@@ -86,6 +87,12 @@ def flow_limit(trace: Trace, *, min_ratio: float | None = None, optimizer: Liter
     return min_ratio if min_ratio is not None else LIMITS[optimizer or declared]
 
 
+def _largest(trace: Trace) -> float:
+    """Of the ratios under all conditions that were tried."""
+    woken = [value for one in trace.facts.get("woken", ()) if (value := flow.ratio(one)) is not None]
+    return max(*woken, *flow.fact_ratios(trace), 0.0)
+
+
 def _confirmed(trace: Trace, limit: float) -> bool:
     wide = [value for one in trace.facts.get("float64", ()) if (value := flow.ratio(one)) is not None]
     if any(value >= limit for value in wide):
@@ -94,7 +101,7 @@ def _confirmed(trace: Trace, limit: float) -> bool:
 
 
 def _finding(trace: Trace, severity: Severity, got: float, limit: float, optimizer: str) -> Finding:
-    got = got or max(flow.fact_ratios(trace))  # exactly zero at the given weights is a zero initialisation
+    got = got or _largest(trace)  # exactly zero at the given weights is a zero initialisation
     seen = trace.closest
     points = seen.flow
     allowed = f"at least {limit:.2g} allowed for {optimizer.upper()}"

@@ -84,10 +84,12 @@ def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     ratios = flow.fact_ratios(trace)
     if not ratios or not 0.0 < max(ratios) < flow.SGD_LEARNS_ABOVE:  # the weights before exact zeros are examined one by one
         return
-    missing = [fact for fact in ("kicked", "after_steps", "detailed", "float64") if fact not in trace.facts]
-    if missing or not flow.is_rounding(trace):
-        yield from map(Need, missing)
-        return
+    for fact in ("float64", "kicked", "after_steps", "detailed"):  # the cheapest that can clear it of that comes first
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        if not flow.is_rounding(trace):
+            return
     seen, kept, wide = trace.closest, max(ratios), flow.ratio(trace.facts["float64"][0]) or 0.0
     singles = flow_wording.singles(seen)
     places = tuple({place.name: place for place in (*flow_wording.flow_places(seen, seen.flow), *singles)}.values())
@@ -108,17 +110,19 @@ def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
 
 def _rounded(trace: Trace) -> Iterator[Finding | Need]:
     """Weights beside the way to the first layer that get nothing but rounding: float64 shrinks it further."""
-    names = _far_below(trace)
-    for fact in ("after_steps", "float64", "detailed") if names else ():
+    narrow, wide = _elasticities(trace), {}
+    names = {name for name in _far_below(trace) if narrow[name] > 0.0}  # zeros are examined one by one
+    for fact in ("float64", "after_steps", "detailed"):  # the cheapest that can clear them of it comes first
+        if not names:
+            return
         if fact not in trace.facts:
             yield Need(fact)
             return
-        if fact == "after_steps":  # a step may wake them
+        if fact == "float64":
+            wide = _elasticities(trace.facts[fact][0]) if trace.facts[fact] else {}
+            names = {name for name in names if name in wide and wide[name] < 1e-4 * narrow[name]}
+        elif fact == "after_steps":  # a step may wake them
             names = set.intersection(names, *(_far_below(one) for one in trace.facts[fact][:4]))
-    if not names or not trace.facts["float64"]:
-        return
-    narrow, wide = _elasticities(trace), _elasticities(trace.facts["float64"][0])
-    names = {name for name in names if name in wide and wide[name] < 1e-4 * narrow[name]}
     if names:
         members = _frontier([trace.parameters[name] for name in names])
         worst = max(names, key=lambda name: narrow[name])

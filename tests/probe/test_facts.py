@@ -154,9 +154,17 @@ def test_fact_that_the_model_does_not_allow_is_empty() -> None:
     assert facts_of(Float32(), "float64") == ()
 
 
-def test_more_samples_see_at_least_256() -> None:
-    (trace,) = facts_of(nn.Sequential(nn.Linear(8, 8), nn.ReLU()), "more_samples")
-    assert trace.activations[0].samples >= 256
+def test_more_samples_are_a_few_at_first_and_at_least_256_in_the_end() -> None:
+    model, drawn = nn.Sequential(nn.Linear(8, 8), nn.ReLU()), Inputs((torch.randn(4, 8),), batch=4)
+    subject = Subject(model, dataclasses.replace(drawn, resample=lambda seed: drawn))
+    with sandbox(model):
+        trace = probe(subject)
+    seen = []
+    for _ in range(3):
+        trace = dataclasses.replace(trace, facts={"more_samples": take("more_samples", subject, trace)})
+        (one,) = trace.facts["more_samples"]
+        seen.append((one.activations[0].samples, one.inputs.batch))
+    assert seen == [(16, 16), (64, 64), (256, 256)]
 
 
 class Cutting(nn.Module):

@@ -27,6 +27,7 @@ def looked(
     """One ratio for each seed; every fact shows the first of them where nothing else is said."""
     first, *others = ratios
     facts = {
+        "woken": (trace(),),
         "kicked": (falling(first if kicked is None else kicked),),
         "after_steps": (*(falling(first),) * 3, falling(first if steps is None else steps)),
         "float64": (falling(first if wide is None else wide),),
@@ -123,8 +124,12 @@ def test_an_exact_zero_counts_where_float32_has_no_smaller_number() -> None:
         facts = {**whole.facts, "detailed": zeroed}
         del facts["float64"]
         assert heard(VANISHING, dataclasses.replace(whole, facts=facts)) == ([], needs)
-    held = {fact: whole.facts[fact] for fact in ("kicked", "after_steps")}
+    held = {fact: whole.facts[fact] for fact in ("woken", "kicked", "after_steps")}
     assert heard(VANISHING, dataclasses.replace(whole, facts=held)) == ([], ["detailed"])
+    del held["woken"]
+    assert heard(VANISHING, dataclasses.replace(whole, facts=held)) == ([], ["woken"])
+    awake = {"woken": (falling(2e-3),)}  # one step of the zeros says that it was their initialisation
+    assert heard(VANISHING, dataclasses.replace(whole, facts=awake)) == ([], [])
 
 
 def growing(gradient: float, *outputs: float | None, op: str = "Addmm") -> Trace:

@@ -98,8 +98,20 @@ def test_printed_quantile_that_the_test_above_stands_on() -> None:
 
 @pytest.mark.parametrize(("samples", "made_up", "said"), [(255, True, []), (256, True, ["error"]), (8, False, ["error"])])
 def test_made_up_samples_have_to_be_many(samples: int, made_up: bool, said: list[str]) -> None:
-    fed = InputsTrace("float32", "made up", made_up, samples)
+    """Of 256 that were fed an expert may have seen fewer."""
+    fed = InputsTrace("float32", "made up", made_up, 256 if made_up else samples)
     assert severities(DEAD, seen(relu(100, 100, samples=samples), inputs=fed)) == said
+
+
+@pytest.mark.parametrize("rule", [DEAD, SATURATED])
+def test_more_samples_are_asked_for_until_they_are_many(rule: str) -> None:
+    fed = InputsTrace("float32", "made up", True, 64)
+    off = relu(100, 100, samples=64) if rule == DEAD else units("act", "tanh", 100, saturated=100, producer="fc", samples=64)
+    assert heard(rule, seen(off, inputs=fed)) == ([], ["more_samples"])
+    few = dataclasses.replace(off, off=0, saturated=0)
+    bare = seen(off, inputs=fed)
+    awake = dataclasses.replace(bare, facts={**bare.facts, "more_samples": (seen(few, inputs=fed),)})
+    assert heard(rule, awake) == ([], [])
 
 
 @pytest.mark.parametrize(("later", "said"), [(80, []), (81, ["error"]), (0, [])])
@@ -207,7 +219,8 @@ def equal(
     first = Twins("fc.weight", units_, alike, silent)
     known = {"parameters": named([weight])}
     step = trace(**known, twins=(again or dataclasses.replace(first, silent=False),))
-    return trace(**known, twins=(first,), facts={"after_steps": (step,) * 3, "detailed": (trace(**known),)})
+    facts = {"woken": (trace(),), "after_steps": (step,) * 3, "detailed": (trace(**known),)}
+    return trace(**known, twins=(first,), facts=facts)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +242,12 @@ def test_another_batch_has_to_agree_on_what_is_alike() -> None:
     ]
     first = dataclasses.replace(waking, facts={**waking.facts, "after_steps": tuple(steps)})
     assert severities(EQUAL, first) == []  # alike at first, and told apart by the step after that
+    asleep = dataclasses.replace(waking, facts={})
+    assert heard(EQUAL, asleep) == ([], ["woken"])
+    told_apart = dataclasses.replace(asleep, facts={"woken": (trace(parameters=waking.parameters),)})
+    assert heard(EQUAL, told_apart) == ([], [])
+    silent = trace(parameters=waking.parameters, twins=(Twins("fc.weight", 8, 0, silent=True),))
+    assert heard(EQUAL, dataclasses.replace(asleep, facts={"woken": (silent,)})) == ([], ["after_steps"])
     bare = equal(8, 8)
     assert heard(EQUAL, dataclasses.replace(bare, facts={})) == ([], ["after_steps"])
     assert heard(EQUAL, dataclasses.replace(bare, facts={"after_steps": bare.facts["after_steps"]})) == ([], ["detailed"])

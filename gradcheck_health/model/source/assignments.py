@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from gradcheck_health.model.source.built_at import built_at
-from gradcheck_health.model.source.lines import place
+from gradcheck_health.model.source.lines import class_lines, place
 
 _BUILDS = re.compile(r"^_*(init|reset|tie|load|save|get_param)(_|$)|^__init__$|param_groups")
 """Methods that run before or beside forward."""
@@ -161,7 +161,7 @@ class _Code:
 
 def _parse(cls: type) -> _Code | None:
     try:
-        lines, first = inspect.getsourcelines(cls)
+        lines, first = class_lines(cls)
         filename = inspect.getsourcefile(cls)
         tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError, SyntaxError):  # a class made in a notebook or by exec has no file

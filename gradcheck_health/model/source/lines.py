@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import linecache
 import os
+import re
 import sys
 from types import FrameType
 
@@ -33,6 +36,27 @@ def torch_helper() -> str:
             return "reentrant checkpoint"
         frame = frame.f_back
     return ""
+
+
+def class_lines(cls: type) -> tuple[list[str], int]:
+    """As `inspect.getsourcelines`, which parses the whole file: a class at the left margin is found by its first line.
+
+    Raises:
+        OSError, TypeError: there is no source.
+    """
+    file = inspect.getsourcefile(cls) if cls.__qualname__ == cls.__name__ else None
+    linecache.checkcache(file or "")
+    lines = linecache.getlines(file, vars(sys.modules[cls.__module__])) if file and cls.__module__ in sys.modules else []
+    begins = re.compile(rf"class {re.escape(cls.__name__)}\b")
+    found = [i for i, line in enumerate(lines) if begins.match(line)]
+    if len(found) != 1:
+        return inspect.getsourcelines(cls)
+    first = found[0]
+    while first > 0 and lines[first - 1].startswith("@"):
+        first -= 1
+    if first > 0 and lines[first - 1].strip() and not lines[first - 1].startswith(("#", " ", "import ", "from ")):
+        return inspect.getsourcelines(cls)  # a decorator of several lines
+    return inspect.getblock(lines[first:]), first + 1
 
 
 def place(filename: str, line: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from gradcheck_health.model.source.assignments import Assignments
-from gradcheck_health.model.source.lines import place
+from gradcheck_health.model.source.lines import class_lines, place
 from gradcheck_health.records.finding import Finding, Place
 from gradcheck_health.records.frames import is_user_file
 
@@ -60,7 +59,7 @@ def _text(path: Path) -> str:
 
 def _span(cls: type) -> tuple[int, int] | None:
     try:
-        lines, first = inspect.getsourcelines(cls)
+        lines, first = class_lines(cls)
     except (OSError, TypeError, SyntaxError):
         return None
     return first, first + len(lines) - 1

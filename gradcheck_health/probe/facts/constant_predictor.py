@@ -62,9 +62,13 @@ def best_constant(seen: Entering) -> ConstantPredictor:
     shape = y.mean(axes).shape
     zero = torch.zeros(shape, dtype=y.dtype, device=y.device)
     own = y.mean(axes) if seen.classes is None or seen.link is None else y.exp().mean(axes).log()
-    at = {"zero": value(link(zero)), "own": value(own)}
-    neutral = min((v for v in at.values() if math.isfinite(v)), default=math.nan)
-    start = own if seen.link is None and at["own"] < at["zero"] else zero
+    starts = [zero]
+    if seen.link is None:
+        even = torch.full_like(zero, 1 / max(zero.shape[-1] if zero.dim() else 1, 2))
+        starts += [own, even]  # a loss of probabilities written by hand, with its clamp: flat in the middle of nowhere
+    at = [value(link(start)) for start in starts] + ([] if seen.link is None else [value(own)])
+    neutral = min((v for v in at if math.isfinite(v)), default=math.nan)
+    start = starts[min(range(len(starts)), key=lambda k: at[k] if math.isfinite(at[k]) else math.inf)]
     best, constant = _lowest(lambda c: seen.loss(spread(link(c))), start, neutral)
     near = value(link(constant.clamp(-NEAR, NEAR)))
     return ConstantPredictor(

@@ -14,18 +14,20 @@ from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 
-SAMPLES = 256
-_PASSES = 64
+FIRST, SAMPLES, GROWTH = 16, 256, 4
 
 
 def more_samples(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """The trace with its activations measured over at least 256 samples, and what goes into rectifiers.
+    """The trace with its activations over further samples, and what goes into rectifiers; its `inputs.batch` counts them.
 
-    A batch that no other can be drawn for is examined once: then `samples` says how few it were.
+    A few at first, and four times as many whenever a rule asks again, 256 in the end. A batch that no other can be drawn for is
+    examined once.
     """
     model = unwrap(subject.model)
     batch = subject.inputs.batch or 1
-    passes = min(_PASSES, -(-SAMPLES // batch)) if subject.inputs.resample is not None else 1
+    before = max((one.inputs.batch or 0 for one in trace.facts.get("more_samples", ())), default=0)
+    wanted = min(GROWTH * before, SAMPLES) if before else FIRST
+    passes = -(-wanted // batch) if subject.inputs.resample is not None else 1
     watch = Instrument(layer_names(model), Gather())
     watch.functions.before = True
     with sandbox(model):
@@ -33,4 +35,6 @@ def more_samples(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             inputs = subject.inputs if k == 0 else subject.inputs.another(subject.seed + k)
             with watch.forward():
                 call(subject.model, inputs, subject.seed + k)
-    return (dataclasses.replace(trace, activations=activation_traces(watch), facts={}),)
+    examined = batch * passes if subject.inputs.resample is not None else SAMPLES
+    inputs_trace = dataclasses.replace(trace.inputs, batch=examined)
+    return (dataclasses.replace(trace, activations=activation_traces(watch), inputs=inputs_trace, facts={}),)

@@ -21,6 +21,8 @@ _LEAST = 160
 """Entries that the sample of a larger tensor has at least."""
 _PART = 0.1
 """Of the entries: the smallest part of a fused weight that counts, beside chance deaths."""
+_GLANCE = 16
+"""Units of the other axis that say enough in most cases."""
 _BLOCK = 4
 """Neighbouring units: a part that is taken out by a slice, and not one unit here and one there."""
 
@@ -48,6 +50,8 @@ def starved(
         if spread.zeros <= _PART * min(gradient.numel(), _LEAST) and not begun:
             continue
         for axis in range(min(gradient.dim(), 2)):
+            if not _may_lack(gradient, axis):
+                continue
             fed = any_along(gradient, axis)
             units, without = len(fed), int((~fed).sum())
             most = axis == 0 and without > _SHARE * units and not explained
@@ -66,6 +70,15 @@ def has_units(entry: NamedParameter, gradient: torch.Tensor) -> bool:
 def any_along(gradient: torch.Tensor, axis: int) -> torch.Tensor:
     """Per unit whether a gradient other than zero came to it."""
     return (gradient != 0).transpose(0, axis).flatten(1).any(1)
+
+
+def _may_lack(gradient: torch.Tensor, axis: int) -> bool:
+    """Some unit has nothing but zeros across a few units of the other axis: most gradients need not be read as a whole."""
+    if gradient.dim() < 2:
+        return True
+    other = 1 - axis
+    few = gradient[(slice(None),) * other + (slice(None, None, max(gradient.shape[other] // _GLANCE, 1)),)]
+    return not bool(any_along(few, axis).all())
 
 
 def in_blocks(without: torch.Tensor) -> bool:

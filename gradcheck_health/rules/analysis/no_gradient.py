@@ -73,11 +73,14 @@ def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
 
 
 def needs(trace: Trace, *, zeros: bool) -> list[Need]:
-    """The facts that an explanation still lacks: most zeros wake up after a few steps, and need no other."""
-    if "after_steps" not in trace.facts:
-        return [Need("after_steps")]
-    steps = trace.facts["after_steps"]
-    asleep = [p for p in suspects(trace, zeros=zeros) if not any(_awake(one, p.name) for one in steps)]
+    """The facts that an explanation still lacks: most zeros wake up after one step, or a few, and need no other."""
+    asleep = suspects(trace, zeros=zeros)
+    for fact in ("woken", "after_steps") if zeros else ("after_steps",):
+        if not asleep:
+            return []
+        if fact not in trace.facts:
+            return [Need(fact)]
+        asleep = [p for p in asleep if not any(_awake(one, p.name) for one in trace.facts[fact])]
     if not asleep:
         return []
     if "detailed" not in trace.facts:
@@ -98,6 +101,8 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         if trace.objective == "the model's own loss" and min(awake) > 3:
             return Why.NOT_IN_LOSS
         return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
+    if parameter.gradient is not None and any(_awake(one, name) for one in trace.facts.get("woken", ())):
+        return Why.GATED
     if any(_awake(one, name) for one in trace.facts.get("supplied", ())):
         return Why.LEFT_OUT
     if cut_of(trace, parameter) is not None:

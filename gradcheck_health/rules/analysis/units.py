@@ -6,6 +6,9 @@ from gradcheck_health.records.finding import Place
 from gradcheck_health.records.measurements import ActivationTrace
 from gradcheck_health.records.trace import Trace
 
+SAMPLES = 256
+"""Of a made-up batch: as many are seen before units are called dead or saturated."""
+
 
 def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
     """The layer whose units they are, and the module that applies the function if it does nothing else."""
@@ -19,3 +22,8 @@ def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
         source = applied if name == a.layer else layer.source if layer else None
         found.append(Place(name, layer.kind if layer else "", source, "" if i else note))
     return found
+
+
+def may_wake(trace: Trace, a: ActivationTrace) -> bool:
+    """Few samples of a made-up batch have been seen, and more are to be had: the fact `more_samples` again."""
+    return a.samples < SAMPLES and trace.inputs.made_up and (trace.inputs.batch or SAMPLES) < SAMPLES

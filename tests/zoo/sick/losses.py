@@ -220,3 +220,54 @@ class Weighing(nn.Module):
 @sick("wrong-backward", "score", "")
 def softmax_without_its_cross_terms() -> Built:
     return Weighing(), torch.randn(16, 8)
+
+
+class Decoder(nn.Module):
+    """An autoencoder whose last activation cannot return what it has to reconstruct."""
+
+    def __init__(self, last: nn.Module) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 12), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.mse_loss(self.net(x), x)
+
+
+@sick("misread-loss", "", data="targets below 0")
+def sigmoid_in_front_of_standardised_targets() -> Built:
+    return Decoder(nn.Sigmoid()), torch.randn(32, 12)
+
+
+@sick("misread-loss", "", data="targets above 1")
+def tanh_in_front_of_pixels() -> Built:
+    return Decoder(nn.Tanh()), torch.rand(32, 12) * 255 / 64
+
+
+class Temperatures(nn.Module):
+    """A rectifier behind the last layer of a regression, and half of the targets below zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 1))
+
+    def forward(self, x: Tensor, degrees: Tensor) -> Tensor:
+        return F.smooth_l1_loss(torch.relu(self.net(x)).squeeze(-1), degrees)
+
+
+@sick("misread-loss", "", data="targets below 0")
+def rectified_temperatures() -> Built:
+    return Temperatures(), (torch.randn(64, 10), torch.randn(64))
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 6))
+
+    def forward(self, x: Tensor, tags: Tensor) -> Tensor:
+        return F.nll_loss(self.net(x).log_softmax(0), tags)
+
+
+@sick("misread-loss", "", also={"mixed-samples": "the softmax of the samples mixes them"})
+def log_softmax_of_the_samples() -> Built:
+    return Tagger(), (torch.randn(32, 10), torch.randint(0, 6, (32,)))

@@ -158,3 +158,47 @@ class WithMetrics(nn.Module):
 @sound
 def loss_with_metrics() -> Built:
     return WithMetrics(), (torch.randn(32, 12), torch.randint(0, 5, (32,)))
+
+
+class Bounded(nn.Module):
+    """A regression through a bounded activation, to targets within its bounds but for a few outliers."""
+
+    def __init__(self, last: nn.Module) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 12), last)
+
+    def forward(self, x: Tensor, wanted: Tensor) -> Tensor:
+        return F.mse_loss(self.net(x), wanted)
+
+
+@sound
+def pixels_behind_a_sigmoid() -> Built:
+    return Bounded(nn.Sigmoid()), (torch.randn(32, 12), torch.rand(32, 12))
+
+
+@sound
+def standardised_targets_behind_a_wide_tanh() -> Built:
+    return Bounded(nn.Tanh()), (torch.randn(32, 12), torch.randn(32, 12) * 0.4)
+
+
+@sound
+def waiting_times_behind_a_softplus() -> Built:
+    return Bounded(nn.Softplus()), (torch.randn(32, 12), torch.randn(32, 12).exp())
+
+
+class Agreeing(nn.Module):
+    """Consistency of two views: the target is a prediction of the net itself, without a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = torch.softmax(self.net(x + 0.1 * torch.randn_like(x)), -1)
+        return F.mse_loss(torch.softmax(self.net(x), -1), wanted)
+
+
+@sound
+def consistency_of_two_views() -> Built:
+    return Agreeing(), torch.randn(32, 12)
