@@ -11,7 +11,10 @@ from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.records.codec import decode
 from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import read_regular
+from gradcheck_health.records.history import History
+from gradcheck_health.records.measurements import InputsTrace
 from gradcheck_health.records.report import Failure, Report
+from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import a_kind
 
 MAX_BYTES = 2**30
@@ -31,6 +34,10 @@ def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
     code = int(ExitCode.HEALTHY)
     for path in paths:
         document = _document(path)
+        if "history" in document:
+            reports.append(_of_a_run(path))
+            code = max(code, int(not reports[-1].ok))
+            continue
         try:
             if "reports" in document:
                 reports += [Report.from_dict(one) for one in document["reports"]]
@@ -42,6 +49,18 @@ def read(paths: Sequence[Path]) -> tuple[list[Report], list[Failure], int]:
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise UsageError(f"{path}: {error}") from error
     return reports, failures, code
+
+
+def _of_a_run(path: Path) -> Report:
+    """The verdict on a training loop out of the file that it wrote while it ran, whether or not it came to its end."""
+    try:
+        history = History.from_file(path)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    findings = tuple(sorted((one.finding for one in history.noticed), key=lambda finding: finding.severity.rank))
+    fed = InputsTrace("the loop's own", "the loop", made_up=False, batch=None)
+    trace = Trace(history.model, {}, {}, (), (), (), fed, "the loop", 0, history=history, gaps=history.gaps)
+    return Report(history.model, None, findings, trace, rules=tuple(dict.fromkeys(one.rule for one in findings)))
 
 
 def _exit_code(document: Mapping[str, Any]) -> int:
@@ -71,7 +90,7 @@ def _document(path: Path) -> Mapping[str, Any]:
             from gradcheck_health.formats._page.payload import unpack
 
             text = unpack(text)
-        document = json.loads(text)
+        document = json.loads(text.partition("\n")[0] if text.startswith('{"history"') else text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}; allowed: what `gradhealth check -o FILE.json` or `-o FILE.html` wrote") from error
     if not isinstance(document, dict):

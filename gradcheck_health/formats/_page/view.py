@@ -11,6 +11,7 @@ from gradcheck_health.formats._page.blocks import Blocks, blocks
 from gradcheck_health.formats._page.chart import Chart, chart
 from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
 from gradcheck_health.formats._page.parameters import Parameters, parameters, reasons
+from gradcheck_health.formats._page.run_chart import RunChart, run_charts
 from gradcheck_health.formats._page.visible import count, percent
 from gradcheck_health.formats._rule_docs import rule_doc
 from gradcheck_health.records.finding import Finding, Place
@@ -50,6 +51,8 @@ class View:
     findings: tuple[FindingView, ...]
     accepted: tuple[FindingView, ...]
     chart: Chart | None
+    runs: tuple[RunChart, ...]
+    """Training runs over their steps."""
     blocks: Blocks | None
     parameters: Parameters
     reasons: tuple[tuple[str, int, tuple[str, ...]], ...]
@@ -80,6 +83,7 @@ def view(report: Report, index: int) -> View:
         findings=tuple(active),
         accepted=tuple(accepted),
         chart=chart(report),
+        runs=run_charts(report),
         blocks=blocks(report),
         parameters=parameters(report),
         reasons=tuple(reasons(report)),
