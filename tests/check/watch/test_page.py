@@ -58,5 +58,5 @@ def test_file_of_a_run_that_was_killed_is_a_report(run: tuple[str, Path], tmp_pa
 def test_file_without_a_whole_history_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.jsonl"
     file.write_text('{"history": 3}\n')
-    with pytest.raises(UsageError, match="other.jsonl"):
+    with pytest.raises(UsageError, match=r"other\.jsonl"):
         read([file])
