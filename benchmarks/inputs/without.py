@@ -36,7 +36,7 @@ SWITCHES: dict[str, tuple[str, tuple[Any, str, Any]]] = {
     "solver": ("no size is solved for", (search, "solve", lambda *_: [])),
     "statements": ("failing Python statements are not read", (from_failure, "python_wants", lambda *_: [])),
     "source": ("forward's source is not read for the first guess", (model_info, "first_use", lambda *_: None)),
-    "roles": ("names of arguments mean nothing", (argument_roles, "_by_name", lambda *_: None)),
+    "roles": ("names of arguments mean nothing", (argument_roles, "by_name", lambda *_: None)),
     "second phase": ("nothing is added after the first success", (make_up, "maximise", _no_second_phase)),
 }
 """Name -> (what is gone, (owner, function, replacement))."""

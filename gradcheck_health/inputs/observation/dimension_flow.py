@@ -125,6 +125,16 @@ def _expand(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tens
     return [None] * more + same
 
 
+def _along(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
+    """Entries are picked along one axis."""
+    dim = (args[0] if args and isinstance(args[0], int) else kwargs["dim"]) % len(entries)
+    return [None if i == dim else entry for i, entry in enumerate(entries)]
+
+
+def _same(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
+    return entries
+
+
 def _split(entries: list[Any], args: list[Any], kwargs: Any, source: torch.Tensor) -> list[Any]:
     dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % len(entries)
     return [None if i == dim else entry for i, entry in enumerate(entries)]
@@ -155,5 +165,6 @@ _RULES = {
         _batch_alone,
     ),
     **dict.fromkeys(["mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "prod", "logsumexp"], _reduce),
+    "gather": _along, "take_along_dim": _along, "cumsum": _same, "sort": _same,
     "expand": _expand, "expand_as": _expand,
 }  # fmt: skip

@@ -81,21 +81,22 @@ def crossed(operands: list[tuple[torch.Tensor, Any]], batch: int) -> bool:
     here, there = _batch_at(a, one, batch), _batch_at(b, other, batch)
     if here is None or there is None or here == there:
         return False
-    # what was given an axis of one entry on purpose compares all pairs
-    return not (_single(a, one, there) or _single(b, other, here))
+    # what was given an axis of one entry on purpose compares all pairs: of one argument, or of two that both were
+    inserted = [_single(a, one, there), _single(b, other, here)]
+    return not (all(inserted) or any(inserted) and _paths(one) == _paths(other))
 
 
 PRODUCTS = ("matmul", "__matmul__", "bmm", "mm")
 
 
 def multiplied(operands: list[tuple[torch.Tensor, Any]], batch: int) -> bool:
-    """Whether a product of two operands that both come from arguments runs over the batch of one of them."""
+    """Whether a product of two operands that both come from arguments runs over the batch of one, or pairs their batches."""
     if len(operands) != 2:
         return False
     (a, one), (b, other) = operands
     here = _batch_at(a, one, batch) if one is not None else None
     there = _batch_at(b, other, batch) if other is not None else None
-    return here == 1 or there in (1, 2)
+    return here == 1 or there in (1, 2) or here is not None and there is not None and here != there
 
 
 def _batch_at(tensor: torch.Tensor, layout: Any, batch: int) -> int | None:
@@ -106,6 +107,10 @@ def _batch_at(tensor: torch.Tensor, layout: Any, batch: int) -> int | None:
         if isinstance(entry, tuple) and entry[1] == 0 and tensor.shape[i] == batch
     ]
     return at[0] if len(at) == 1 else None
+
+
+def _paths(layout: Any) -> set[Path]:
+    return {entry[0] for entry in layout if isinstance(entry, tuple)}
 
 
 def _single(tensor: torch.Tensor, layout: Any, place: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 from torch import nn
@@ -12,96 +11,13 @@ from gradcheck_health.inputs.plan import SPATIAL, Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.recipes import recipe_for
 from gradcheck_health.inputs.static.first_use import inside
 from gradcheck_health.inputs.static.joined import PART
-from gradcheck_health.inputs.static.layer_inputs import STATE, states_of
+from gradcheck_health.inputs.static.layer_inputs import STATE
 from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.inputs.static.named_roles import STEPS, by_name, state
 from gradcheck_health.inputs.static.signature import Argument
 from gradcheck_health.inputs.static.size_attributes import sizes
 from gradcheck_health.inputs.static.written_shapes import annotated, documented
 
-Role = Callable[[ModelInfo], Node | None]
-
-
-def _fixed(node: Node) -> Role:
-    return lambda info: node
-
-
-def _ids(info: ModelInfo) -> Node | None:
-    return info.first("Embedding") or Leaf(("B", "T"), "int", high=2)
-
-
-def _image(info: ModelInfo) -> Node | None:
-    return info.first("Conv2d", "Conv3d") or info.first("Conv") or Leaf(("B", 3, "H", "W"))
-
-
-def _audio(info: ModelInfo) -> Node | None:
-    return info.first("Conv1d") or Leaf(("B", "A"))
-
-
-def _video(info: ModelInfo) -> Node | None:
-    return info.first("Conv3d") or Leaf(("B", 3, 5, "H", "W"))
-
-
-_STATE = re.compile(
-    r"(prev_?|last_?)?(h|hx|hc|c|cx|h_?0|c_?0|hidden(_states?)?|cell(_states?)?|(rnn_)?states?|carry|prev_states?)(_?prev)?"
-)
-
-
-def _state(info: ModelInfo) -> Node | None:
-    """The initial state of the first recurrent layer; both of an LSTM where forward takes no second one by itself."""
-    states = states_of(info.recurrent[0]) if info.recurrent else ()
-    alone = sum(bool(argument.required and _STATE.fullmatch(argument.name.lower())) for argument in info.signature.arguments)
-    return Group(tuple(enumerate(states)), "tuple") if len(states) == 2 and alone < 2 else states[0] if states else None
-
-
-def _memory(info: ModelInfo) -> Node | None:
-    """The second state of an LSTM."""
-    states = states_of(info.recurrent[0]) if info.recurrent else ()
-    return states[1] if len(states) == 2 else None
-
-
-def _edge_features(info: ModelInfo) -> Node | None:
-    known = info.named("edge")
-    return replace(known, dims=("E", *known.dims[-1:])) if known is not None else Leaf(("E", 4), why="role: edge features")
-
-
-def _points(info: ModelInfo) -> Node | None:
-    graph = any(argument.name in _GRAPH for argument in info.signature.arguments)
-    return Leaf(("N", 3) if graph else ("B", "P", 3), why="role: points")
-
-
-_GRAPH = {"edge_index", "edges", "batch", "adj"}
-_STEPS = "role: timesteps"
-_ROLES: tuple[tuple[str, Role], ...] = (
-    (r"(hyper)?edge_?(index|list)|edges?", _fixed(Leaf((2, "E"), "int", high="N", why="role: edges"))),
-    (r"edge_?(weights?)", _fixed(Leaf(("E",), fill="uniform", why="role: edge weights"))),
-    (
-        r"(norm_?)?adj(acency)?(_?(mat(rix)?|hat|norm))?|a_hat|laplacian",
-        _fixed(Leaf(("N", "N"), fill="adjacency", why="role: adjacency")),
-    ),
-    (r"edge_?(attrs?|feats?|features?)", _edge_features),
-    (r".*key_padding_mask|pad(ding)?_mask|.*_pad_mask", _fixed(Leaf(("B", "T"), "bool", "padding", why="role: padding mask"))),
-    (
-        r"(src|tgt|causal|look_?ahead|trg|memory)_mask|attn_mask|attn_bias",
-        _fixed(Leaf(("T", "T"), "bool", "causal", why="role: mask")),
-    ),
-    (r"attention_mask", _fixed(Leaf(("B", "T"), "int", "mask", high=2, why="role: attention mask"))),
-    (r".*mask.*", _fixed(Leaf(("B", "T"), "bool", "mask", why="role: mask"))),
-    (r"(.*_)?position(s|_ids)?|pos_ids", _fixed(Leaf(("B", "T"), "int", "positions", high="T", why="role: positions"))),
-    (r"token_type_ids|segment_ids|segments?", _fixed(Leaf(("B", "T"), "int", "normal", high=2, why="role: segments"))),
-    (r"(.*_)?(input_)?(ids|tokens?|token_ids|word_ids)|words?|text|sentences?|captions?|idx", _ids),
-    (r"(.*_)?(len(gth)?s?|seq_lens?|sizes)", _fixed(Leaf(("B",), "int", "lengths", high="T", why="role: lengths"))),
-    (r"offsets?", _fixed(Leaf(("B",), "int", "offsets", high="T", why="role: offsets"))),
-    (r"cu_seqlens?|ptr|indptr", _fixed(Leaf(("B",), "int", "boundaries", high="T", why="role: boundaries"))),
-    (r"time_?steps?|t_?steps?|diffusion_steps?", _fixed(Leaf(("B",), "int", high=100, why=_STEPS))),
-    (r"t|time|times|sigmas?|noise_levels?|log_snr|lam", _fixed(Leaf(("B",), fill="uniform", why="role: time"))),
-    (r"labels?|targets?|y|y_true|gt|class_?(ids|labels)?|classes", _fixed(Leaf(("B",), "int", high=2, why="role: labels"))),
-    (r"(prev_?|last_?)?(c|cx|c_?0|cell(_states?)?)", _memory),
-    (_STATE.pattern, _state),
-    (r".*(images?|imgs?|pixel_values|frames?_rgb|rgb|picture)", _image),
-    (r".*(audio|wave?|waveforms?|wavs?|speech|signal)", _audio),
-    (r".*(video|clip|frames)", _video),
-    (r".*(points?|xyz|point_?clouds?|pcd?|coords?|coors?|coordinates)|pos", _points),
-)
 _SCALARS = {"int": 1, "float": 1.0, "bool": False, "str": ""}
 
 
@@ -126,24 +42,24 @@ def _unwritten(argument: Argument, info: ModelInfo, position: int) -> Node:
     field = _field(argument, info, position)
     if isinstance(field, Leaf) and not field.dims and isinstance(used, Leaf) and used.why.startswith(PART):
         return field
-    by_name = field or _by_name(argument.name, info)
+    named = field or by_name(argument.name, info)
     if isinstance(used, Group):
         return used
     if used is not None:
-        if used.dims == ("B", "T") and used.kind == "int" and not info.sequence and _one_a_sample(argument, by_name, info):
+        if used.dims == ("B", "T") and used.kind == "int" and not info.sequence and _one_a_sample(argument, named, info):
             return replace(used, dims=("B",))
-        if isinstance(by_name, Leaf) and by_name.kind == "int" and by_name.why == _STEPS and used.kind == "float":
-            return by_name  # what the layer takes is an embedding that was computed of it
-        if isinstance(by_name, Leaf) and by_name.rank() > used.rank() == 2 and by_name.dims[-1] == used.dims[-1]:
-            return replace(by_name, why=used.why)  # the layer takes them one by one
+        if isinstance(named, Leaf) and named.kind == "int" and named.why == STEPS and used.kind == "float":
+            return named  # what the layer takes is an embedding that was computed of it
+        if isinstance(named, Leaf) and named.rank() > used.rank() == 2 and named.dims[-1] == used.dims[-1]:
+            return replace(named, why=used.why)  # the layer takes them one by one
         # a mask that meets an embedding or a convolution first is no mask
         return _with_time(used, argument, info)
-    return by_name if by_name is not None else main(argument, info, position)
+    return named if named is not None else main(argument, info, position)
 
 
-def _one_a_sample(argument: Argument, by_name: Node | None, info: ModelInfo) -> bool:
+def _one_a_sample(argument: Argument, named: Node | None, info: ModelInfo) -> bool:
     """Class labels, timesteps, users and items: one id a sample, where nothing works along a sequence."""
-    if isinstance(by_name, Leaf) and by_name.dims == ("B",):
+    if isinstance(named, Leaf) and named.dims == ("B",):
         return True
     tables = {
         leaf.why
@@ -164,15 +80,6 @@ def _field(argument: Argument, info: ModelInfo, position: int) -> Node | None:
     if len(required) != 2 or not _TIME.fullmatch(required[0].lower()):
         return None
     return Leaf((), fill="uniform", why="role: time") if argument.name == required[0] else main(argument, info, position)
-
-
-def _by_name(name: str, info: ModelInfo) -> Node | None:
-    lower = name.lower()
-    for spelling in dict.fromkeys((lower, lower.rstrip("_0123456789"))):  # x1 and points_2 are of the kind of x and points
-        for pattern, role in _ROLES:
-            if re.fullmatch(pattern, spelling):
-                return role(info)
-    return None
 
 
 def _standing_alone(info: ModelInfo, argument: Argument, position: int) -> Leaf | Group | None:
@@ -224,10 +131,10 @@ def _annotated(argument: Argument, info: ModelInfo) -> Node | None:
         one = main(argument, info, 0)
         return Group(tuple((i, one) for i in range(2)), "list")
     if re.match(r"tuple\[", hint) and "tensor" in hint:
-        state = _state(info) if re.search(r"h|state|carry|hid", argument.name) else None
+        held = state(info) if re.search(r"h|state|carry|hid", argument.name) else None
         one = main(argument, info, 0)
         return (
-            state if isinstance(state, Group) else Group(tuple((i, one) for i in range(max(1, hint.count("tensor")))), "tuple")
+            held if isinstance(held, Group) else Group(tuple((i, one) for i in range(max(1, hint.count("tensor")))), "tuple")
         )
     return None
 

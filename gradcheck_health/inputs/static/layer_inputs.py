@@ -114,7 +114,7 @@ def _linear(module: nn.Module, kind: str) -> Leaf | None:
 def _norm(module: nn.Module, kind: str) -> Leaf | None:
     shape = vars(module).get("normalized_shape")
     if isinstance(shape, tuple | list) and shape:
-        return Leaf(("B", "T", *shape) if len(shape) == 1 else ("B", *shape))
+        return Leaf(("B", *shape))
     features = _integer(module, "num_features", "num_channels")
     if features is None or module._modules:
         return None

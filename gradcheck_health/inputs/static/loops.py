@@ -50,8 +50,25 @@ def _take(target: ast.expr, over: ast.expr, module: nn.Module, found: Loops) -> 
             if steps is not None and count and isinstance(one, ast.Name):
                 found.elements[one.id] = (*steps, Step("element", (count,)))
             _take(one, part, module, found)
+    elif isinstance(target, ast.Name) and (steps := _unbound(over, found)) is not None:
+        found.elements[target.id] = steps
     elif isinstance(target, ast.Name) and (listed := _modules(over, module, found)):
         found.modules.setdefault(target.id, next(iter(listed)))
+
+
+def _unbound(over: ast.expr, found: Loops) -> tuple[Step, ...] | None:
+    """`x.unbind(1)` gives one entry after the other along an axis."""
+    if not (isinstance(over, ast.Call) and isinstance(over.func, ast.Attribute) and over.func.attr == "unbind"):
+        return None
+    given = list(over.args)
+    held = (
+        given.pop(0) if isinstance(over.func.value, ast.Name) and over.func.value.id == "torch" and given else over.func.value
+    )
+    axis = given[0] if given else next((word.value for word in over.keywords if word.arg == "dim"), ast.Constant(0))
+    steps = found.elements.get(held.id) if isinstance(held, ast.Name) else None
+    if steps is None or not isinstance(axis, ast.Constant) or not isinstance(axis.value, int) or axis.value < 0:
+        return None
+    return (*steps, Step("taken", (axis.value, 0)))
 
 
 def _modules(node: ast.expr, module: nn.Module, found: Loops) -> nn.ModuleList | nn.Sequential | None:
@@ -73,7 +90,7 @@ def weights_of(function: ast.FunctionDef, elements: dict[str, tuple[Step, ...]])
     """The shape of an argument whose elements are only multiplied: one number for each of the modules beside it."""
     factors = {name for node in _products(function) for name in elements if isinstance(node, ast.Name) and node.id == name}
     deepest = max((elements[name] for name in factors), key=len, default=())
-    return tuple(step.numbers[0] for step in deepest)
+    return tuple(step.numbers[0] for step in deepest) if all(step.name == "element" for step in deepest) else ()
 
 
 def _products(function: ast.FunctionDef) -> Iterator[ast.expr]:

@@ -61,6 +61,7 @@ def sized(plan: Plan, want: Want, origin: ArgumentPaths) -> list[Edit]:
                     edits += _set(plan, path, i, value, want.cost + 0.5, want.why)
         if want.what == "size":
             edits += _affine(plan, want, origin, got, value)
+            edits += _flattened(plan, want, origin, got, value)
     return edits
 
 
@@ -100,6 +101,16 @@ def _affine(plan: Plan, want: Want, origin: ArgumentPaths, got: int, value: int)
                     replace(current, dims=(*current.dims[:i], target, *current.dims[i + 1 :]), why=want.why or current.why),
                 )
         edits.append(Edit(even, want.cost + 0.8, want.why))
+    return edits
+
+
+def _flattened(plan: Plan, want: Want, origin: ArgumentPaths, got: int, value: int) -> list[Edit]:
+    """What was wanted came once for every step: there are none."""
+    edits = []
+    for path, leaf in editable(plan, origin):
+        if leaf.rank() == 3 and leaf.dims[1] == "T" and got == value * plan.size("T"):
+            new = replace(leaf, dims=(leaf.dims[0], leaf.dims[2]), why=want.why or leaf.why)
+            edits.append(Edit(plan.put(path, new), want.cost, want.why))
     return edits
 
 

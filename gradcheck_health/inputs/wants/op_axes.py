@@ -44,6 +44,8 @@ def ranked(failure: FailedOperation) -> list[Want]:
             )
             wants.append(Want("size" if failure.name == "split" else "least", x, dim, sizes, why=failure.name))
         return wants
+    if failure.name == "unsqueeze":
+        return [Want("rank", x, value=numbers[0] if numbers[0] >= 0 else -numbers[0] - 1, why="unsqueeze", cost=0.8)]
     bad = [n for n in numbers if not -x.dim() <= n < x.dim()]
     return [Want("rank", x, value=max(_rank_for(n) for n in bad), why=failure.name.strip("_"), cost=0.8)] if bad else []
 
