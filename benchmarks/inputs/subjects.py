@@ -160,7 +160,14 @@ def third_party() -> Iterator[Subject]:
     yield from packages.subjects()
 
 
-COLLECTIONS = {f.__name__: f for f in (torch_nn, timm, transformers, torchvision, user_models, third_party)}
+def unseen() -> Iterator[Subject]:
+    """Classes of packages that a rule chooses, built without a hint; no input of theirs is known."""
+    from benchmarks.inputs import unseen as packages
+
+    yield from packages.subjects()
+
+
+COLLECTIONS = {f.__name__: f for f in (torch_nn, timm, transformers, torchvision, user_models, third_party, unseen)}
 
 
 def _vision() -> None:

@@ -1,0 +1,91 @@
+"""Models that no one had looked at when the method was made: all classes of packages that a rule chooses, built without a hint.
+
+The rule: of the packages on PyPI whose name ends in "-pytorch" and whose summary ends in "PyTorch", in alphabetical order, the first
+64 that no other collection has; of each the first modules, in the order of their files and lines, that have parameters of their own
+and can be built from their defaults, or from values that the command line would guess.
+
+pip install --no-deps PACKAGES
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from gradcheck_health.targets.arguments.complete import arguments, complete
+
+PACKAGES = (
+    "a-transformers-pytorch abyssal-pytorch adjacent-attention-pytorch aft-pytorch agent-attention-pytorch "
+    "aligner-pytorch alphafold2-pytorch alphafold3-pytorch antiberty-pytorch anymal-belief-state-encoder-decoder-pytorch "
+    "aoa-pytorch audio-data-pytorch audio-diffusion-pytorch audio-encoders-pytorch audiolm-pytorch "
+    "autoregressive-diffusion-pytorch best-rq-pytorch bitcodes-pytorch block-recurrent-transformer-pytorch "
+    "bottleneck-transformer-pytorch bpnet-pytorch calm-pytorch charformer-pytorch classifier-free-guidance-pytorch "
+    "coca-pytorch coco-lm-pytorch compositional-attention-pytorch cross-transformers-pytorch dalle-pytorch "
+    "deep-ensembles-pytorch dffml-model-pytorch difformer-pytorch discrete-key-value-bottleneck-pytorch electra-pytorch "
+    "emergent-pytorch emp-ssl-pytorch enformer-pytorch esbn-pytorch etsformer-pytorch eve-pytorch "
+    "fast-transformer-pytorch flamingo-pytorch flash-pytorch g-mlp-pytorch gaia2-pytorch gated-state-spaces-pytorch "
+    "gigagan-pytorch glom-pytorch gradnorm-pytorch graph-transformer-pytorch grouped-query-attention-pytorch gsa-pytorch "
+    "halonet-pytorch hamburger-pytorch hl-gauss-pytorch htm-pytorch igfold-pytorch involution-pytorch isab-pytorch "
+    "kronecker-attention-pytorch lie-transformer-pytorch lion-pytorch "
+).split()
+MOST = 8
+"""Classes of one package."""
+
+
+def subjects() -> Iterator[tuple[str, Callable[[], tuple[nn.Module, Any]]]]:
+    """Everything that can be built, of those packages that are installed."""
+    importlib.import_module("tests.zoo.torchvision_ops").declare_torchvision_ops()
+    homes: dict[str, list[str]] = {}
+    for module, names in importlib.metadata.packages_distributions().items():
+        for name in names:
+            homes.setdefault(re.sub(r"[-_.]+", "-", name).lower(), []).append(module)
+    for package in PACKAGES:
+        for home in sorted(set(homes.get(package, ())) - {"test", "tests", "docs", "scripts"}):
+            found = [cls for cls in _classes(home) if _buildable(cls)]
+            yield from ((f"{cls.__module__}.{cls.__qualname__}", partial(_built, cls)) for cls in found[:MOST])
+
+
+def _classes(home: str) -> list[type[nn.Module]]:
+    """Module classes that the package defines, file by file."""
+    with contextlib.suppress(BaseException):
+        top = importlib.import_module(home)
+        for part in pkgutil.iter_modules(getattr(top, "__path__", [])):
+            with contextlib.suppress(BaseException):
+                importlib.import_module(f"{home}.{part.name}")
+    files = sorted(name for name in sys.modules if name == home or name.startswith(f"{home}."))
+    found = [value for name in files for value in vars(sys.modules[name]).values()]
+    own = [cls for cls in found if isinstance(cls, type) and issubclass(cls, nn.Module) and cls.__module__.split(".")[0] == home]
+    return [cls for cls in dict.fromkeys(own) if cls.forward is not nn.Module.forward]
+
+
+def _buildable(cls: type[nn.Module]) -> bool:
+    try:
+        model, _ = _built(cls)
+        return 0 < sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p)) < 30_000_000
+    except BaseException:  # noqa: BLE001 - constructors of strangers
+        return False
+
+
+def _built(cls: type[nn.Module]) -> tuple[nn.Module, Any]:
+    kinds = inspect.Parameter
+    missing = [
+        name
+        for name, parameter in arguments(cls).items()
+        if parameter.default is kinds.empty and parameter.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+    ]
+    if not missing:
+        return cls(), None
+    found = complete(cls, {}, missing)
+    if found.arguments is None:
+        raise ValueError(found.reason)
+    return cls(**found.arguments), None
