@@ -1,8 +1,8 @@
 """Models that no one had looked at when the method was made: all classes of packages that a rule chooses, built without a hint.
 
 The rule: of the packages on PyPI whose name ends in "-pytorch" and whose summary ends in "PyTorch", in alphabetical order, the first
-64 that no other collection has; of each the first modules, in the order of their files and lines, that have parameters of their own
-and can be built from their defaults, or from values that the command line would guess.
+96 that no other collection has; of each the first modules, in the order of their files and lines, that have parameters of their own
+and can be built from their defaults, or from numbers and words that the command line would guess.
 
 pip install --no-deps PACKAGES
 """
@@ -24,21 +24,103 @@ from torch import nn
 
 from gradcheck_health.targets.arguments.complete import arguments, complete
 
-PACKAGES = (
-    "a-transformers-pytorch abyssal-pytorch adjacent-attention-pytorch aft-pytorch agent-attention-pytorch "
-    "aligner-pytorch alphafold2-pytorch alphafold3-pytorch antiberty-pytorch anymal-belief-state-encoder-decoder-pytorch "
-    "aoa-pytorch audio-data-pytorch audio-diffusion-pytorch audio-encoders-pytorch audiolm-pytorch "
-    "autoregressive-diffusion-pytorch best-rq-pytorch bitcodes-pytorch block-recurrent-transformer-pytorch "
-    "bottleneck-transformer-pytorch bpnet-pytorch calm-pytorch charformer-pytorch classifier-free-guidance-pytorch "
-    "coca-pytorch coco-lm-pytorch compositional-attention-pytorch cross-transformers-pytorch dalle-pytorch "
-    "deep-ensembles-pytorch dffml-model-pytorch difformer-pytorch discrete-key-value-bottleneck-pytorch electra-pytorch "
-    "emergent-pytorch emp-ssl-pytorch enformer-pytorch esbn-pytorch etsformer-pytorch eve-pytorch "
-    "fast-transformer-pytorch flamingo-pytorch flash-pytorch g-mlp-pytorch gaia2-pytorch gated-state-spaces-pytorch "
-    "gigagan-pytorch glom-pytorch gradnorm-pytorch graph-transformer-pytorch grouped-query-attention-pytorch gsa-pytorch "
-    "halonet-pytorch hamburger-pytorch hl-gauss-pytorch htm-pytorch igfold-pytorch involution-pytorch isab-pytorch "
-    "kronecker-attention-pytorch lie-transformer-pytorch lion-pytorch "
-).split()
-MOST = 8
+PACKAGES = [
+    "a-transformers-pytorch",
+    "abyssal-pytorch",
+    "adjacent-attention-pytorch",
+    "aft-pytorch",
+    "agent-attention-pytorch",
+    "aligner-pytorch",
+    "alphafold2-pytorch",
+    "alphafold3-pytorch",
+    "antiberty-pytorch",
+    "anymal-belief-state-encoder-decoder-pytorch",
+    "aoa-pytorch",
+    "audio-data-pytorch",
+    "audio-diffusion-pytorch",
+    "audio-encoders-pytorch",
+    "audiolm-pytorch",
+    "autoregressive-diffusion-pytorch",
+    "best-rq-pytorch",
+    "bitcodes-pytorch",
+    "block-recurrent-transformer-pytorch",
+    "bottleneck-transformer-pytorch",
+    "bpnet-pytorch",
+    "calm-pytorch",
+    "charformer-pytorch",
+    "classifier-free-guidance-pytorch",
+    "coca-pytorch",
+    "coco-lm-pytorch",
+    "compositional-attention-pytorch",
+    "cross-transformers-pytorch",
+    "dalle-pytorch",
+    "deep-ensembles-pytorch",
+    "dffml-model-pytorch",
+    "difformer-pytorch",
+    "discrete-key-value-bottleneck-pytorch",
+    "electra-pytorch",
+    "emergent-pytorch",
+    "emp-ssl-pytorch",
+    "enformer-pytorch",
+    "esbn-pytorch",
+    "etsformer-pytorch",
+    "eve-pytorch",
+    "fast-transformer-pytorch",
+    "flamingo-pytorch",
+    "flash-pytorch",
+    "g-mlp-pytorch",
+    "gaia2-pytorch",
+    "gated-state-spaces-pytorch",
+    "gigagan-pytorch",
+    "glom-pytorch",
+    "gradnorm-pytorch",
+    "graph-transformer-pytorch",
+    "grouped-query-attention-pytorch",
+    "gsa-pytorch",
+    "halonet-pytorch",
+    "hamburger-pytorch",
+    "hl-gauss-pytorch",
+    "htm-pytorch",
+    "igfold-pytorch",
+    "involution-pytorch",
+    "isab-pytorch",
+    "kronecker-attention-pytorch",
+    "lie-transformer-pytorch",
+    "lion-pytorch",
+    "logavgexp-pytorch",
+    "loglu-pytorch",
+    "lru-pytorch",
+    "lvsm-pytorch",
+    "magvit2-pytorch",
+    "make-a-video-pytorch",
+    "mammut-pytorch",
+    "marge-pytorch",
+    "mc-dropout-pytorch",
+    "med-seg-diff-pytorch",
+    "mega-pytorch",
+    "megabyte-pytorch",
+    "memorizing-transformers-pytorch",
+    "memory-efficient-attention-pytorch",
+    "metnet3-pytorch",
+    "mirasol-pytorch",
+    "mlm-pytorch",
+    "mlp-mixer-pytorch",
+    "n-grammer-pytorch",
+    "nam-pytorch",
+    "naturalspeech2-pytorch",
+    "nuwa-pytorch",
+    "nwt-pytorch",
+    "omninet-pytorch",
+    "openelm-pytorch",
+    "palm-pytorch",
+    "palm-rlhf-pytorch",
+    "parse-pytorch",
+    "parti-pytorch",
+    "peer-pytorch",
+    "perfusion-pytorch",
+    "phenaki-pytorch",
+]
+MOST = 12
 """Classes of one package."""
 
 
@@ -64,7 +146,9 @@ def _classes(home: str) -> list[type[nn.Module]]:
                 importlib.import_module(f"{home}.{part.name}")
     files = sorted(name for name in sys.modules if name == home or name.startswith(f"{home}."))
     found = [value for name in files for value in vars(sys.modules[name]).values()]
-    own = [cls for cls in found if isinstance(cls, type) and issubclass(cls, nn.Module) and cls.__module__.split(".")[0] == home]
+    own = [
+        cls for cls in found if isinstance(cls, type) and issubclass(cls, nn.Module) and cls.__module__.split(".")[0] == home
+    ]
     return [cls for cls in dict.fromkeys(own) if cls.forward is not nn.Module.forward]
 
 
@@ -88,4 +172,6 @@ def _built(cls: type[nn.Module]) -> tuple[nn.Module, Any]:
     found = complete(cls, {}, missing)
     if found.arguments is None:
         raise ValueError(found.reason)
+    if any(isinstance(value, nn.Module) or callable(value) for value in found.arguments.values()):
+        raise ValueError("it wraps another model")
     return cls(**found.arguments), None

@@ -52,7 +52,7 @@ def longer(model: nn.Module, plan: Plan, outcome: Outcome, batch: int) -> Plan |
     free = any("T" in leaf.dims and not leaf.fixed for _, leaf in plan.leaves())
     if not free or steps != SIZES["T"] or any(leaf.fixed and "T" in leaf.dims for _, leaf in plan.leaves()):
         return None
-    sizes = {size for parameter in model.parameters() for size in parameter.shape}
+    sizes = {size for p in model.parameters() if not nn.parameter.is_lazy(p) for size in p.shape}
     more = next((count for count in STEPS if count not in sizes), STEPS[0])
     # attention grows with the square
     growth = batch / max(plan.size("B"), 1) * (more / steps) ** 2

@@ -110,7 +110,7 @@ def _with_time(leaf: Leaf, argument: Argument, info: ModelInfo) -> Leaf:
     names = {other.name for other in info.signature.arguments}
     if len(leaf.dims) != 2 or leaf.kind != "float" or leaf.dims[0] != "B" or leaf.why.startswith(STATE):
         return leaf
-    if names & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
+    if {a.name for a in info.signature.arguments if a.required} & {"edge_index", "adj", "adjacency", "adj_matrix", "edges"}:
         return replace(leaf, dims=("N", leaf.dims[1]))
     # only sequences have lengths and padding masks
     others = names - {argument.name}
@@ -133,9 +133,7 @@ def _annotated(argument: Argument, info: ModelInfo) -> Node | None:
     if re.match(r"tuple\[", hint) and "tensor" in hint:
         held = state(info) if re.search(r"h|state|carry|hid", argument.name) else None
         one = main(argument, info, 0)
-        return (
-            held if isinstance(held, Group) else Group(tuple((i, one) for i in range(max(1, hint.count("tensor")))), "tuple")
-        )
+        return held if isinstance(held, Group) else Group(tuple((i, one) for i in range(max(1, hint.count("tensor")))), "tuple")
     return None
 
 

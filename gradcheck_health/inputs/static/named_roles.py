@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from gradcheck_health.inputs.plan import Group, Leaf, Node
+from gradcheck_health.inputs.plan import Const, Group, Leaf, Node
 from gradcheck_health.inputs.static.layer_inputs import states_of
 from gradcheck_health.inputs.static.model_info import ModelInfo
 
@@ -57,10 +57,12 @@ def _edge_features(info: ModelInfo) -> Node | None:
 
 
 def _points(info: ModelInfo) -> Node | None:
-    graph = any(argument.name in _GRAPH for argument in info.signature.arguments)
-    return Leaf(("N", 3) if graph else ("B", "P", 3), why="role: points")
+    graph = any(argument.name in _GRAPH for argument in info.signature.arguments if argument.required)
+    beside = any(_FEATURES.fullmatch(argument.name.lower()) for argument in info.signature.arguments if argument.required)
+    return Leaf(("N", 3) if graph else ("B", "T" if beside else "P", 3), why="role: points")
 
 
+_FEATURES = re.compile(r"(node_?)?feat(ure)?s?|x|h|nodes|seq|atoms|tokens")
 _ATOMS = re.compile(r"(atomic_?)?numbers?|z|species|atom_?types?|elements?|types")
 
 
@@ -94,6 +96,7 @@ _ROLES: tuple[tuple[str, Role], ...] = (
     (r"(.*_)?(len(gth)?s?|seq_lens?|sizes)", _fixed(Leaf(("B",), "int", "lengths", high="T", why="role: lengths"))),
     (r"offsets?", _fixed(Leaf(("B",), "int", "offsets", high="T", why="role: offsets"))),
     (r"cu_seqlens?|ptr|indptr", _fixed(Leaf(("B",), "int", "boundaries", high="T", why="role: boundaries"))),
+    (r"(num|n|max|total)_(steps?|frames?|samples?|iters?|iterations?|points?|tokens?|heads?)(_\w+)?", _fixed(Const(3))),
     (r"time_?steps?|t_?steps?|diffusion_steps?", _fixed(Leaf(("B",), "int", high=100, why=STEPS))),
     (r"t|time|times|sigmas?|noise_levels?|log_snr|lam", _fixed(Leaf(("B",), fill="uniform", why="role: time"))),
     (r"labels?|targets?|y|y_true|gt|class_?(ids|labels)?|classes", _fixed(Leaf(("B",), "int", high=2, why="role: labels"))),

@@ -25,7 +25,9 @@ from gradcheck_health.records.errors import message_of as text_of
 _UNPACK = re.compile(
     r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)|too many values to unpack \(expected (\d+)"
 )
-_SCALAR = re.compile(r"scalar|ambiguous|interpreted as an integer|an integer is required|must be.*int")
+_SCALAR = re.compile(
+    r"scalar|ambiguous|interpreted as an integer|an integer is required|must be.*int|invalid combination of arguments"
+)
 _OBJECT = r"'(?:Tensor|dict|SimpleNamespace|types\.SimpleNamespace)' object has no attribute '(\w+)'"
 
 

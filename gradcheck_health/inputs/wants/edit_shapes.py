@@ -224,6 +224,8 @@ def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...], steps: Dim) 
     if rank > len(dims):
         more = rank - len(dims)
         middle: tuple[Dim, ...] = {1: (steps,), 2: ("H", "W"), 3: ("D", "H", "W")}.get(more, ("T",) * more)
+        if dims and more == 1 and "B" not in dims:
+            options.append(("B", *dims))  # a matrix for every sample
         if not dims:
             options.append(USUAL.get(rank, ("B",) * rank))
         elif "T" in dims and more == 1:

@@ -79,7 +79,7 @@ def _missing(plan: Plan, info: ModelInfo, message: str, frames: list[Any]) -> It
         for word in re.findall(r"'(\w+)'", name):
             if word not in present:
                 yield _supply(info, word, 0.6)
-    none = "NoneType" in message or "None" in message
+    none = "None" in message or "must be Tensor, not" in message
     for position, argument in enumerate(info.signature.arguments):
         if argument.name in present or argument.required or not _tensor_like(argument):
             continue
