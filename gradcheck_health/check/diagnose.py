@@ -12,7 +12,7 @@ from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.model.source.locate import marked_code, with_source_lines
-from gradcheck_health.probe import probe, take
+from gradcheck_health.probe import described, probe, take
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Report
@@ -73,7 +73,11 @@ def diagnose(
 def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str]) -> Trace:
     bare = dataclasses.replace(trace, reference=None)  # a fact that hands back a trace need not repeat it
     taken = {fact: take(fact, subject, bare) for fact in needs}
-    gaps = tuple(f"the fact {fact}: the model does not run that way" for fact, measured in taken.items() if not measured)
+    gaps = tuple(
+        f"not measured, since the model did not run for it: {described(fact)} ({fact})"
+        for fact, measured in taken.items()
+        if not measured
+    )
     known = unexplained(trace.starved) if any(one.severed for one in taken.get("severed", ())) else ()
     kept = tuple(gap for gap in trace.gaps if gap not in known)
     return dataclasses.replace(trace, facts={**trace.facts, **taken}, gaps=(*kept, *gaps))

@@ -11,7 +11,7 @@ from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.trace import Trace
 
-__all__ = ["Subject", "fact_names", "preload", "probe", "take"]
+__all__ = ["Subject", "described", "fact_names", "preload", "probe", "take"]
 
 
 @cache
@@ -19,6 +19,13 @@ def fact_names() -> tuple[str, ...]:
     """Names of the facts that can be taken: one file each in `probe/facts`."""
     path = importlib.import_module("gradcheck_health.probe.facts").__path__
     return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
+
+
+def described(fact: str) -> str:
+    """What a fact shows, in the words of the first line of its file; its name where the files have none."""
+    text = importlib.import_module(f"gradcheck_health.probe.facts.{fact}").__doc__ or fact
+    first = text.partition("\n")[0].rstrip(".")
+    return first[:1].lower() + first[1:]
 
 
 def preload() -> None:

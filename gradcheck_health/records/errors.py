@@ -41,13 +41,17 @@ class ExitCode(enum.IntEnum):
         return str(self.value)  # before Python 3.11 this was the name
 
 
+OWN = ""
+"""Instead of a text: a tensor of the user's own, whose shape nobody else knows."""
+
+
 class Remedy(NamedTuple):
     """Inputs to give instead, which a message shows as a call in Python or as options of the command line."""
 
     what: str
     """What they are: "this runs", "give them"."""
     specs: Mapping[str, str]
-    """Argument -> text."""
+    """Argument -> text, or `OWN`."""
     after: str = ""
     """Further lines of the message."""
 
@@ -140,13 +144,16 @@ class GradientHealthWarning(UserWarning):
 
 def in_python(specs: Mapping[str, str]) -> str:
     """`assert_gradients_healthy(model, inputs={"x": "f32[B,3,32,32]"})`."""
-    table = ", ".join(f'"{name}": {text!r}' if '"' in text else f'"{name}": "{text}"' for name, text in specs.items())
+    table = ", ".join(
+        f'"{name}": {name}' if text == OWN else f'"{name}": {text!r}' if '"' in text else f'"{name}": "{text}"'
+        for name, text in specs.items()
+    )
     return f"assert_gradients_healthy(model, inputs={{{table}}})"
 
 
 def as_options(specs: Mapping[str, str]) -> str:
-    """`--input 'x=f32[B,3,32,32]'`."""
-    return " ".join(f"--input {shlex.quote(f'{name}={text}')}" for name, text in specs.items())
+    """`--input 'x=f32[B,3,32,32]'`; a file for a tensor of the user's own."""
+    return " ".join("--input " + shlex.quote(f"{name}={text or f'{name}.pt'}") for name, text in specs.items())
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -195,7 +195,10 @@ def test_error_says_how_far_where_and_what_to_give() -> None:
     assert text.startswith("could not make up inputs for Broken.forward(states)\n")
     assert "(1 call inside forward succeeded): states=f32[3,3]" in text
     assert "test_search.py:" in text and "the simulator is not connected" in text
-    assert 'inputs={"states": "f32[B,3]"}' in text and "gradhealth_inputs" in text
+    assert "the same on every input that got there: the fault may be in the model" in text
+    assert "f32[B" not in text, "what just failed is not proposed"
+    assert 'inputs={"states": states}' in text and "gradhealth_inputs" in text
+    assert "--input states=states.pt" in caught.value.on_command_line()
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 

@@ -28,7 +28,13 @@ def works_along(name: str, args: Any, kwargs: Any, source: torch.Tensor, layout:
         dim = kwargs.get("dim", args[place] if len(args) > place else -1)
     elif name == "linear" or name.startswith("conv") and name[-1] == "d":
         # features, or channels, of a tensor that has lost or never had its batch axis
-        dim = -1 if name == "linear" else -1 - int(name[-2]) if source.dim() == int(name[-2]) + 1 else None
+        dim = (
+            (-1 if source.dim() > 1 else None)
+            if name == "linear"
+            else -1 - int(name[-2])
+            if source.dim() == int(name[-2]) + 1
+            else None
+        )
     elif name in _RECURRENT or name in _ATTENTION:
         # without a batch axis they take the first one of two for the steps
         dim = 0 if source.dim() == 2 else None

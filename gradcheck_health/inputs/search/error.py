@@ -6,7 +6,7 @@ from gradcheck_health.inputs.language.notation import write
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.search.search import Found
 from gradcheck_health.inputs.static.model_info import ModelInfo
-from gradcheck_health.records.errors import InputInferenceError, Remedy, one_line
+from gradcheck_health.records.errors import OWN, InputInferenceError, Remedy, one_line
 
 
 def inference_error(info: ModelInfo, found: Found) -> InputInferenceError:
@@ -22,12 +22,17 @@ def inference_error(info: ModelInfo, found: Found) -> InputInferenceError:
     ]
     likely = tuple(dict.fromkeys(edit.note for edit in best.edits if edit.note))
     if found.hopeless:
-        lines.append("  the same on many inputs: does it raise whatever it is fed?")
-    if likely:
+        lines.append(
+            "  the same on every input that got there: the fault may be in the model, at that line, and not in its inputs"
+        )
+    elif likely:
         lines.append(f"  other inputs are probably needed for: {'; '.join(likely[:2])}")
-    specs = written(best.plan) or {"x": "f32[B,3,32,32]"}
+    else:
+        lines.append("  nothing shows which inputs it needs there: look at that line first, the fault may be in the model")
+    # never the shapes that just failed: tensors of the user's own
+    own = dict.fromkeys((argument.name for argument in info.signature.arguments if argument.required), OWN) or {"x": OWN}
     ways = "\n      (or a method gradhealth_inputs(self) of the model, or `inputs` in gradhealth.yaml)"
-    error = InputInferenceError("\n".join(lines), remedy=Remedy("give them", specs, ways))
+    error = InputInferenceError("\n".join(lines), remedy=Remedy("if it runs on a batch of yours, give that", own, ways))
     error.likely = likely
     error.__cause__ = best.error
     return error
