@@ -148,7 +148,7 @@ def first_plan(info: ModelInfo) -> Plan:
         # every argument has a default: the first one is what the model is about
         wanted = [signature.arguments[0]] if signature.arguments[0].default is None else []
     arguments = [(argument.name, guess(argument, info, position)) for position, argument in enumerate(wanted)]
-    if not signature.arguments and signature.variadic:
+    if not arguments and signature.variadic:
         arguments = [("*0", main(Argument("*0"), info, 0))]
     plan = Plan(tuple(arguments))
     return plan.resize(**sizes(info.owner, dict(plan.sizes)))

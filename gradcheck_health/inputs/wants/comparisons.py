@@ -64,16 +64,18 @@ def _compare(test: ast.Compare, frame: FrameType, tracer: Tracer, wanted: bool) 
             elif what == "shape" and isinstance(other, tuple | list) and all(isinstance(n, int) for n in other):
                 yield from _shaped(tensor, dim, tuple(other), text)
             elif what == "dtype":
-                kind = (
-                    "bool"
-                    if other is torch.bool
-                    else "float"
-                    if isinstance(other, torch.dtype) and other.is_floating_point
-                    else "int"
-                )
-                yield Want("kind", tensor, value=kind, why=text, cost=0.6)
+                yield Want("kind", tensor, value=_kind(other), why=text, cost=0.6)
+        if isinstance(node, ast.Name) and isinstance(got, torch.dtype) and isinstance(other, torch.dtype):
+            held = [value for value in frame.f_locals.values() if isinstance(value, torch.Tensor) and value.dtype == got]
+            yield from (Want("kind", tensor, value=_kind(other), why=text, cost=0.7) for tensor in held)
         if isinstance(node, ast.Name) and isinstance(got, int) and isinstance(other, int):
             yield from _by_number(got, other, op, frame, wanted, text, node is right)
+
+
+def _kind(dtype: object) -> str:
+    if dtype is torch.bool:
+        return "bool"
+    return "float" if isinstance(dtype, torch.dtype) and dtype.is_floating_point else "int"
 
 
 def _bound(op: ast.cmpop, other: int, wanted: bool, mirrored: bool) -> int:
