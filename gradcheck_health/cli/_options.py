@@ -95,7 +95,11 @@ REMEDIES = group("remedies")
 EXIT_ZERO = _flag("--exit-zero", text="Exit with 0 in spite of findings; other failures keep their codes.")
 VERDICT: list[click.Parameter] = [*group("gate"), EXIT_ZERO]
 ARGUMENT = _option(
-    "--arg", "args", multiple=True, metavar="NAME=VALUE", help="A constructor argument: a Python literal or text. Repeatable."
+    "--arg",
+    "args",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A constructor argument: a Python literal, text, or @FILE for a table; config.depth=2 sets one entry. Repeatable.",
 )
 MODEL: list[click.Parameter] = [
     *group("model"),

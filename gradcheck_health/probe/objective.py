@@ -90,6 +90,11 @@ def own_loss(differentiable: list[OutputTensor]) -> OutputTensor | None:
 
 
 def _given(value: Any) -> Objective:
+    if value is None:
+        raise UsageError(
+            "loss= returned None: does forward compute the loss only where it is given targets? Give them with the inputs,"
+            ' as in inputs={"x": x, "targets": y}, or compute the loss from its output, loss=lambda out: criterion(out, y)'
+        )
     if not isinstance(value, torch.Tensor) or value.numel() != 1:
         got = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else a_kind(value)
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from gradcheck_health.settings import strict_yaml
 from gradcheck_health.settings.catalogue import ENTRIES, OPTIONS, REASONS
 from gradcheck_health.settings.config_files import loads
 from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.arguments.vocabulary import CONFIGURATION
 
 MAX_BYTES = 2**24
 NO_REASON = "ignored on the command line"
@@ -55,7 +57,8 @@ def sources(options: Mapping[str, Any], prefix: str = "--") -> list[Source]:
         found.append(Source(f"{prefix}fail-if", {"rules": {"regressed-gradient": {"fail_if": list(fail_if)}}}))
     if args := options.get("args"):
         pairs = [_pair(f"{prefix}arg", text) for text in args]
-        found.append(Source(f"{prefix}arg", {"args": {name: _argument(f"{prefix}arg {name}", value) for name, value in pairs}}))
+        values = [(name, _argument(f"{prefix}arg {name}", name, value)) for name, value in pairs]
+        found.append(Source(f"{prefix}arg", {"args": _nested(f"{prefix}arg", values)}))
     if inputs := options.get("inputs"):
         found.append(Source(f"{prefix}input", {"inputs": _inputs(inputs)}))
     return found
@@ -82,12 +85,34 @@ def literal(text: str) -> Any:
         return text
 
 
-def _argument(option: str, text: str) -> Any:
+def _nested(option: str, values: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """`config.n_layer` is the entry `n_layer` of `config`; what stands later wins."""
+    table: dict[str, Any] = {}
+    for name, value in values:
+        *above, last = name.split(".")
+        inner = table
+        for part in above:
+            inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise UsageError(f"{option} {name}: {part} was given as {inner!r}, which has no entries")
+        inner[last] = value
+    return table
+
+
+_TABLES = (".yaml", ".yml", ".json", ".toml")
+
+
+def _argument(option: str, name: str, text: str) -> Any:
     """A literal or text; `@config.yaml` is the table in that file."""
     if not text.startswith("@"):
+        if re.fullmatch(CONFIGURATION, name.lower()) and text.endswith(_TABLES):
+            raise UsageError(
+                f"{option}={text}: got text; allowed: {name}=@{text} for the table in that file, or a literal such as"
+                f" \"{name}={{'depth': 2}}\""
+            )
         return literal(text)
     path = Path(text[1:])
-    if path.suffix not in (".yaml", ".yml", ".json", ".toml"):
+    if path.suffix not in _TABLES:
         raise UsageError(f"{option}={text}: got a {path.suffix or 'nameless'} file; allowed: .yaml, .json or .toml")
     try:
         contents = read_regular(path, MAX_BYTES).decode("utf-8")
@@ -97,7 +122,8 @@ def _argument(option: str, text: str) -> Any:
     except FileNotFoundError:
         raise UsageError(f"{option}={text}: no file {path}") from None
     except (strict_yaml.YamlError, ValueError, RecursionError) as error:
-        raise UsageError(f"{option}={text}: cannot be read: {error}") from None
+        line = f"line {error.line}: " if isinstance(error, strict_yaml.YamlError) and error.line else ""
+        raise UsageError(f"{option}={text}: cannot be read: {line}{error}") from None
 
 
 def _set(text: str, prefix: str) -> Source:
@@ -136,9 +162,9 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 def _inputs(given: Sequence[str]) -> Any:
     """One specification, a list of them, or a table by argument name."""
     split = [text.partition("=") for text in given]
-    named = [(name, value) for name, equals, value in split if equals and name.isidentifier()]
+    named = [(name, value) for name, equals, value in split if equals and all(map(str.isidentifier, name.split(".")))]
     if not named:
         return given[0] if len(given) == 1 else list(given)
     if len(named) < len(given):
         raise UsageError("--input: some name their argument and some do not; name all of them, as in --input x=f32[B,3,32,32]")
-    return dict(named)
+    return _nested("--input", named)

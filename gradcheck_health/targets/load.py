@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -17,6 +18,7 @@ from gradcheck_health.records.errors import NothingToCheckError, UsageError, did
 from gradcheck_health.records.wording import a_kind
 from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value, hints_of
 from gradcheck_health.targets.arguments.convert import converted
+from gradcheck_health.targets.arguments.vocabulary import CONFIGURATION
 from gradcheck_health.targets.discovery import built, functions, is_model, models, outermost, public
 from gradcheck_health.targets.importing import import_target
 from gradcheck_health.targets.target import Target
@@ -122,7 +124,15 @@ def _needs(where: str, found: Any, args: Mapping[str, Any], reason: str) -> str:
     missing = _missing(found, args)
     return (
         f"{where} needs {', '.join(missing)}, which was not given, and no made-up value builds it ({reason});"
-        f" give it:\n  {_command(where, missing, args)}"
+        f" give it:\n  {_command(where, missing, args)}{_as_a_file(missing)}"
+    )
+
+
+def _as_a_file(missing: list[str]) -> str:
+    """Where a configuration is missing, how it can be given as a whole."""
+    name = next((name for name in missing if re.fullmatch(CONFIGURATION, name.lower())), None)
+    return (
+        f"\n  (--arg {name}=@config.yaml gives the table in a file, --arg {name}.ENTRY=VALUE one entry of it)" if name else ""
     )
 
 
@@ -196,7 +206,7 @@ def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Calla
 def _converted(found: Any, args: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments as the constructor takes them: a table may stand for an object with attributes."""
     hints = hints_of(found) if any(isinstance(value, Mapping) for value in args.values()) else {}
-    return {name: converted(value, hints.get(name), name) for name, value in args.items()}
+    return {name: converted(value, hints.get(name), name, found) for name, value in args.items()}
 
 
 def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import types
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any, Optional, TypedDict
 
 import pydantic
 import pytest
+from torch import nn
 
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.settings.from_options import sources
@@ -105,3 +107,48 @@ def test_file_that_is_no_table_is_told(text: str, tmp_path: Path, monkeypatch: p
     Path("broken.json").write_text("{")
     with pytest.raises(UsageError, match="--arg cfg=@"):
         sources({"args": [text]})
+
+
+@dataclasses.dataclass
+class NetConfig:
+    width: int = 8
+    depth: int = 2
+
+    @property
+    def size(self) -> int:
+        return self.width * self.depth
+
+
+class Net(nn.Module):
+    def __init__(self, config: NetConfig | None) -> None:
+        super().__init__()
+        assert config is not None
+        self.layers = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(config.depth))
+
+
+def test_entries_that_are_given_stand_beside_the_defaults_of_the_configuration() -> None:
+    made = copy.deepcopy(converted({"width": 4}, None, "config", Net))
+    assert (made.width, made["depth"], made.size) == (4, 2, 8)
+    assert converted({"breadth": 4}, None, "config", Net) == {"breadth": 4}, "not one of its entries: a table as it is"
+
+
+def test_dotted_names_are_entries_of_one_table() -> None:
+    (source,) = sources({"args": ["config.width=4", "config.head.bias=false", "depth=1"]})
+    assert source.table["args"] == {"config": {"width": 4, "head": {"bias": False}}, "depth": 1}
+    (source,) = sources({"inputs": ["batch.image=f32[B,3]", "batch.ids=i64[B]<9"]})
+    assert source.table["inputs"] == {"batch": {"image": "f32[B,3]", "ids": "i64[B]<9"}}
+    with pytest.raises(UsageError, match="width was given as 4"):
+        sources({"args": ["config.width=4", "config.width.most=9"]})
+
+
+def test_a_forgotten_sign_in_front_of_a_file_and_the_line_of_a_fault_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("width: 4\ndepth: [1\n")
+    with pytest.raises(UsageError, match=r"allowed: cfg=@cfg\.yaml for the table in that file"):
+        sources({"args": ["cfg=cfg.yaml"]})
+    with pytest.raises(UsageError, match="cannot be read: line 3: "):
+        sources({"args": ["cfg=@bad.yaml"]})
+    (source,) = sources({"args": ["weights=layers.json"]})
+    assert source.table["args"] == {"weights": "layers.json"}, "a name that says nothing of a table"

@@ -14,9 +14,8 @@ from types import ModuleType, UnionType
 from typing import Any
 
 from gradcheck_health.targets.arguments.small_configs import tiny
-from gradcheck_health.targets.arguments.vocabulary import DROPPING, LISTS, REAL, WHOLE, WIDTH, WORDS, matching
+from gradcheck_health.targets.arguments.vocabulary import CONFIGURATION, DROPPING, LISTS, REAL, WHOLE, WIDTH, WORDS, matching
 
-_CONFIGURATION = r"(.*_)?(config|cfg|conf|args|hparams|hps|hp|opts?|params|configs|configuration)"
 _CLASS = (
     r"(.*_)?(block|bottleneck|layer|norm|act|activation|nonlinearity|conv|cell)"
     r"(_?(layer|fn|func|class|cls|type|function))?"
@@ -92,7 +91,7 @@ def _objects(name: str, hint: type, owner: Any) -> Iterator[Any]:
 
 
 def _by_name(name: str, owner: Any) -> Iterator[Any]:
-    if re.fullmatch(_CONFIGURATION, name):
+    if re.fullmatch(CONFIGURATION, name):
         yield from configurations(owner)
         return
     if re.fullmatch(_CLASS, name):

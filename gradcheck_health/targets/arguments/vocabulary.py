@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+CONFIGURATION = r"(.*_)?(config|cfg|conf|args|hparams|hps|hp|opts?|params|configs|configuration)"
+"""Names of arguments that hold many settings at once."""
+
 WIDTH = 32
 """Of hidden layers; heads and groups divide it."""
 Table = tuple[tuple[str, tuple[Any, ...]], ...]
