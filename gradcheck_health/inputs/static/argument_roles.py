@@ -100,9 +100,21 @@ def main(argument: Argument, info: ModelInfo, position: int) -> Node:
         axes = next((n for n in (1, 2, 3) for m in info.owner.modules() if f"{n}d" in type(m).__name__), 0)
         if axes:
             return Leaf(("B", 3, *SPATIAL[axes]), why="default")
+        if (scaled := _scaled(info)) is not None:
+            return scaled
         matrix = next((p for p in info.owner.parameters() if p.dim() >= 2 and not nn.parameter.is_lazy(p)), None)
         leaf = Leaf(("B", 10 if matrix is None else matrix.shape[-1]), why="default" if matrix is None else "first matrix")
     return _with_time(leaf, argument, info)
+
+
+def _scaled(info: ModelInfo) -> Leaf | None:
+    """Channels in front of positions, where a parameter of shape [1, C, 1, 1] scales them, as of a norm by hand."""
+    for name, parameter in info.owner.named_parameters():
+        shape = () if nn.parameter.is_lazy(parameter) else tuple(parameter.shape)
+        axes = len(shape) - 1 - next((i for i, size in enumerate(shape) if size > 1), len(shape))
+        if axes in SPATIAL and shape[-axes:] == (1,) * axes and sum(size > 1 for size in shape) == 1:
+            return Leaf(("B", shape[-axes - 1], *SPATIAL[axes]), why=name)
+    return None
 
 
 def _with_time(leaf: Leaf, argument: Argument, info: ModelInfo) -> Leaf:

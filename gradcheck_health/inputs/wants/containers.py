@@ -46,7 +46,7 @@ def container_wants(statement: ast.stmt, frame: FrameType, tracer: Tracer, error
         yield from _attribute(statement, frame, tracer, match.group(1), plan)
     if isinstance(error, TypeError | ValueError | RuntimeError) and _SCALAR.search(message):
         for path, _ in _named_leaves(statement, frame, tracer, plan):
-            yield Want("edit", why="a plain number", cost=1.2, edit=putting(path, Const(1), Const(False)))
+            yield Want("edit", why="a plain number", cost=1.2, edit=putting(path, Const(4), Const(1), Const(False)))
     if isinstance(error, IndexError | TypeError | AssertionError | ValueError):
         for path, leaf in _named_leaves(statement, frame, tracer, plan):
             if _taken_apart(statement):
