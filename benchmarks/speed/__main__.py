@@ -1,6 +1,6 @@
 """Measure what a check costs, print it, and write it down.
 
-    python -m benchmarks.speed [--turns 9] [--rivals FOLDER] [sound sick rivals doors jobs many growth gpu]
+    python -m benchmarks.speed [--turns 9] [--rivals FOLDER] [sound third sick rivals doors jobs many growth gpu]
 
 Sections that are not asked for keep what an earlier run wrote. CPU time on one thread, medians of ratios taken within a turn.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results" / "speed.json"
-SECTIONS = ("sound", "sick", "rivals", "doors", "jobs", "many", "growth", "gpu")
+SECTIONS = ("sound", "third", "sick", "rivals", "doors", "jobs", "many", "growth", "gpu")
 
 
 def main() -> None:
@@ -43,11 +43,16 @@ def main() -> None:
 
 
 def measured(section: str, turns: int) -> Any:
-    from benchmarks.speed import accelerator, doors, ratios, rivals, scale
+    from benchmarks.speed import accelerator, doors, ratios, rivals, scale, third_party
 
     if section == "sound":
         rows = ratios.sound(turns)
         return {"rows": rows, "geometric": ratios.summary(rows, ("probe", "whole"), ratios.geometric)}
+    if section == "third":
+        rows = third_party.third_party(turns)
+        large = [row for row in rows if row["bare_ms"] >= 20]
+        geometric = ratios.summary(rows, ("whole",), ratios.geometric)
+        return {"rows": rows, "geometric": geometric, "facts": third_party.by_fact(large)}
     if section == "sick":
         rows = ratios.sick(max(turns // 2, 2))
         return {"rows": rows, "median": ratios.summary(rows, ("whole",), statistics.median)}
