@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whichever is installed
 
 from docs.parts import ROOT, speed
-from docs.parts.coded import command_pages, functions, report_tables, rule_pages, rule_table, settings_table
+from docs.parts.coded import command_pages, functions, remedy_table, report_tables, rule_pages, rule_table, settings_table
 from docs.parts.gates import gates
 from docs.parts.measured import borderline, verdict_flips
 from docs.parts.printed import drawn, example, failure, healthy, pytest_failure, pytest_options
@@ -31,6 +31,7 @@ EXACT = {
     "gates": gates,
     "example": example,
     "rules": rule_table,
+    "remedies": remedy_table,
     "rule-pages": rule_pages,
     "commands": command_pages,
     "settings": settings_table,

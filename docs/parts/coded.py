@@ -23,6 +23,13 @@ def rule_table() -> str:
     return "\n".join(["| rule | sick when |", "|---|---|", *rows])
 
 
+def remedy_table() -> str:
+    from gradcheck_health.check.remedies.catalogue import remedies
+
+    rows = [f"| `{name}` | {summary(remedy)} |" for name, remedy in remedies().items()]
+    return "\n".join(["| cure | what it is |", "|---|---|", *rows])
+
+
 def summary(documented: Callable[..., object]) -> str:
     return (inspect.getdoc(documented) or "").partition("\n\n")[0].replace("\n", " ")
 

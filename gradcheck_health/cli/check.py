@@ -25,38 +25,48 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 
 
 def _run(targets: tuple[str, ...], color: str, **options: Any) -> int:
+    targets, options["baseline"] = split_baseline(targets, options["baseline"], options.pop("no_baseline"))
+    return run_checks(targets, color, options)
+
+
+def run_checks(targets: tuple[str, ...], color: str, options: dict[str, Any], command: str = "check") -> int:
+    """Check the targets under these options, and print.
+
+    Args:
+        command: the one that was typed: check, or remedy.
+    """
     from gradcheck_health.cli._repeat import typed_options
     from gradcheck_health.cli.commands import _console, _session
     from gradcheck_health.cli.commands import check as checking
     from gradcheck_health.settings.from_options import sources
 
-    targets, options["baseline"] = split_baseline(targets, options["baseline"], options.pop("no_baseline"))
     request = _session.CheckRequest(
         targets=targets,
         sources=sources(options),
         width=_console.width(),
         blocks=_console.has_blocks(sys.stdout),
-        options=typed_options(options["baseline"]),
-        **{
-            name: options[name]
-            for name in (
-                "outputs",
-                "output_format",
-                "settings_file",
-                "isolated",
-                "exit_zero",
-                "jobs",
-                "quiet",
-                "verbose",
-                "changed_since",
-            )
-        },
+        options=typed_options(options.get("baseline")),
+        command=command,
+        **{name: options[name] for name in _OF_THE_REQUEST if name in options},
     )
     painted = _console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
     status = _console.Status(sys.stderr)
     show = status.above(_console.writer(sys.stdout, painted))
     tell = status.above(_console.writer(sys.stderr, painted=False))
     return checking.run(request, show, tell, status)
+
+
+_OF_THE_REQUEST = (
+    "outputs",
+    "output_format",
+    "settings_file",
+    "isolated",
+    "exit_zero",
+    "jobs",
+    "quiet",
+    "verbose",
+    "changed_since",
+)
 
 
 def split_baseline(targets: tuple[str, ...], baseline: str | None, none: bool) -> tuple[tuple[str, ...], str | None]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from gradcheck_health.formats._text import escape, wrap
 from gradcheck_health.records.finding import Finding
-from gradcheck_health.records.remedies import NO_HELP, NOT_MEASURED, RAISED, RemedyTrial
+from gradcheck_health.records.remedies import NO_HELP, NOT_MEASURED, RAISED, TRAINS, RemedyTrial, ShortRun
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.wording import counted
 
@@ -71,7 +71,7 @@ def _of_finding(report: Report, finding: Finding, trials: Sequence[RemedyTrial],
     good = [trial for trial in trials if trial.helps]
     yield from wrap(f"{escape(finding.rule)}: {len(good)} of {counted(len(trials), 'cure')} help", width)
     for trial in good:
-        yield from _suggestion(trial, width)
+        yield from _suggestion(report, trial, width)
     for outcome, title in ((NO_HELP, "no help"), (NOT_MEASURED, "not measured"), (RAISED, "raised")):
         others = [trial for trial in trials if trial.outcome == outcome]
         if others:
@@ -79,7 +79,11 @@ def _of_finding(report: Report, finding: Finding, trials: Sequence[RemedyTrial],
             yield from wrap("; ".join(named), width, first=f"  {title + ':':14}", hang=16)
 
 
-def _suggestion(trial: RemedyTrial, width: int) -> Iterator[str]:
+def _suggestion(report: Report, trial: RemedyTrial, width: int) -> Iterator[str]:
+    if trial.outcome == TRAINS:
+        yield from wrap(f"{trial.remedy}: {escape(trial.why)}", width, first="  ", hang=6)
+        yield from wrap(escape(trial.change), width, first="      change    ", hang=16)
+        return
     verdict = "sound" if not trial.left and not trial.revealed else f"gone; {behind(trial)}"
     yield from wrap(f"{trial.remedy}: {values(trial) or 'the finding is gone'}; {verdict}", width, first="  ", hang=6)
     yield from wrap(escape(trial.change), width, first="      change    ", hang=16)
@@ -87,7 +91,7 @@ def _suggestion(trial: RemedyTrial, width: int) -> Iterator[str]:
         yield from wrap(escape(trial.source), width, first="      at        ", hang=16)
     if cost := _cost(trial):
         yield from wrap(cost, width, first="      cost      ", hang=16)
-    if run := _run(trial):
+    if run := _run(trial, report.run):
         yield from wrap(run, width, first="      run       ", hang=16)
 
 
@@ -104,9 +108,13 @@ def _cost(trial: RemedyTrial) -> str:
     return ", ".join(parts)
 
 
-def _run(trial: RemedyTrial) -> str:
+def _run(trial: RemedyTrial, plain: ShortRun | None) -> str:
     run = trial.run
     if run is None:
         return ""
     how = f"{counted(run.steps, 'step')} of {run.optimizer} at {run.lr:g} towards {run.towards}"
-    return f"{how}: {run.first:.3g} -> {run.last:.3g}"
+    return (
+        f"{how}: {run.first:.3g} -> {run.last:.3g}, without it {plain.last:.3g}"
+        if plain
+        else f"{how}: {run.first:.3g} -> {run.last:.3g}"
+    )

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOUND, GONE, NO_HELP, RAISED, NOT_MEASURED = "sound", "gone", "no help", "raised", "not measured"
+SOUND, GONE, TRAINS, NO_HELP, RAISED, NOT_MEASURED = "sound", "gone", "trains", "no help", "raised", "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Clipping:
+    """What a clip did in a short run."""
+
+    threshold: float
+    steps: float
+    """Share of the steps that it touched."""
+    elements: float
+    """Share of the entries of the gradients, over all steps."""
+    update: float
+    """|dw| / |w| of a step, the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +33,8 @@ class ShortRun:
     last: float
     constant: float | None = None
     """The loss of the best constant output, where the teacher's targets are known."""
+    weight_decay: float = 0.0
+    clipping: Clipping | None = None
 
     @property
     def share(self) -> float:
@@ -38,8 +53,9 @@ class RemedyTrial:
     finding: int
     """Position of that finding in the report."""
     outcome: str
-    """sound: no error and no warning is left; gone: the finding is, others are left or come to light; no help: it is still
-    there; raised: the model raised under it; not measured: it could not be tried, or others looked better in a first pass."""
+    """sound: no error and no warning is left; gone: the finding is, others are left or come to light; trains: it changes no
+    model, and a short run with it is better; no help: the finding is still there, or the run is no better; raised: the model
+    raised under it; not measured: it could not be tried, or others looked better in a first pass."""
     change: str = ""
     """What was changed, in the user's own terms."""
     source: str | None = None
@@ -67,5 +83,5 @@ class RemedyTrial:
 
     @property
     def helps(self) -> bool:
-        """It was measured, and the finding was gone: only then it is suggested."""
-        return self.outcome in (SOUND, GONE)
+        """It was measured, and the finding was gone or the run better: only then it is suggested."""
+        return self.outcome in (SOUND, GONE, TRAINS)

@@ -30,7 +30,7 @@ class NotMeasuredError(ModelError):
     """A remedy cannot be tried on this model without being wrong about it."""
 
 
-class _Edit(TorchFunctionMode):
+class Edit(TorchFunctionMode):
     def __init__(self, editor: Editor) -> None:
         super().__init__()
         self._editor = editor
@@ -56,9 +56,13 @@ class _Edit(TorchFunctionMode):
         return out
 
 
-def edit(model: nn.Module, editor: Editor) -> None:
-    """From now on what `editor` returns stands for the operations of the model's forward; undone by the sandbox around it."""
-    mode, names = _Edit(editor), layer_names(model)
+def edit(model: nn.Module, editor: Editor) -> Edit:
+    """From now on what `editor` returns stands for the operations of the model's forward; undone by the sandbox around it.
+
+    Returns:
+        The mode, for what is computed behind the model.
+    """
+    mode, names = Edit(editor), layer_names(model)
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
             continue  # shows no operation
@@ -69,16 +73,17 @@ def edit(model: nn.Module, editor: Editor) -> None:
             vars(module)["forward"] = types.MethodType(_entering(own.__func__, mode, name), module)
         else:
             vars(module)["forward"] = _entering(own, mode, name)
+    return mode
 
 
-def _exchange_class(module: nn.Module, mode: _Edit, name: str) -> None:
+def _exchange_class(module: nn.Module, mode: Edit, name: str) -> None:
     cls: Any = type(module)
     # under the name of the class, so that everything that reads it goes on to do so
     body = {"forward": _entering(cls.forward, mode, name), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
     object.__setattr__(module, "__class__", type(cls)(cls.__name__, (cls,), body))
 
 
-def _entering(forward: Callable[..., Any], mode: _Edit, name: str) -> Callable[..., Any]:
+def _entering(forward: Callable[..., Any], mode: Edit, name: str) -> Callable[..., Any]:
     @functools.wraps(forward)  # its signature is what inputs are checked against
     def edited(*args: Any, **kwargs: Any) -> Any:
         with mode.inside(name):

@@ -17,7 +17,8 @@ def measure(finding: Finding, trace: Trace) -> float | None:
     """What the rule of a finding measures, of another trace; None where that takes more than a trace."""
     rule = finding.rule
     if rule in ("vanishing-gradient", "exploding-gradient"):
-        return flow.ratio(trace)
+        kept = flow.ratio(trace)
+        return max(flow.fact_ratios(trace)) if kept == 0.0 else kept  # branches that start at zero wake up
     if rule.endswith("-through-time"):
         found = [recurrence.ratio(profile, _STEPS) for profile in recurrence.profiles(trace)]
         return max(found, key=lambda value: abs(math.log(max(value, 1e-300))), default=None)
@@ -34,8 +35,12 @@ def measure(finding: Finding, trace: Trace) -> float | None:
     return None
 
 
-def promising(finding: Finding, trace: Trace) -> bool:
-    """Whether a first look lets hope that the rule falls silent: what is as sick as before need not be checked whole."""
+def promising(finding: Finding, trace: Trace, *, waking: bool = False) -> bool:
+    """Whether a first look lets hope that the rule falls silent: what is as sick as before need not be checked whole.
+
+    Args:
+        waking: it adds parameters, which may start at zero: a gradient of zero may wake up.
+    """
     got = measure(finding, trace)
     if finding.rule == "nonfinite-gradient":
         return got == 0.0 and (trace.loss is None or math.isfinite(trace.loss))
@@ -45,7 +50,7 @@ def promising(finding: Finding, trace: Trace) -> bool:
     if got is None or finding.bound is None or finding.rule in ("identical-units", "high-initial-loss"):
         return True
     if finding.rule.startswith("vanishing"):
-        return got >= finding.bound
+        return got >= finding.bound or (waking and got == 0.0)
     return got <= finding.bound
 
 

@@ -18,6 +18,7 @@ from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.forward.activations import FUNCTIONS, SOFTMAX, function_name
 from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.finding import LOSS
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,10 @@ def survey(subject: Subject) -> tuple[Operation, ...]:
     names = {id(entry.tensor): entry.name for entry in named_parameters(model)}
     found: list[Operation] = []
     with running_modules(model) as running, _Recorder(found, names, lambda: running[-1]):
-        call(subject.model, subject.inputs, subject.seed)
+        output = call(subject.model, subject.inputs, subject.seed)
+        if subject.loss is not None:
+            running.append(LOSS)
+            subject.loss(output)
     return tuple(found)
 
 

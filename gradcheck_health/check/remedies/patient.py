@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from gradcheck_health.check.remedies.edit import Edit
 from gradcheck_health.check.remedies.operations import Operation
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
@@ -63,9 +64,21 @@ class Change:
     """The layers or parameters that it changed."""
     parameters: int = 0
     """Trainable entries that it adds."""
+    mode: Edit | None = None
+    """Exchanges operations of the loss, too."""
+    direct: bool = False
+    """It acts on the very operation that is to blame: it is checked before what may help in general."""
+    last_resort: bool = False
+    """The finding falls silent because it is given up."""
 
 
-def changed(what: str, names: Sequence[str], parameters: int = 0) -> Change | None:
+def changed(
+    what: str, names: Sequence[str], parameters: int = 0, mode: Edit | None = None, *, direct: bool = False
+) -> Change | None:
     """The change, with its places; None where nothing was changed."""
     places = tuple(dict.fromkeys(names))
-    return Change(f"{what} ({listed([name or 'forward' for name in places])})", places, parameters) if places else None
+    return (
+        Change(f"{what} ({listed([name or 'forward' for name in places])})", places, parameters, mode, direct)
+        if places
+        else None
+    )

@@ -5,30 +5,32 @@ The sick measure gates and the forward signal ranks: ReLU without its initialisa
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradcheck_health.check.diagnose import Rules, diagnose
 from gradcheck_health.check.gate import Gate
+from gradcheck_health.check.remedies.apply import apply, under, with_loss
 from gradcheck_health.check.remedies.catalogue import Remedy, remedies
 from gradcheck_health.check.remedies.edit import NotMeasuredError
 from gradcheck_health.check.remedies.measure import measure, promising, signal
 from gradcheck_health.check.remedies.operations import survey
 from gradcheck_health.check.remedies.output import Output, output_of
 from gradcheck_health.check.remedies.patient import Change, Patient
-from gradcheck_health.model.call import seed_everything
+from gradcheck_health.check.remedies.runs import RANK, plain_run, with_runs
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe import probe, take
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
 from gradcheck_health.records.finding import Finding, Severity
-from gradcheck_health.records.remedies import GONE, NO_HELP, NOT_MEASURED, RAISED, SOUND, RemedyTrial
+from gradcheck_health.records.remedies import GONE, NO_HELP, NOT_MEASURED, RAISED, SOUND, RemedyTrial, ShortRun
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.settings.config import Config
 
+_LAST = 1e3
+"""Added to the score of a cure that gives up what is sick."""
 CHECKED = 5
 """Cures of a finding that are checked whole; the others have had a first look."""
 FINDINGS = 3
@@ -75,13 +77,19 @@ def try_remedies(subject: Subject, report: Report, clinic: Clinic) -> Report:
     sick = [i for i, one in enumerate(report.findings) if one.suppressed is None and one.severity is not Severity.NOTE]
     chosen = {name: remedy for name, remedy in remedies().items() if not only or name in only}
     found: list[RemedyTrial] = []
+    plain = plain_run(subject, clinic.settings) if sick else None
     for position in sick[:FINDINGS]:
-        found += _for_finding(subject, report, position, clinic, chosen)
-    return dataclasses.replace(report, remedies=tuple(found))
+        found += _for_finding(subject, report, position, clinic, chosen, plain)
+    return dataclasses.replace(report, remedies=tuple(found), run=plain)
 
 
 def _for_finding(
-    subject: Subject, report: Report, position: int, clinic: Clinic, chosen: Mapping[str, Remedy]
+    subject: Subject,
+    report: Report,
+    position: int,
+    clinic: Clinic,
+    chosen: Mapping[str, Remedy],
+    plain: ShortRun | None,
 ) -> list[RemedyTrial]:
     finding = report.findings[position]
     with sandbox(subject.model, process=False):
@@ -98,7 +106,7 @@ def _for_finding(
             continue
         if seen is not None:
             screened.append(seen)
-    screened.sort(key=lambda one: (not one.hopeful, one.score))
+    screened.sort(key=lambda one: (not one.hopeful, not one.change.direct, one.score))
     for i, one in enumerate(screened):
         base = RemedyTrial(
             one.name, finding.rule, position, NO_HELP, one.change.what, finding.places[0].source if finding.places else None,
@@ -110,26 +118,25 @@ def _for_finding(
             trials.append((1e6 + one.score, dataclasses.replace(base, outcome=NOT_MEASURED, why="five others looked better")))
         else:
             trials.append((1e6 + one.score, base))
-    rank = {SOUND: 0, GONE: 1, NO_HELP: 2, NOT_MEASURED: 3, RAISED: 4}
-    return [trial for _, trial in sorted(trials, key=lambda pair: (rank[pair[1].outcome], pair[0]))]
+    trials.sort(key=lambda pair: (RANK[pair[1].outcome], pair[0]))
+    ordered = [trial for _, trial in trials]
+    return with_runs(ordered, patient, finding, chosen, clinic.settings, plain) if plain is not None else ordered
 
 
 def _first_look(name: str, remedy: Remedy, patient: Patient, finding: Finding) -> _Screened | None:
     """One forward and one backward pass under the cure; None where it does not apply."""
-    change = _apply(remedy, patient, finding)
+    change = apply(remedy, patient, finding)
     if change is None:
         return None
-    trace = probe(patient.subject)
+    subject = with_loss(patient.subject, change)
+    trace = probe(subject)
     if finding.rule.endswith("-through-time"):
-        trace = dataclasses.replace(trace, facts={"time_profile": take("time_profile", patient.subject, trace)})
+        trace = dataclasses.replace(trace, facts={"time_profile": take("time_profile", subject, trace)})
     output = output_of(patient, trace)
     score = signal(finding, trace, output.variation, output.rms)
-    return _Screened(name, remedy, change, promising(finding, trace), score, measure(finding, trace))
-
-
-def _apply(remedy: Remedy, patient: Patient, finding: Finding) -> Change | None:
-    seed_everything(patient.subject.seed)
-    return remedy(patient, finding)
+    return _Screened(
+        name, remedy, change, promising(finding, trace, waking=change.parameters > 0), score, measure(finding, trace)
+    )
 
 
 def _checked(
@@ -138,29 +145,13 @@ def _checked(
     """The whole check under a cure, and the score of what it leaves."""
     try:
         with sandbox(patient.model, process=False):
-            _apply(one.remedy, patient, finding)
-            subject = _under(one.remedy, patient, finding)
+            subject = under(one.remedy, patient, finding, apply(one.remedy, patient, finding))
             after = diagnose(subject, clinic.environment, clinic.rules, clinic.settings)
             output = output_of(patient, after.trace)
     except Exception as error:  # noqa: BLE001 - as above
         return 1e9, _failed(base, error)
-    return signal(finding, after.trace, output.variation, output.rms), _judged(base, finding, report, after, output)
-
-
-def _under(remedy: Remedy, patient: Patient, finding: Finding) -> Subject:
-    """The subject under a cure: whatever is built again is cured again; an optimizer holds parameters that may be gone."""
-    subject, again = patient.subject, patient.subject.rebuild
-    if again is None:
-        return dataclasses.replace(subject, take_steps=None)
-
-    def rebuild(seed: int) -> Subject:
-        made = again(seed)
-        seed_everything(seed)
-        with contextlib.suppress(NotMeasuredError):
-            remedy(dataclasses.replace(patient, subject=made), finding)
-        return made
-
-    return dataclasses.replace(subject, rebuild=rebuild, take_steps=None)
+    score = signal(finding, after.trace, output.variation, output.rms) + _LAST * one.change.last_resort
+    return score, _judged(base, finding, report, after, output)
 
 
 def _judged(base: RemedyTrial, finding: Finding, report: Report, after: Report, output: Output) -> RemedyTrial:

@@ -43,6 +43,8 @@ class CheckRequest:
     """Options that a verdict depends on, as they are typed again."""
     blocks: bool = False
     """The terminal can show block characters."""
+    command: str = "check"
+    """The command that was typed: check, or remedy, which lists what was tried."""
 
 
 @dataclass
@@ -92,12 +94,14 @@ def message(failure: Failure | NothingToCheck) -> str:
 
 
 def show_report(report: Report, request: CheckRequest, show: Write, *, first: bool) -> None:
-    from gradcheck_health.formats import terminal
+    from gradcheck_health.formats import _remedies, terminal
 
     if request.quiet and report.ok:
         return
     rows = MANY_ROWS if request.verbose else 0 if report.ok else FEW_ROWS
     text = terminal.render(report, width=request.width, verbose=request.verbose, rows=rows, blocks=request.blocks)
+    if request.command == "remedy":
+        text += "\n" + "\n".join(_remedies.lines(report, min(request.width, terminal.MAX_PROSE))) + "\n"
     show(("" if first else "\n") + text)
 
 

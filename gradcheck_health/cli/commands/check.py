@@ -66,7 +66,7 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
         results: list[list[object]] = [[] for _ in targets]
         status(_doing(targets, 0))
         for i, made in pool.check_all(targets, sources, config.timeout, tell, request.jobs):
-            result = repeatable(made, "check", request) if isinstance(made, Report) else made
+            result = repeatable(made, request.command, request) if isinstance(made, Report) else made
             _take(done, result, wanted[i][0], request, tell)
             if streaming and isinstance(result, Report):
                 if len(targets) > 1 and not (request.quiet and result.ok):

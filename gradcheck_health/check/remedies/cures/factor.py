@@ -28,6 +28,6 @@ def drop_factor(patient: Patient, finding: Finding) -> Change | None:
             return NotImplemented
         return scaled[0]
 
-    edit(patient.model, editor)
+    mode = edit(patient.model, editor)
     values = ", ".join(dict.fromkeys(f"{one.value:.3g}" for one in found))
-    return changed(f"the factor {values} left out", [one.layer for one in found])
+    return changed(f"the factor {values} left out", [one.layer for one in found], mode=mode, direct=True)

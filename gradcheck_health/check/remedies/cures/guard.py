@@ -52,10 +52,10 @@ def _guarded(patient: Patient, finding: Finding, share: float, at: tuple[str, ..
             done[layer] = None
         return out
 
-    edit(patient.model, editor)
+    mode = edit(patient.model, editor)
     places = finding.names if at is not None else [""]
     what = _WORDS[family] if at is not None and family is not None else "an epsilon in every log, root, quotient and norm"
-    return changed(f"{what}; eps = {share:.0e} of the operand's mean size", places)
+    return changed(f"{what}; eps = {share:.0e} of the operand's mean size", places, mode=mode, direct=True)
 
 
 def _family(name: str) -> str | None:
@@ -71,6 +71,9 @@ _FAMILIES = {
     **dict.fromkeys(("rpow", "exp2", "expm1"), "exp"),
     **dict.fromkeys(("vector_norm", "linalg_norm", "linalg_vector_norm", "frobenius_norm"), "norm"),
     **dict.fromkeys(("ipow", "float_power"), "pow"),
+    **dict.fromkeys(("rmul", "imul", "multiply"), "mul"),
+    **dict.fromkeys(("rsub", "isub", "radd", "iadd", "subtract"), "sub"),
+    **dict.fromkeys(("linear", "mm", "bmm"), "matmul"),
     "log_softmax": "softmax",
     **dict.fromkeys(("linalg_inv", "linalg_eigh", "linalg_eigvalsh", "linalg_svd", "linalg_svdvals", "svd"), "inverse"),
     **dict.fromkeys(("linalg_cholesky", "cholesky", "logdet", "linalg_slogdet", "slogdet", "linalg_solve"), "inverse"),
@@ -89,6 +92,7 @@ _WORDS = {
     "inverse": "x + eps on its diagonal",
     "atan2": "atan2(y, x + eps)",
     "cdist": "cdist(x + eps, y)",
+    **dict.fromkeys(("mul", "sub", "add", "matmul"), "torch.nan_to_num(constant, 0, 0, 0)"),
 }
 
 
@@ -159,6 +163,9 @@ def _std(func: Any, args: Any, kwargs: Any, share: float) -> Any:
         return NotImplemented
     x = _first(args, kwargs)
     variance = torch.var(x, *args[1:], **_options(kwargs))
+    if not bool(variance.detach().isfinite().all()):  # of a single value: without Bessel's correction
+        axes = args[1] if len(args) > 1 else kwargs.get("dim")
+        variance = torch.var(x, axes, correction=0, keepdim=kwargs.get("keepdim", False))
     return torch.sqrt(variance + share * _scale(variance))
 
 
@@ -210,7 +217,26 @@ def _cdist(func: Any, args: Any, kwargs: Any, share: float) -> Any:
     return func(args[0] + share * _scale(args[0]), *args[1:], **kwargs)
 
 
+def _constants(func: Any, args: Any, kwargs: Any, share: float) -> Any:
+    """Constants that hold Inf or NaN: 0 x Inf is NaN whatever is learnt."""
+    broken = [x for x in args if isinstance(x, torch.Tensor) and not x.requires_grad and not bool(x.isfinite().all())]
+    if not broken:
+        return NotImplemented
+    ids = set(map(id, broken))
+    return func(*(torch.nan_to_num(x, 0.0, 0.0, 0.0) if id(x) in ids else x for x in args), **kwargs)
+
+
 GUARDS: Mapping[str, Guard] = {
-    "log": _unary, "sqrt": _unary, "div": _div, "norm": _norm, "std": _std, "pow": _pow, "exp": _exp, "acos": _acos,
-    "softmax": _masked, "logsumexp": _masked, "inverse": _diagonal, "atan2": _atan2, "cdist": _cdist,
-}  # fmt: skip
+    **dict.fromkeys(("log", "sqrt"), _unary),
+    **dict.fromkeys(("softmax", "logsumexp"), _masked),
+    **dict.fromkeys(("mul", "sub", "add", "matmul"), _constants),
+    "div": _div,
+    "norm": _norm,
+    "std": _std,
+    "pow": _pow,
+    "exp": _exp,
+    "acos": _acos,
+    "inverse": _diagonal,
+    "atan2": _atan2,
+    "cdist": _cdist,
+}

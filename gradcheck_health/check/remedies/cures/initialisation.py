@@ -61,7 +61,7 @@ def small_head(patient: Patient, finding: Finding) -> Change | None:
     if finding.rule not in ("high-initial-loss", "saturated-activation") or finding.cause == "targets" or not head:
         return None
     done = refill(patient, scaled_normal(0.1), {patient.head})
-    return changed("nn.init.normal_(weight, std=0.1 / fan_in ** 0.5)", done)
+    return changed("nn.init.normal_(weight, std=0.1 / fan_in ** 0.5)", done, direct=True)
 
 
 @torch.no_grad()

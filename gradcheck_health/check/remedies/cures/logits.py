@@ -24,9 +24,9 @@ def logits(patient: Patient, finding: Finding) -> Change | None:
             return NotImplemented
         return args[0] if args else kwargs["input"]
 
-    edit(patient.model, editor)
+    mode = edit(patient.model, editor)
     what = "/".join(dict.fromkeys(pair.first for pair in pairs))
-    return changed(f"{what} left out, so that logits are returned", [pair.layer for pair in pairs])
+    return changed(f"{what} left out, so that logits are returned", [pair.layer for pair in pairs], mode=mode, direct=True)
 
 
 def _on(source: str | None) -> bool:

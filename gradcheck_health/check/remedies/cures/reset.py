@@ -39,7 +39,7 @@ def reset_statistics(patient: Patient, finding: Finding) -> Change | None:
     ]
     for module in broken:
         module.reset_running_stats()
-    return changed("module.reset_running_stats()", [names[id(module)] for module in broken])
+    return changed("module.reset_running_stats()", [names[id(module)] for module in broken], direct=True)
 
 
 def _broken(variance: torch.Tensor) -> bool:
