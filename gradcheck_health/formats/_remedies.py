@@ -24,6 +24,16 @@ def trials_of(report: Report, finding: Finding) -> list[RemedyTrial]:
     return [trial for trial in report.remedies if report.findings[trial.finding] is finding]
 
 
+def details(report: Report, finding: Finding) -> tuple[tuple[str, str], ...]:
+    """The labelled lines of a finding: where cures were tried, what was measured goes before advice that was not tried."""
+    said = measured(report, finding)
+    if not said:
+        return finding.details
+    kept = [(label, text) for label, text in finding.details if label != "help"]
+    untried = [(ADVICE, f"not tried: {text}") for label, text in finding.details if label == "help"]
+    return (*kept, ("measured", said), *untried)
+
+
 def measured(report: Report, finding: Finding) -> str:
     """`drop-factor: 6.6e-08 -> 0.072; layer-norm: 6.6e-08 -> 0.5 (each tried and undone)`; "" where nothing was tried."""
     trials = trials_of(report, finding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import _change
+from gradcheck_health.formats import _change, _remedies
 from gradcheck_health.formats._places import subject
 from gradcheck_health.formats._text import defuse, printable
 from gradcheck_health.formats._wording import places, worth_showing
@@ -78,7 +78,7 @@ def _report(report: Report) -> Iterator[str]:
     yield f"## {text(report.model)}"
     for finding in shown:
         yield f"**{finding.severity}: {text(finding.rule)}**: {text(finding.message)}"
-        yield "\n".join(_details(finding))
+        yield "\n".join(_details(report, finding))
     if shown:
         inputs = report.trace.inputs
         rounds = counted(report.rounds, "round")
@@ -94,8 +94,8 @@ def _report(report: Report) -> Iterator[str]:
         yield "\n".join(f"- {text(entry)}" for entry in report.unmatched)
 
 
-def _details(finding: Finding) -> Iterator[str]:
+def _details(report: Report, finding: Finding) -> Iterator[str]:
     if finding.places and not {label for label, _ in finding.details} & {"starts", "at"}:
         yield f"- at: {text(places(finding.places))}"
-    for label, value in finding.details:
+    for label, value in _remedies.details(report, finding):
         yield f"- {text(label)}: {text(value)}"

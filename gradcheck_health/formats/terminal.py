@@ -96,11 +96,7 @@ def _finding(report: Report, finding: Finding, width: int) -> Iterator[str]:
     labels = {label for label, _ in finding.details}
     if finding.places and not labels & {"starts", "at"}:
         yield from _labelled("at", places(finding.places, width - LABEL - 4), width)
-    measured = _remedies.measured(report, finding)
-    for label, text in finding.details:
-        if label == "help" and measured:
-            yield from _labelled("measured", measured, width)
-            label, text = _remedies.ADVICE, f"not tried: {text}"
+    for label, text in _remedies.details(report, finding):
         yield from _labelled(escape(label), escape(text), width)
     if finding.suppressed is not None:
         yield from _labelled("accepted", escape(finding.suppressed), width)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradcheck_health.formats import _wording
+from gradcheck_health.formats import _remedies, _wording
 from gradcheck_health.formats._page.blocks import Blocks, blocks
 from gradcheck_health.formats._page.chart import Chart, chart
 from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
@@ -15,6 +15,7 @@ from gradcheck_health.formats._page.run_chart import RunChart, run_charts
 from gradcheck_health.formats._page.visible import count, percent
 from gradcheck_health.formats._rule_docs import rule_doc
 from gradcheck_health.records.finding import Finding, Place
+from gradcheck_health.records.remedies import RemedyTrial
 from gradcheck_health.records.report import Report
 
 MAX_PLACES = 12
@@ -40,6 +41,9 @@ class FindingView:
     excerpts: tuple[Excerpt, ...]
     accept: str
     """The key of an `ignore` entry."""
+    details: tuple[tuple[str, str], ...]
+    trials: tuple[RemedyTrial, ...]
+    """Cures that were tried for it, the best first."""
     about: tuple[tuple[str, str], ...]
     """The rule in its own words: (heading or "", paragraph)."""
 
@@ -75,8 +79,8 @@ def view(report: Report, index: int) -> View:
     owners: dict[str, int] = {}
     for i, p in enumerate(report.trace.parameters.values()):
         owners.setdefault(p.layer, i)
-    active = [_finding(i, finding, rows, owners) for i, finding in enumerate(report.active, 1)]
-    accepted = [_finding(0, finding, rows, owners) for finding in report.findings if finding.suppressed is not None]
+    active = [_finding(report, i, finding, rows, owners) for i, finding in enumerate(report.active, 1)]
+    accepted = [_finding(report, 0, finding, rows, owners) for finding in report.findings if finding.suppressed is not None]
     return View(
         index=index,
         report=report,
@@ -92,7 +96,7 @@ def view(report: Report, index: int) -> View:
     )
 
 
-def _finding(number: int, finding: Finding, rows: dict[str, int], owners: dict[str, int]) -> FindingView:
+def _finding(report: Report, number: int, finding: Finding, rows: dict[str, int], owners: dict[str, int]) -> FindingView:
     shown = finding.places[:MAX_PLACES]
     by_source: dict[str, Place] = {}
     for place in shown:
@@ -104,6 +108,8 @@ def _finding(number: int, finding: Finding, rows: dict[str, int], owners: dict[s
         len(finding.places) - len(shown),
         tuple(found for place in by_source.values() if (found := excerpt(place)) is not None)[:MAX_EXCERPTS],
         _wording.accept_key(finding),
+        _remedies.details(report, finding),
+        tuple(_remedies.trials_of(report, finding)),
         _about(finding.rule),
     )
 

@@ -15,7 +15,7 @@ from gradcheck_health import UnhealthyGradientsError, UsageError, assert_gradien
 from gradcheck_health.check.remedies.catalogue import remedies
 from gradcheck_health.check.remedies.edit import NotMeasuredError, edit
 from gradcheck_health.check.remedies.operations import activation_name
-from gradcheck_health.formats import _remedies, terminal
+from gradcheck_health.formats import _remedies, html, markdown, terminal
 from gradcheck_health.model.sandbox import sandbox
 from gradcheck_health.records.remedies import NO_HELP, NOT_MEASURED, SOUND, RemedyTrial
 from gradcheck_health.records.report import Report
@@ -206,3 +206,12 @@ def test_report_comes_back_from_json_with_its_trials() -> None:
 
 def test_every_remedy_is_documented() -> None:
     assert all(remedy.__doc__ for remedy in remedies().values())
+
+
+def test_page_and_markdown_show_before_and_after_and_mark_what_was_not_tried() -> None:
+    report = tried(chain(), only_remedies=FEW)
+    page, text = html.render(report), markdown.render(report)
+    assert "Cures that were tried and undone (1 of 3 help)" in page and 'scope="row">selu-and-lecun</th>' in page
+    assert "not tried: use ReLU" in page and "<dt>help</dt>" not in page
+    assert "- measured: selu-and-lecun" in text and "- advice: not tried: use ReLU" in text
+    assert "Cures that were tried" not in html.render(check_gradients(chain(), BATCH))
