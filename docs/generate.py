@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, whichever i
 from docs.parts import ROOT, speed
 from docs.parts.coded import command_pages, functions, remedy_table, report_tables, rule_pages, rule_table, settings_table
 from docs.parts.gates import gates
-from docs.parts.measured import borderline, verdict_flips
+from docs.parts.measured import borderline, remedies, verdict_flips
 from docs.parts.printed import drawn, example, failure, healthy, pytest_failure, pytest_options
 
 PART = re.compile(r"(?<=<!-- generated: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<body>(?:(?!<!-- ).)*)(?=<!-- end -->)", re.DOTALL)
@@ -32,6 +32,7 @@ EXACT = {
     "example": example,
     "rules": rule_table,
     "remedies": remedy_table,
+    "remedies-measured": remedies,
     "rule-pages": rule_pages,
     "commands": command_pages,
     "settings": settings_table,

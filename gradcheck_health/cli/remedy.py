@@ -40,7 +40,7 @@ remedy = click.Command(
         *_options.RULES,
         *_options.SETTINGS,
         *_options.VERDICT,
-        *_options.MODEL,
+        *(option for option in _options.MODEL if option.name != "steps"),
         *_options.RUN,
         *_options.SCREEN,
     ],
