@@ -107,15 +107,18 @@ def _for_finding(
         if seen is not None:
             screened.append(seen)
     screened.sort(key=lambda one: (not one.hopeful, not one.change.direct, one.score))
+    settled = False
     for i, one in enumerate(screened):
         base = RemedyTrial(
             one.name, finding.rule, position, NO_HELP, one.change.what, finding.places[0].source if finding.places else None,
             one.change.names, finding.got, one.after, parameters=one.change.parameters,
         )  # fmt: skip
-        if i < CHECKED and one.hopeful:
+        if i < CHECKED and one.hopeful and not settled:
             trials.append(_checked(base, one, patient, finding, report, clinic))
+            settled = one.change.direct and trials[-1][1].outcome == SOUND
         elif one.hopeful:
-            trials.append((1e6 + one.score, dataclasses.replace(base, outcome=NOT_MEASURED, why="five others looked better")))
+            why = "the operation itself is cured already" if settled else "five others looked better"
+            trials.append((1e6 + one.score, dataclasses.replace(base, outcome=NOT_MEASURED, why=why)))
         else:
             trials.append((1e6 + one.score, base))
     trials.sort(key=lambda pair: (RANK[pair[1].outcome], pair[0]))
