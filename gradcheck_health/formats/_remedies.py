@@ -21,7 +21,7 @@ ADVICE = "advice"
 
 def trials_of(report: Report, finding: Finding) -> list[RemedyTrial]:
     """What was tried for a finding, the best first."""
-    return [trial for trial in report.remedies if report.findings[trial.finding] is finding]
+    return [trial for trial in report.remedies if finding in report.findings[trial.finding : trial.finding + 1]]
 
 
 def details(report: Report, finding: Finding) -> tuple[tuple[str, str], ...]:

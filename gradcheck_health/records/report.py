@@ -98,7 +98,9 @@ class Report:
 
     def suggestions(self, finding: Finding) -> tuple[RemedyTrial, ...]:
         """The cures that were measured to help against a finding of this report, the best first."""
-        return tuple(trial for trial in self.remedies if trial.helps and self.findings[trial.finding] is finding)
+        return tuple(
+            trial for trial in self.remedies if trial.helps and finding in self.findings[trial.finding : trial.finding + 1]
+        )
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.active)
