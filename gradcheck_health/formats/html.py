@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradcheck_health.formats import json as json_format
+from gradcheck_health.formats._page.chart import sparks
 from gradcheck_health.formats._page.payload import EXACT_ENTRIES, entries, pack, slim
 from gradcheck_health.formats._page.view import view
 from gradcheck_health.formats._page.visible import breakable, count, number, percent, visible
@@ -34,8 +35,10 @@ def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code
     run = json_format.document([slim(report) for report in reports], failures, exit_code)
     exact = sum(map(entries, reports)) <= EXACT_ENTRIES
     page = _templates().get_template("page.html")
+    views = [view(report, i) for i, report in enumerate(reports)]
     return page.render(
-        views=[view(report, i) for i, report in enumerate(reports)],
+        views=views,
+        sparks=sparks([one.chart for one in views]),
         failures=failures,
         exit_code=exit_code,
         policy=policy,

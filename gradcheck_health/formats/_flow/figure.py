@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradcheck_health.formats._flow.points import Point, flow_points, ghost, other_seeds
+from gradcheck_health.formats._flow.stretches import dark_side, near_limits, stretches
 from gradcheck_health.formats._text import escape, shorten
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.report import Report
@@ -69,9 +70,21 @@ def _backward(axes: Any, report: Report, points: Sequence[Point]) -> None:
     if lost:
         floor = min((value for value in own if 0 < value < math.inf), default=1.0)
         axes.plot(lost, [floor] * len(lost), "x", color=LIMIT, label="zero or not finite")
-    for name, bound in report.limits.items():
-        if 0 < bound < math.inf:
-            axes.axhline(bound, color=LIMIT, linestyle="--", linewidth=1, label=f"limit of {escape(name)}")
+    rows: list[Sequence[float | None]] = [own, *others, before]
+    drawn = [value for row in rows for value in row if value]
+    near, far = near_limits(report.limits, drawn)
+    for name, bound in near.items():
+        axes.axhline(bound, color=LIMIT, linestyle="--", linewidth=1, label=f"limit of {escape(name)}")
+    for name, bound in far.items():
+        axes.plot([], [], " ", label=f"limit of {escape(name)}, off the chart: {bound:.2g}")
+    for number, finding, runs in stretches(report, points):
+        for k, run in enumerate(runs):
+            label = "" if k else f"{number} {escape(finding.rule)}"
+            axes.axvspan(max(0, run[0] - 1), max(run[-1], run[0] - 0.9), color=LIMIT, alpha=0.12, linewidth=0, label=label)
+    if (dark := dark_side(report.trace)) is not None:
+        reach = 0.3 * len(points)
+        axes.axvspan(-reach, -0.5, color="0.5", alpha=0.3, label=shorten(f"cut off: {escape(dark.label)}", 60))
+        axes.axvline(-0.5, color=LIMIT, linewidth=2)
     axes.set_yscale("log")
     axes.set_ylabel("gradient, the head is 1")
     axes.legend(fontsize=8, loc="best")

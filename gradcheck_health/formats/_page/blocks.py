@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from gradcheck_health.formats._flow.axis import Axis, axis_of
 from gradcheck_health.formats._flow.folded_rows import Row, rows
-from gradcheck_health.formats._flow.layer_tree import tree
+from gradcheck_health.formats._flow.layer_tree import Node, tree
+from gradcheck_health.formats._flow.stretches import dark_side
 from gradcheck_health.formats._page.visible import places
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Report
@@ -31,10 +32,12 @@ class Block:
     dead: float | None
     saturated: float | None
     state: str
-    """called, unused, silent (called, but no gradient is known at its output) or open (its parts follow)."""
+    """called, unused, silent (called, but no gradient is known at its output), open (its parts follow) or dark (cut off)."""
     severity: str
     findings: tuple[int, ...]
     """Their numbers on the page."""
+    cut: str = ""
+    """What cuts the stream below this block, the last that is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,39 @@ def blocks(report: Report) -> Blocks | None:
         return None
     numbers = {id(finding): i for i, finding in enumerate(report.active, 1)}
     scale = axis_of([value for row in listed if row.gradients for value in row.gradients])
+    dark = dark_side(report.trace)
+    shaded = _shaded(listed, frozenset() if dark is None else dark.layers)
     above = next((row.gradients[0] for row in listed if row.gradients and not row.open), 0.0)
     found = []
-    for row in listed:
+    for i, row in enumerate(listed):
         here = above if row.open or row.gradients is None else _last(row)
-        found.append(_block(row, above, here, scale, numbers))
+        block = _block(row, above, here, scale, numbers)
+        if shaded[i]:
+            last = i + 1 == len(listed) or not shaded[i + 1]
+            block = replace(block, stream="", state="dark", cut=f"cut: {dark.cause}" if dark and dark.cause and last else "")
+        found.append(block)
         above = here
     return Blocks(tuple(found), 10.0**scale.low, 10.0**scale.high)
+
+
+def _shaded(listed: Sequence[Row], dark: Set[str]) -> list[bool]:
+    """The rows that the gradient does not reach: they hold nothing but layers of the dark side, or lie among such rows."""
+    found: list[bool | None] = []
+    for row in listed:
+        leaves = [leaf for node in row.nodes for leaf in _leaves(node)]
+        cut = [leaf.name in dark for leaf in leaves if leaf.called]
+        reached = any(leaf.gradient is not None for leaf in leaves)
+        found.append(False if reached or not any(leaf.called for leaf in leaves) else True if any(cut) else None)
+    for i, known in enumerate(found):  # what holds no parameter is where its neighbours are
+        if known is None:
+            found[i] = i > 0 and bool(found[i - 1])
+    return [bool(one) for one in found]
+
+
+def _leaves(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from _leaves(child)
 
 
 def _last(row: Row) -> float:
