@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,6 +40,12 @@ def build(handed: Training, seed: int) -> Training:
     except Exception as error:
         # raised by the call itself, not inside of it
         refused = isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None
+        if refused and (missing := _required(factory)):
+            told = ", ".join(missing)
+            raise UsageError(
+                f"{name} needs {told}, and is called without arguments: hand over {name}({told}) itself, "
+                f"or for a verdict over several initialisations lambda: {name}({told})"
+            ) from None
         hint = f"\n  it is called without arguments, bind them first: lambda: {name}(...)" if refused else ""
         raise ModelError(f"{name}() raised {describe_error(error)}{hint}") from error
     parts = made if isinstance(made, tuple) else (made.model,) if isinstance(made, Training) else (made,)
@@ -46,6 +54,16 @@ def build(handed: Training, seed: int) -> Training:
             f"{name}() returned {a_kind(made)}; allowed: model, (model, inputs), (model, inputs, loss) or a Training"
         )
     return handed.completed(made if isinstance(made, Training) else Training(*parts))
+
+
+def _required(factory: Any) -> list[str]:
+    """The arguments that a call has to give."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
 
 
 def unwritten_memory(handed: Training, built: nn.Module, settings: Config) -> memory.Masks:

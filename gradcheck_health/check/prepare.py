@@ -34,10 +34,11 @@ from gradcheck_health.probe.training.optimizers import Trainers, family
 from gradcheck_health.probe.training.trial import take_steps
 from gradcheck_health.probe.training.trial_run import given_run, trial_run
 from gradcheck_health.records.declarations import Declared
-from gradcheck_health.records.errors import ModelError, UsageError
+from gradcheck_health.records.errors import ModelError, UsageError, did_you_mean
 from gradcheck_health.records.inputs import Inputs, Saved
 from gradcheck_health.records.training import Training
 from gradcheck_health.settings.config import Config
+from gradcheck_health.targets.importing import import_target
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ def prepared(
             if stepping:
                 fed = dataclasses.replace(fed, origin=f"{fed.origin}, fed to training_step")
             fed = _with_axis(fed, declared)
-            loss = bind(training.loss, training.targets, settings.seed)
+            loss = bind(_from_a_file(training.loss), training.targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
             subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared)
             # the weights of a file are the same whatever the seed
@@ -115,6 +116,18 @@ def prepared(
                 if fault is None:
                     raise
                 raise fault from error
+
+
+def _from_a_file(loss: Any) -> Any:
+    """What "train.py:my_loss" names; anything else as it is."""
+    file, colon, name = loss.rpartition(":") if isinstance(loss, str) else ("", "", "")
+    if not colon or not file.endswith(".py"):
+        return loss
+    module = import_target(file, is_file=True)
+    if not callable(found := getattr(module, name, None)):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise UsageError(f"loss {loss!r}: {file} has no function {name!r}{did_you_mean(name, known)}")
+    return found
 
 
 def _autocast(model: nn.Module, settings: Config) -> contextlib.AbstractContextManager[Any]:

@@ -43,6 +43,11 @@ def bind_step(model: nn.Module) -> bool:
     return True
 
 
+def is_beside_forward(model: nn.Module) -> bool:
+    """The class has a training_step, and a forward of its own that is run instead of it."""
+    return inspect.isfunction(getattr(type(model), "training_step", None)) and not _unwritten(model)
+
+
 def _unwritten(model: nn.Module) -> bool:
     """The forward of the class is the one of its framework, which does nothing but raise."""
     forward = inspect.getattr_static(type(model), "forward", None)  # of a ScriptModule it is no plain attribute

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -23,10 +24,22 @@ _SHOWN = 4
 
 def is_user_file(filename: str) -> bool:
     """Not a file of torch's, of Python's or of this package, and not without a file at all."""
+    if cell_name(filename) is not None:
+        return True
     if filename.startswith(("<", *_folders_of_torch())) or is_package_file(filename):
         return False
     # packages of others are installed below the standard library
     return "site-packages" in filename or not filename.startswith(_STANDARD_LIBRARY)
+
+
+def cell_name(filename: str) -> str | None:
+    """`In[3]` for the code of a cell; None for anything else."""
+    if found := re.fullmatch(r"<ipython-input-(\d+)-\w+>", filename):
+        return f"In[{found[1]}]"
+    if (shell := getattr(sys.modules.get("IPython"), "get_ipython", None)) is None or (shell := shell()) is None:
+        return None
+    formatted = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(filename)
+    return str(formatted[1]) if isinstance(formatted, tuple) and formatted[0] == "Cell" else None
 
 
 def is_package_file(filename: str) -> bool:

@@ -17,6 +17,8 @@ from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import counted
 
 SCHEMA = 1
+_SHOWN = 3
+"""Places of a finding that one line names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,13 @@ class Report:
         return not self.failures
 
     def __str__(self) -> str:
-        """A line a finding; `formats.terminal.render` gives the whole text."""
+        """A line a finding, with where it is; `formats.terminal.render` gives the whole text."""
         head = f"{self.model}: {'healthy' if self.ok else 'unhealthy'}, {counted(len(self.active), 'finding')}"
-        return "\n".join([head, *(f"{finding.severity}: {finding.rule}: {finding.message}" for finding in self.active)])
+        return "\n".join([head, *map(_line, self.active)])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython shows in a terminal."""
+        printer.text(str(self))
 
     def plot(self, path: str | Path | None = None, *, width: float = 8.0, height: float = 4.5) -> Any:
         """The flow against depth as a `matplotlib.figure.Figure`, written to `path` (.png, .svg) if there is one.
@@ -124,6 +130,13 @@ class Report:
     @classmethod
     def from_json(cls, text: str) -> Report:
         return cls.from_dict(json.loads(text))
+
+
+def _line(finding: Finding) -> str:
+    shown = [str(place) for place in finding.places[:_SHOWN]]
+    more = f" and {len(finding.places) - _SHOWN} more" if len(finding.places) > _SHOWN else ""
+    where = f" at {', '.join(shown)}{more}" if shown else ""
+    return f"{finding.severity}: {finding.rule}: {finding.message}{where}"
 
 
 class UnhealthyGradientsError(AssertionError):

@@ -112,9 +112,13 @@ class Config:
     inputs: Any = setting(None, example={"x": "f32[B,3,32,32]"})
     """What to feed the model, where it is not made up."""
     loss: Word | Callable[..., Any] | None = setting(
-        None, "a function, or its name: 'CrossEntropyLoss', 'package.module:function'", example="CrossEntropyLoss"
+        None,
+        "a function, or its name: 'CrossEntropyLoss', 'cross_entropy', 'package.module:function', 'train.py:function'",
+        example="CrossEntropyLoss",
+        option=Option("model", "Loss: cross_entropy, MSELoss, train.py:function", metavar="NAME", unset="the model's own"),
     )
-    """A function of the output, or of (output, targets), by its name in `torch.nn` or as "package.module:function"."""
+    """A function of the output, or of (output, targets): a name in `torch.nn` or `torch.nn.functional`,
+    "package.module:function" or "file.py:function"."""
     targets: Any = setting(None, in_init=False)
     """What a loss of two arguments is handed; made up where None, for losses of torch."""
     causal: bool | None = setting(None, "true or false", example=True)

@@ -15,6 +15,7 @@ from types import ModuleType
 from gradcheck_health.records.errors import ModelError, UsageError, describe_error, did_you_mean
 
 MAX_BYTES = 16 * 2**20
+GUARD = 'put what parses arguments, reads data or trains under `if __name__ == "__main__":`'
 PROTECTED = frozenset(sys.stdlib_module_names) | {
     "torch",
     "numpy",
@@ -53,6 +54,10 @@ def _meant(name: str) -> str:
     """What a name that is no module stands for, as a hint."""
     if Path(f"{name}.py").is_file():
         return f" (did you mean the file {name}.py?)"
+    beside = Path("src", *name.split("."))
+    for file in (beside.with_suffix(".py"), beside / "__init__.py"):
+        if file.is_file():
+            return f" (did you mean the file {file}? or install the project: pip install -e .)"
     module, _, attribute = name.rpartition(".")
     if hasattr(sys.modules.get(module), attribute):  # the import got that far
         return f" (did you mean {module}:{attribute}?)"
@@ -66,6 +71,7 @@ def _import_file(typed: Path) -> ModuleType:
     root, dotted = _package(path)
     make_importable(root, first=True)
     importlib.invalidate_caches()
+    sys.argv[:1] = [str(typed)]  # the name of the program, where it prints one
     try:
         # `net.v2.py` has a dot in its name and stands in no package `net`
         if _is_free(dotted, path, root) and not (path.parent == root and "." in path.stem):
@@ -93,6 +99,12 @@ def check_file(path: Path) -> None:
         listed = not path.is_dir() or os.access(path, os.R_OK | os.X_OK)
         kind = "something that is no regular file" if listed else "a folder that cannot be listed"
         raise UsageError(f"{path}: got {kind}; allowed: a Python file, or a directory of them")
+    if path.suffix == ".ipynb":
+        name = path.with_suffix(".py").name
+        raise UsageError(
+            f"{path}: got a notebook; allowed: a Python file. Write its cells to {name} with `jupyter nbconvert --to script "
+            f"{path}`, or call check_gradients(model) in a cell"
+        )
     if path.suffix != ".py":
         raise UsageError(f"{path}: got a {path.suffix or 'nameless'} file; allowed: a Python file (.py)")
     if path.stat().st_size > MAX_BYTES:
@@ -210,4 +222,6 @@ def _beside(folder: Path, *, suffix: bool = True) -> list[str]:
 
 
 def _failed(where: str, error: BaseException) -> ModelError:
-    return ModelError(f"{where}: importing it raised {describe_error(error)}")
+    ended = isinstance(error, SystemExit)
+    hint = f"\n  it runs as a program where it is imported: {GUARD}" if ended else ""
+    return ModelError(f"{where}: importing it raised {describe_error(error)}{hint}")

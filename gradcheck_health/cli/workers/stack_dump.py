@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradcheck_health.records.errors import format_frame
-from gradcheck_health.records.frames import user_frames
+from gradcheck_health.records.frames import is_user_file, user_frames
 
 _HEAD = re.compile(r"(?P<current>Current thread|Thread) 0x(?P<number>[0-9a-f]+)")
 _FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d{1,9}) in (?P<name>.*)')
 _PACKAGE = Path(__file__).parents[2]
+IMPORTING = "while importing it"
 _PHASES = (
     ("/torch/autograd/", "_engine_run_backward", "in backward"),
     ("/torch/nn/modules/module.py", "_call_impl", "in forward"),
     (f"{_PACKAGE}/check/prepare.py", "_build", "while building it"),
     (f"{_PACKAGE}/targets/arguments/", "", "while building it"),
-    (f"{_PACKAGE}/targets/importing.py", "", "while importing it"),
+    (f"{_PACKAGE}/targets/importing.py", "", IMPORTING),
     (f"{_PACKAGE}/model/checkpoint/", "", "while reading its checkpoint"),
     (f"{_PACKAGE}/inputs/", "", "while making up inputs"),
     (f"{_PACKAGE}/rules/", "", "while judging it"),
@@ -72,6 +73,8 @@ def _line(file: str, number: int) -> str:
 
 
 def _phase(frames: Sequence[traceback.FrameSummary]) -> str | None:
+    if any(frame.name == "<module>" and is_user_file(frame.filename) for frame in frames):
+        return IMPORTING  # whatever the file does meanwhile: it may train
     for frame in reversed(frames):
         for file, name, phase in _PHASES:
             if file in frame.filename and name in ("", frame.name):

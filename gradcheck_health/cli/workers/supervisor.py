@@ -19,6 +19,7 @@ from gradcheck_health.cli.workers.worker import signature
 from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.report import Failure, NothingToCheck
 from gradcheck_health.settings.source import Source
+from gradcheck_health.targets.importing import GUARD
 
 MAX_OUTPUT = 64 * 1024
 """Bytes of the user's own output that are passed on, per process."""
@@ -161,13 +162,14 @@ class Supervisor:
     def _death(self, child: Child, timed_out: bool) -> Failure:
         code = None if timed_out else child.wait()
         standing = stack_dump.read((self.stack + _read(child.stack)).decode(errors="replace"), self.main_thread)
-        during = "while checking it" if self.current else "after a check" if self.targets else "while importing it"
+        during = "while checking it" if self.current else "after a check" if self.targets else stack_dump.IMPORTING
         if standing is not None and standing.phase is not None:
             during = standing.phase
         where = "".join(f"\n{line}" for line in standing.lines) if standing is not None else ""
         target = self.current or self.target
         if code is None:
             why = f"no result within {self.timeout:g} s, {during}: allow more with --timeout SECONDS"
+            why += f", or {GUARD}" if during == stack_dump.IMPORTING else ""
         elif code < 0:
             hint = ": perhaps the memory ran out (--memory 4G sets a limit)" if -code == signal.SIGKILL else ""
             why = f"its process died of {_signal_name(-code)} {during}{hint}"

@@ -18,7 +18,8 @@ from typing import Any
 from torch import nn
 
 from gradcheck_health.model.source.built_at import built_at
-from gradcheck_health.model.source.lines import class_lines, place
+from gradcheck_health.model.source.class_source import class_source
+from gradcheck_health.model.source.lines import place
 
 _BUILDS = re.compile(r"^_*(init|reset|tie|load|save|get_param)(_|$)|^__init__$|param_groups")
 """Methods that run before or beside forward."""
@@ -160,16 +161,18 @@ class _Code:
 
 
 def _parse(cls: type) -> _Code | None:
+    source = class_source(cls)
+    if source is None:
+        return None
+    lines, first, filename = source
     try:
-        lines, first = class_lines(cls)
-        filename = inspect.getsourcefile(cls)
         tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError):  # a class made in a notebook or by exec has no file
+    except SyntaxError:
         return None
     assignments: dict[str, tuple[Any, ast.AST | None]] = {}
     for attribute, node, value in _assignments(tree):
         assignments.setdefault(attribute, (node, value))
-    return None if filename is None else _Code(filename, first, assignments, tuple(_methods(tree)))
+    return _Code(filename, first, assignments, tuple(_methods(tree)))
 
 
 def _assignments(tree: ast.AST) -> Iterator[tuple[str, Any, ast.AST | None]]:

@@ -10,7 +10,7 @@ import sys
 from types import FrameType
 
 from gradcheck_health.model.source.frames import CALLERS
-from gradcheck_health.records.frames import is_user_file
+from gradcheck_health.records.frames import cell_name, is_user_file
 
 _SAMPLERS = frozenset({"sample", "sample_n"})
 
@@ -60,6 +60,9 @@ def class_lines(cls: type) -> tuple[list[str], int]:
 
 
 def place(filename: str, line: int) -> str:
+    """`file:line`; `In[3]:2` for the cell of a notebook, as IPython counts it."""
+    if (cell := cell_name(filename)) is not None:
+        return f"{cell}:{line}"
     try:
         here = os.path.relpath(filename) if os.path.isabs(filename) else filename
     except OSError:  # there is no working directory any more

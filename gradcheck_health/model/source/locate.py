@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from gradcheck_health.model.source.assignments import Assignments
-from gradcheck_health.model.source.lines import class_lines, place
+from gradcheck_health.model.source.class_source import class_source
+from gradcheck_health.model.source.lines import place
 from gradcheck_health.records.finding import Finding, Place
 from gradcheck_health.records.frames import is_user_file
 
@@ -58,15 +59,10 @@ def _text(path: Path) -> str:
 
 
 def _span(cls: type) -> tuple[int, int] | None:
-    try:
-        lines, first = class_lines(cls)
-    except (OSError, TypeError, SyntaxError):
-        return None
-    return first, first + len(lines) - 1
+    source = class_source(cls)
+    return None if source is None else (source[1], source[1] + len(source[0]) - 1)
 
 
 def _class_line(model: nn.Module) -> str | None:
-    cls = type(model)
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    span = _span(cls) if file is not None and is_user_file(file) else None
-    return None if file is None or span is None else place(file, span[0])
+    source = class_source(type(model))
+    return None if source is None or not is_user_file(source[2]) else place(source[2], source[1])
