@@ -208,7 +208,9 @@ def _environment(model: nn.Module, settings: Config) -> dict[str, str]:
 
     weights = {} if settings.checkpoint is None else Checkpoint.of(settings.checkpoint).as_options()
 
-    first = next(p for p in model.parameters() if p.is_floating_point() or p.is_complex())
+    first = next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)
+    if first is None:
+        raise UsageError(f"{type(model).__name__}.parameters() gives none, though the module holds some: it is overridden")
     return {
         "gradcheck-health": __version__,
         "torch": torch.__version__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sys
 import traceback
@@ -33,12 +34,16 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
     torch.clear_autocast_cache()  # casts of weights that a fact has changed since
     with eager():
         args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
+        process = os.getpid()
         try:
             return model(*args, **kwargs)
         except GradhealthError:
             raise
         except Exception as error:
             raise ModelError(_forward_failed(model, inputs, error)) from error
+        finally:
+            if os.getpid() != process:  # a copy that forward forked: it would check on, and fork again at every pass
+                os._exit(0)
 
 
 @contextlib.contextmanager

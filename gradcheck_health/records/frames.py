@@ -18,6 +18,7 @@ _EXAMPLES = f"{_PACKAGE}rules{os.sep}"
 """The example models of rules are written as a user writes them, and count as the user's."""
 _STANDARD_LIBRARY = (sysconfig.get_path("stdlib"), sys.base_prefix + "/lib/python")
 _TORCH = os.path.join(sysconfig.get_path("purelib"), "torch", "")
+_TORCH_ANYWHERE = "-packages/torch/"
 _SHOWN = 4
 """Frames of a traceback that a message shows."""
 
@@ -27,6 +28,8 @@ def is_user_file(filename: str) -> bool:
     if cell_name(filename) is not None:
         return True
     if filename.startswith(("<", *_folders_of_torch())) or is_package_file(filename):
+        return False
+    if _TORCH_ANYWHERE in filename.replace(os.sep, "/"):  # where it is not imported, as in the parent of a worker
         return False
     # packages of others are installed below the standard library
     return "site-packages" in filename or not filename.startswith(_STANDARD_LIBRARY)

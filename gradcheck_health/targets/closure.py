@@ -28,7 +28,7 @@ PLAIN = _words(
 )
 """Modules of Python itself that read no file and load no code of their own accord."""
 ATTRIBUTES = {
-    "os": _words("environ getenv cpu_count getpid sep linesep name urandom PathLike fspath"),
+    "os": _words("cpu_count getpid sep linesep name urandom PathLike fspath"),
     "sys": _words(
         """version_info version platform maxsize float_info byteorder stdout stderr exit getsizeof argv getrecursionlimit
         setrecursionlimit"""

@@ -221,6 +221,8 @@ READS = {
     "eval": "scope = {}\neval(compile(open('lib/helper.py').read(), 'x', 'exec'), scope)\nACT = scope['ACT']\n",
     "pathlib": "from pathlib import Path\nscope = {}\nACT = Path('lib', 'helper.py').read_text().split(\"'\")[1]\n",
     "a file that is there or not": "import os\nACT = 'relu' if os.path.exists('lib/helper.py') else 'tanh'\n",
+    "environment": "import os\nACT = os.environ.get('ACT', 'relu')\n",
+    "environment by getenv": "from os import getenv\nACT = getenv('ACT', 'relu')\n",
     "torch.load": "import torch\nACT = torch.load('lib/act.pt')\n",
     "numpy": "import numpy as np\nACT = np.loadtxt('lib/act')\n",
     "yaml": "import yaml\nACT = yaml.safe_load('a: 1')\n",
@@ -249,7 +251,7 @@ def test_code_that_may_read_what_is_not_followed_is_checked(repository: Path, na
 def test_usual_model_is_followed(repository: Path) -> None:
     """What research code imports and does not read."""
     text = "import math, os, sys\nfrom dataclasses import dataclass\nfrom typing import Any\nimport torch.nn.functional as F\n"
-    text += "if sys.version_info < (3, 8) or os.environ.get('DEBUG'): print(os.path.join('a', 'b'))\n"
+    text += "if sys.version_info < (3, 8) or os.cpu_count() is None: print(os.path.join('a', 'b'))\n"
     text += "net_eval = lambda m: m.eval()\n"
     (repository / "net.py").write_text(text + MODEL)
     git(repository, "commit", "-qam", "second")

@@ -14,7 +14,7 @@ import pytest
 import gradcheck_health
 from gradcheck_health import cli
 from gradcheck_health.formats import _schema
-from tests.cli.faults import at_import, in_model, of_process, of_target
+from tests.cli.faults import at_import, hidden, in_model, of_process, of_target
 from tests.cli.faults.fault import SOUND, Fault
 
 FAULTS = {**at_import.FAULTS, **in_model.FAULTS, **of_process.FAULTS, **of_target.FAULTS}
@@ -88,6 +88,16 @@ def together(
 
 def test_there_are_enough() -> None:
     assert len(FAULTS) >= 60
+
+
+def test_what_tries_to_look_sound_is_found(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """None of them is green: the report of each, and no other, holds a finding that fails."""
+    places = {f"{i}/{lay(folder / str(i), fault)}": name for i, (name, fault) in enumerate(hidden.FAULTS.items())}
+    code, document, _ = run(capfd, ["before.py", *places, "after.py"], "--timeout", "120")
+    assert (code, [failure["message"] for failure in document["failures"]]) == (1, [])
+    healthy = [report["target"] for report in document["reports"] if report["ok"]]
+    assert healthy == ["before.py:Net", "after.py:Net"]
+    assert len(document["reports"]) == len(hidden.FAULTS) + 2
 
 
 @pytest.mark.parametrize(("code", "options"), GROUPS)

@@ -24,10 +24,10 @@ BY_HAND = {
     "PATHS": {"baseline", "checkpoint"},
     "REASONS": {"ignore", "expect"},
     "ENTRIES": {"rules", "ignore", "expect", "args"},
-    "OPTIONS": {"seed", "rounds", "device", "dtype", "batch_size", "timeout", "memory", "fail_on", "preset"},
+    "OPTIONS": {"seed", "rounds", "device", "dtype", "batch_size", "timeout", "memory", "fail_on", "preset", "loss"},
 }
 """The lists as they stood in six files before there was a catalogue."""
-BEFORE = set().union(*BY_HAND.values(), {"inputs", "loss", "targets", "causal", "batch_axis", "optimizer"})
+BEFORE = set().union(*BY_HAND.values(), {"inputs", "targets", "causal", "batch_axis", "optimizer"})
 FIELD = """
     momentum: float | None = setting(
         None, "a number from 0 to 1", limits={"ge": 0, "le": 1}, example=0.9, option=Option("model", "What is kept of a step")

@@ -45,13 +45,18 @@ def evaluated(subject: Subject) -> Iterator[None]:
     """A sandbox with the model in eval mode."""
     with sandbox(subject.model):
         modes = [(module, module.training) for module in subject.model.modules()]
-        subject.model.eval()
+        try:
+            subject.model.eval()
+        except AttributeError:  # a class that seals its attributes: the mode stands in its table all the same
+            for module in subject.model.modules():
+                vars(module)["training"] = False
         try:
             yield
         finally:
             for module, mode in modes:  # a scripted module keeps its mode where the sandbox does not reach
                 if module.training != mode:
-                    module.training = mode
+                    with contextlib.suppress(AttributeError):
+                        module.training = mode
 
 
 def outputs_in_sandbox(subject: Subject, inputs: Inputs) -> dict[str, torch.Tensor]:
