@@ -157,9 +157,10 @@ def _fail(done: Run, failure: Failure, tell: Write) -> None:
 
 
 def _summary(done: Run, show: Write, tell: Write) -> None:
-    whole = [one for one in done.skipped if not Target.parse(one.target).name]  # a loss beside a model is no news
-    if whole or (done.skipped and not done.reports):
-        skipped = counted(len(whole or done.skipped), "target")
+    checked = {Target.parse(report.target).where for report in done.reports if report.target}
+    alone = [one for one in done.skipped if Target.parse(one.target).where not in checked]  # a loss beside a model is no news
+    if alone:
+        skipped = counted(len(alone), "target")
         tell(f"skipped {skipped} with nothing to train: no model, or no parameters (-v names them)\n")
     if done.unchanged and not done.reports and not done.failures:
         tell(f"nothing to check: {len(done.unchanged)} of {len(done.unchanged)} targets are unchanged\n")
