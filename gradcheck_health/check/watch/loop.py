@@ -28,7 +28,7 @@ from gradcheck_health.settings.config import Config
 
 OBJECTIVE = "the loop"
 EVERY_STEP, NOW_AND_THEN = 20, 5
-"""The rules are asked at each of the first measured steps, then at every fifth while all steps are measured."""
+"""The rules are asked at each of the first steps, then at every fifth that is measured."""
 
 
 class Watch:
@@ -50,7 +50,7 @@ class Watch:
         named: Sequence[NamedParameter] | None = None,
     ) -> None:
         self._model, self._settings, self._on_sick = model, settings, on_sick
-        self._every, self._dense = every, dense
+        self._every = every
         self._watcher = Watcher(
             model, optimizers, self._saw, self._thrown_away, every=every, dense=dense, scaler=scaler, named=named
         )
@@ -65,6 +65,8 @@ class Watch:
         self._pending: list[Noticed] = []
         """Found, and waiting for the second pass, which is made after the step that comes next."""
         self._running = False
+        self._measured = 0
+        """Steps of which a moment was taken."""
 
     def start(self) -> Watch:
         """Put the hooks on; without effect where they are on."""
@@ -135,7 +137,8 @@ class Watch:
             return
         if self._file is not None:
             self._file.write(self._watcher, tracker, moment)
-        often = moment.step <= EVERY_STEP or moment.step % NOW_AND_THEN == 0 or moment.step > self._dense
+        self._measured += 1
+        often = moment.step <= EVERY_STEP or self._measured % NOW_AND_THEN == 0
         if self._log is not None and moment.step % self._every == 0:
             self._log({**self.metrics(), WORST: fastest_layer(self._watcher.history())}, moment.step)
         if often or moment.nonfinite or moment.gradient == 0:
