@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+FEWEST = 16
+"""Samples of a batch beside which the few that are tried cost little."""
+
+
 def fragile_input(trace: Trace) -> Iterator[Finding | Need]:
     """The gradient is finite on this batch, and NaN or Inf with a row of zeros, two equal rows, or a mask over all.
 
@@ -24,8 +28,9 @@ def fragile_input(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: such a row comes once in ten thousand batches, a blank image, a silent second, a text of padding, and one
     NaN reaches every weight in one step.
 
-    How it is measured: one forward and one backward pass on four to seven samples; each kind alone where that is not finite,
-    to name the operation. The outputs are judged by a projection, so targets do not matter.
+    How it is measured: one forward and one backward pass on four to nine samples; each kind alone where that is not finite,
+    to name the operation. The outputs are judged by a projection, so targets do not matter. Beside a batch of fewer than 16
+    samples that is no small cost: there it is done with edge_inputs=True only.
 
     When it is legitimate: where the data cannot hold such a row. It is a note, and an error with edge_inputs=True, which says
     that such rows do come (and tries inputs without any step, too).
@@ -34,7 +39,7 @@ def fragile_input(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"fragile-input": "the reason"}.
     """
-    if not trace.fragile and not trace.declared.edge_inputs:
+    if not trace.declared.edge_inputs and (not trace.fragile or (trace.inputs.batch or 0) < FEWEST):
         return
     if "edge_inputs" not in trace.facts:
         yield Need("edge_inputs")

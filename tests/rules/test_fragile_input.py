@@ -102,3 +102,10 @@ def test_no_step_at_all_is_tried_where_such_inputs_come() -> None:
 def test_a_gradient_that_is_not_finite_anyway_is_another_rule() -> None:
     report = check_gradients(Body(lambda f, x: (f(x) - f(x).detach()).square().sum(-1).sqrt()), rows())
     assert [one.rule for one in report.findings] == ["nonfinite-gradient"]
+
+
+def test_a_small_batch_is_left_alone_unless_such_inputs_come() -> None:
+    function, *_ = SICK["unit vectors"]
+    few = {"x": torch.randn(8, 8)}
+    assert found(function, few) == []
+    assert len(found(function, few, edge_inputs=True)) == 1
