@@ -9,7 +9,7 @@ from typing import Any
 try:
     import lightning.pytorch as pl
 except ImportError:  # the same package under its older name
-    import pytorch_lightning as pl
+    import pytorch_lightning as pl  # type: ignore[no-redef]
 
 from gradcheck_health.check.watch.loop import Watch
 from gradcheck_health.check.watch.watch import watch
