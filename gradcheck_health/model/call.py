@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import sys
 import traceback
 from collections.abc import Iterator
 from functools import cache
+from os import _exit, getpid  # bound here: a model may replace those of `os`
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
     torch.clear_autocast_cache()  # casts of weights that a fact has changed since
     with eager():
         args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
-        process = os.getpid()
+        process = getpid()
         try:
             return model(*args, **kwargs)
         except GradhealthError:
@@ -42,8 +42,8 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
         except Exception as error:
             raise ModelError(_forward_failed(model, inputs, error)) from error
         finally:
-            if os.getpid() != process:  # a copy that forward forked: it would check on, and fork again at every pass
-                os._exit(0)
+            if getpid() != process:  # a copy that forward forked: it would check on, and fork again at every pass
+                _exit(0)
 
 
 @contextlib.contextmanager

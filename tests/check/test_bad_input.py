@@ -170,7 +170,7 @@ def test_wrong_settings(settings: dict[str, Any], parts: list[str]) -> None:
     [
         (lambda: 3, UsageError, "allowed: model"),
         (lambda: 1 / 0, ModelError, "ZeroDivisionError"),
-        (lambda n: nn.Linear(n, n), ModelError, "without arguments"),
+        (lambda n: nn.Linear(n, n), UsageError, "without arguments"),
     ],
 )
 def test_wrong_factory(factory: Any, kind: type[Exception], part: str) -> None:

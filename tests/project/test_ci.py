@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "gradcheck_health"
 IMPORT_NAME = {"pyyaml": "yaml", "rich-click": "rich_click"}
 COME_WITH_TORCH = {"networkx", "jinja2", "markupsafe", "filelock"}
-OPTIONAL = {"numpy", "torchvision", "timm", "transformers", "matplotlib", "safetensors"}
+OPTIONAL = {"numpy", "torchvision", "timm", "transformers", "matplotlib", "safetensors"} | {
+    "accelerate", "keras", "lightning", "pytorch_lightning", "tensorboard", "wandb", "mlflow"
+}  # fmt: skip
 
 
 def ci_script() -> str:

@@ -161,9 +161,13 @@ class Supervisor:
 
     def _death(self, child: Child, timed_out: bool) -> Failure:
         code = None if timed_out else child.wait()
-        standing = stack_dump.read((self.stack + _read(child.stack)).decode(errors="replace"), self.main_thread)
+        written = (self.stack + _read(child.stack)).decode(errors="replace")
+        cut_off = code == -signal.SIGSEGV and stack_dump.SILENT in written
+        if cut_off:
+            code = None  # faulthandler walks the frames while they change, which may end a process that was stuck anyway
+        standing = stack_dump.read(written, self.main_thread)
         during = "while checking it" if self.current else "after a check" if self.targets else stack_dump.IMPORTING
-        if standing is not None and standing.phase is not None:
+        if standing is not None and standing.phase is not None and not cut_off:
             during = standing.phase
         where = "".join(f"\n{line}" for line in standing.lines) if standing is not None else ""
         target = self.current or self.target

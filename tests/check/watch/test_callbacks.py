@@ -16,9 +16,16 @@ from torch import nn
 
 from gradcheck_health import UsageError
 from tests.check.watch.loops import batch
+from tests.zoo.torchvision_ops import declare_torchvision_ops
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.zoo, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(autouse=True)
+def importable() -> None:
+    """Lightning and transformers import torchvision, whose compiled part may not fit."""
+    declare_torchvision_ops()
 
 
 def fitted(kind: str, tmp_path: Path, *, lr: float = 0.01, steps: int = 30, watched: bool = True, **settings: Any) -> Any:
@@ -145,6 +152,7 @@ sys.path.insert(0, sys.argv[1])
 import keras, numpy, torch
 from gradcheck_health.keras import GradientHealth
 from tests.check.watch.loops import batch
+from tests.zoo.torchvision_ops import declare_torchvision_ops
 def run(lr, watched, **settings):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Dense(16, activation="relu"), keras.layers.Dense(1)])
