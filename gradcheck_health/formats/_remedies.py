@@ -99,8 +99,8 @@ def _suggestion(report: Report, trial: RemedyTrial, width: int) -> Iterator[str]
     yield from wrap(escape(trial.change), width, first="      change    ", hang=16)
     if trial.source:
         yield from wrap(escape(trial.source), width, first="      at        ", hang=16)
-    if cost := _cost(trial):
-        yield from wrap(cost, width, first="      cost      ", hang=16)
+    if trial.parameters:
+        yield from wrap(f"{counted(trial.parameters, 'parameter')} more", width, first="      cost      ", hang=16)
     if run := _run(trial, report.run):
         yield from wrap(run, width, first="      run       ", hang=16)
 
@@ -109,13 +109,6 @@ def _named(trial: RemedyTrial) -> str:
     """`silu-and-he (1e-12 -> 1e-9)`, or with the reason."""
     why = escape(trial.why) or values(trial)
     return f"{trial.remedy} ({why})" if why else trial.remedy
-
-
-def _cost(trial: RemedyTrial) -> str:
-    parts = [f"{counted(trial.parameters, 'parameter')} more"] if trial.parameters else []
-    if trial.flops is not None and abs(trial.flops - 1) > 0.005:
-        parts.append(f"{trial.flops:.3g} x the operations of a forward pass")
-    return ", ".join(parts)
 
 
 def _run(trial: RemedyTrial, plain: ShortRun | None) -> str:

@@ -53,7 +53,7 @@ class Moment:
     gradient: float
     """Norm over all parameters, as the optimizer applied it."""
     weight: float
-    """Norm over all parameters after the step, estimated from samples of at most 512 entries each."""
+    """Norm over all parameters before the step, estimated from samples of at most 512 entries each."""
     slowest: float | None
     """Least |dw| / |w| of a weight; None where no weight other than zeros has a gradient."""
     median: float | None

@@ -75,8 +75,6 @@ class RemedyTrial:
     """rms of the output."""
     parameters: int = 0
     """Trainable entries that it adds."""
-    flops: float | None = None
-    """Operations of a forward pass, over those without it; None where it changes values only."""
     why: str = ""
     """Why it was not measured, or what was raised."""
     run: ShortRun | None = None
