@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradcheck_health.check.api import assert_gradients_healthy, check_gradients
     from gradcheck_health.check.infer import make_inputs
+    from gradcheck_health.check.scale.api import check_scale
     from gradcheck_health.check.step import assert_step_healthy, check_step
     from gradcheck_health.check.watch.trains import assert_trains, check_trains
     from gradcheck_health.check.watch.watch import watch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gradcheck_health.records.history import History
     from gradcheck_health.records.inputs import Inputs
     from gradcheck_health.records.report import Report, UnhealthyGradientsError
+    from gradcheck_health.records.scale import Sweep
     from gradcheck_health.records.trace import Trace
     from gradcheck_health.records.training import Training
     from gradcheck_health.records.version import __version__ as __version__
@@ -38,6 +40,7 @@ __path__ = [*__path__, f"{__path__[0]}/check/callbacks"]
 _HOMES = {
     "check.api": ("assert_gradients_healthy", "check_gradients"),
     "check.infer": ("make_inputs",),
+    "check.scale.api": ("check_scale",),
     "check.step": ("assert_step_healthy", "check_step"),
     "check.watch.trains": ("assert_trains", "check_trains"),
     "check.watch.watch": ("watch",),
@@ -54,6 +57,7 @@ _HOMES = {
     "records.history": ("History",),
     "records.inputs": ("Inputs",),
     "records.report": ("Report", "UnhealthyGradientsError"),
+    "records.scale": ("Sweep",),
     "records.trace": ("Trace",),
     "records.training": ("Training",),
     "settings.config": ("Config",),
@@ -66,6 +70,7 @@ __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "assert_step_healthy",
     "assert_trains",
     "check_gradients",
+    "check_scale",
     "check_step",
     "check_trains",
     "make_inputs",
@@ -84,6 +89,7 @@ __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "Place",
     "Report",
     "Severity",
+    "Sweep",
     "Trace",
     "Training",
     "UnhealthyGradientsError",

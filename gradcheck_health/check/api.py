@@ -14,6 +14,7 @@ from gradcheck_health.check.gate import Gate
 from gradcheck_health.records.errors import GradhealthError, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
+from gradcheck_health.records.scale import Sweep
 from gradcheck_health.records.training import Training
 from gradcheck_health.rules import presets
 from gradcheck_health.settings.catalogue import IN_A_CALL
@@ -68,8 +69,9 @@ def check_gradients(
     compiled objects; `report.unrestored` names what was noticed, and with `isolation="fork"` none of it stays.
 
     Args:
-        model: an `nn.Module`, a `Training`, or a factory (class or function without arguments) that returns a `Training`,
-            `model`, `(model, inputs)` or `(model, inputs, loss)`. A factory's verdict is confirmed over initialisations.
+        model: an `nn.Module`, a `Training`, a `Sweep` over sizes, or a factory (class or function without arguments) that
+            returns a `Training`, `model`, `(model, inputs)` or `(model, inputs, loss)`. A factory's verdict is confirmed over
+            initialisations, a sweep's report is that of its first size with `trace.scale`.
         inputs: what to feed it: a tensor, a tuple of positional or a dict of keyword arguments, specs such as
             `{"x": "f32[B,3,32,32]"}`, a function or a DataLoader. Made up where None.
         loss: from the model's output to a scalar. Without it, a model that returns its own loss is taken at its word, and the
@@ -117,6 +119,11 @@ def check_gradients(
     if isolation is not None:
         settings = config if config is not None else load(names=names_of(model, target))
         return check_apart(isolation, partial(check_gradients, **{**arguments, "isolation": None}), settings.timeout)
+    sweep = model if isinstance(model, Sweep) else None
+    if sweep is not None:
+        from gradcheck_health.check.scale.sizes import smallest
+
+        model = smallest(sweep)
     # torch takes two seconds to import: a wrong setting is reported before that
     given = {name: arguments[name] for name in IN_A_CALL if name not in APART}
     given["optimizer"] = optimizer if isinstance(optimizer, str) else None
@@ -138,6 +145,10 @@ def check_gradients(
                 from gradcheck_health.check.remedies.trial import Clinic, try_remedies
 
                 report = try_remedies(subject, report, Clinic.of(environment, chosen, settings, gate))
+        if sweep is not None:
+            from gradcheck_health.check.scale.sweep import concluded, measured_here
+
+            report = concluded(report, measured_here(sweep, handed, settings), chosen, settings)
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, GradhealthError) or not ran_out_of_memory(error):
             raise

@@ -59,7 +59,10 @@ def example(rule: Callable[..., Any], which: str) -> str | None:
     body = textwrap.dedent("\n".join(lines[first - 1 : end.lineno - 1]))
     comment = "".join(f"# {line}\n" for line in (about or "").splitlines())
     code = f"{comment}{body}\n{made}".replace(" = healthy()", " = good_example()").strip()
-    code = code.replace("from gradcheck_health.records.training import", "from gradcheck_health import")  # where users find it
+    for home in ("training", "scale"):
+        code = code.replace(
+            f"from gradcheck_health.records.{home} import", "from gradcheck_health import"
+        )  # where users find it
     # a class or a function inside a function becomes one of a script: two empty lines before it and behind it
     return re.sub(r"(\n +\S.*)\n\n(?=\S)", r"\1\n\n\n", re.sub(r"\n\n(?=class |def )", "\n\n\n", code))
 

@@ -43,6 +43,7 @@ from gradcheck_health.records.measurements import (
     ParameterTrace,
 )
 from gradcheck_health.records.profile import Profile
+from gradcheck_health.records.scale import Scale
 from gradcheck_health.records.severed import Severed, Starved
 from gradcheck_health.records.starts import Initialisations, Uninitialized
 from gradcheck_health.records.step import StepTrace
@@ -153,6 +154,8 @@ class Trace:
     fragile: tuple[str, ...] = ()
     """Operations that have no finite derivative somewhere: sqrt at 0, a division by what depends on the data."""
     edges: tuple[EdgeInput, ...] = ()
+    scale: Scale | None = None
+    """How the flow and the steps change with the size of the model, where a sweep was handed over."""
     reference: Profile | None = None
     """The profile of a baseline, where the model is compared with one."""
 

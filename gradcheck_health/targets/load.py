@@ -5,8 +5,6 @@ A target becomes factories where it can, so that a verdict may be confirmed over
 
 from __future__ import annotations
 
-import copy
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -16,8 +14,8 @@ from typing import Any
 
 from gradcheck_health.records.errors import NothingToCheckError, UsageError, did_you_mean
 from gradcheck_health.records.wording import a_kind
-from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value, hints_of
-from gradcheck_health.targets.arguments.convert import converted
+from gradcheck_health.targets.arguments.bind import bound, converted_all
+from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, complete, format_value
 from gradcheck_health.targets.arguments.vocabulary import CONFIGURATION
 from gradcheck_health.targets.discovery import built, functions, is_model, models, outermost, public
 from gradcheck_health.targets.importing import import_target
@@ -168,12 +166,12 @@ def _completed(where: str, found: Any, args: Mapping[str, Any], runs: Runs | Non
     if _unknown(found, args):
         return "the arguments do not fit"
     if not _missing(found, args):
-        return Loaded(where, _with_arguments(found, args) if args else found)
-    with_them = complete(found, _converted(found, args), _missing(found, args), runs)
+        return Loaded(where, bound(found, args) if args else found)
+    with_them = complete(found, converted_all(found, args), _missing(found, args), runs)
     if with_them.arguments is None:
         return with_them.reason
     made_up = {name: format_value(value) for name, value in with_them.arguments.items()}
-    return Loaded(where, _with_arguments(found, {**args, **with_them.arguments}), made_up)
+    return Loaded(where, bound(found, {**args, **with_them.arguments}), made_up)
 
 
 def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -> Loaded:
@@ -190,23 +188,6 @@ def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -
     if isinstance(made, Loaded):
         return made
     raise UsageError(_needs(where, found, args, made))
-
-
-def _with_arguments(found: Callable[..., Any], args: Mapping[str, Any]) -> Callable[[], Any]:
-    given = _converted(found, args)
-
-    @functools.wraps(found, updated=())
-    def build() -> Any:
-        # modules among the arguments are not shared between the models that are built
-        return found(**copy.deepcopy(dict(given)))
-
-    return build
-
-
-def _converted(found: Any, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as the constructor takes them: a table may stand for an object with attributes."""
-    hints = hints_of(found) if any(isinstance(value, Mapping) for value in args.values()) else {}
-    return {name: converted(value, hints.get(name), name, found) for name, value in args.items()}
 
 
 def _command(where: str, missing: list[str], args: Mapping[str, Any]) -> str:

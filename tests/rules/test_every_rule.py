@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from gradcheck_health import Finding, Report, Severity, Trace, Training, baseline, check_gradients, rules
+from gradcheck_health import Finding, Report, Severity, Sweep, Trace, Training, baseline, check_gradients, rules
+from gradcheck_health.check.scale.sizes import smallest
 from gradcheck_health.formats._rule_docs import EXAMPLES, example
 
 HEADINGS = ("What it does", "Why it is bad", "How it is measured", "When it is legitimate", "How to fix", "How to silence")
@@ -103,7 +104,9 @@ def test_example_is_shown_as_code_that_runs_and_fits_a_terminal(name: str, which
 
 
 def shapes(handed: Any) -> list[tuple[str, torch.Size]]:
-    """Of the parameters of what an example hands over: a model, a training, or a factory."""
+    """Of the parameters of what an example hands over: a model, a training, a sweep, or a factory."""
+    if isinstance(handed, Sweep):
+        handed = smallest(handed)()
     model = handed.model if isinstance(handed, Training) else handed if isinstance(handed, nn.Module) else handed()
     return [(name, p.shape) for name, p in model.named_parameters()]
 
