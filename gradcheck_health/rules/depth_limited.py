@@ -20,7 +20,7 @@ _FAILED = 0.5
 def depth_limited(trace: Trace, *, min_reach: float = 2.0) -> Iterator[Finding]:
     """The gradient shrinks or grows with depth, and a model not much deeper than those of the sweep cannot learn.
 
-    What it does: fits the flow of a sweep (gradhealth scale, check_scale) over depth, and predicts the depth at which it passes
+    What it does: fits the flow of a sweep (check_scale) over depth, and predicts the depth at which it passes
     the bound of vanishing-gradient or exploding-gradient. Fires where that depth, with the whole of its 95 % interval, is
     less than min_reach times the deepest size of the sweep.
 
