@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -140,11 +141,13 @@ def check_gradients(
     try:
         left: list[str] = []
         with prepared(handed, settings, target, left) as (subject, environment):
+            begun = time.process_time()
             report = diagnose(subject, environment, chosen, settings, gate, facts=facts, target=target)
             if settings.remedies:
                 from gradcheck_health.check.remedies.trial import Clinic, try_remedies
 
-                report = try_remedies(subject, report, Clinic.of(environment, chosen, settings, gate))
+                took = time.process_time() - begun
+                report = try_remedies(subject, report, Clinic.of(environment, chosen, settings, gate, took))
         if sweep is not None:
             from gradcheck_health.check.scale.sweep import concluded, measured_here
 

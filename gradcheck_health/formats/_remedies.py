@@ -15,6 +15,8 @@ from gradcheck_health.records.wording import counted
 
 SHOWN = 2
 """Suggestions in a failure message."""
+_SAME = 0.005
+"""Share of the FLOPs that is no difference."""
 ADVICE = "advice"
 """The label of help that was not tried, where other help was."""
 
@@ -85,7 +87,7 @@ def _of_finding(report: Report, finding: Finding, trials: Sequence[RemedyTrial],
     for outcome, title in ((NO_HELP, "no help"), (NOT_MEASURED, "not measured"), (RAISED, "raised")):
         others = [trial for trial in trials if trial.outcome == outcome]
         if others:
-            named = [_named(trial) for trial in others]
+            named = _by_reason(others) if outcome == NOT_MEASURED else [_named(trial) for trial in others]
             yield from wrap("; ".join(named), width, first=f"  {title + ':':14}", hang=16)
 
 
@@ -99,10 +101,24 @@ def _suggestion(report: Report, trial: RemedyTrial, width: int) -> Iterator[str]
     yield from wrap(escape(trial.change), width, first="      change    ", hang=16)
     if trial.source:
         yield from wrap(escape(trial.source), width, first="      at        ", hang=16)
-    if trial.parameters:
-        yield from wrap(f"{counted(trial.parameters, 'parameter')} more", width, first="      cost      ", hang=16)
+    if spent := cost(trial):
+        yield from wrap(spent, width, first="      cost      ", hang=16)
     if run := _run(trial, report.run):
         yield from wrap(run, width, first="      run       ", hang=16)
+
+
+def cost(trial: RemedyTrial) -> str:
+    """`128 parameters more, 4 x the FLOPs`; "" where it costs nothing."""
+    parts = [f"{counted(trial.parameters, 'parameter')} more"] if trial.parameters else []
+    if trial.flops is not None and abs(trial.flops - 1) > _SAME:
+        parts.append(f"{trial.flops:.3g} x the FLOPs")
+    return ", ".join(parts)
+
+
+def _by_reason(trials: Sequence[RemedyTrial]) -> list[str]:
+    """`elu-and-he, silu-and-he (five others looked better)`: a reason stands once."""
+    reasons = dict.fromkeys(trial.why for trial in trials)
+    return [f"{', '.join(one.remedy for one in trials if one.why == why)} ({escape(why)})" for why in reasons]
 
 
 def _named(trial: RemedyTrial) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from gradcheck_health.formats import _remedies
 from gradcheck_health.formats import json as json_format
 from gradcheck_health.formats._page.chart import sparks
 from gradcheck_health.formats._page.payload import EXACT_ENTRIES, entries, pack, slim
@@ -64,7 +65,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters.update(breakable=breakable, number=number, percent=percent, many=count)
+    templates.filters.update(breakable=breakable, number=number, percent=percent, many=count, cost=_remedies.cost)
     return templates
 
 

@@ -75,6 +75,8 @@ class RemedyTrial:
     """rms of the output."""
     parameters: int = 0
     """Trainable entries that it adds."""
+    flops: float | None = None
+    """Of the matrix products and convolutions of a forward pass, over those without it; None where they were not counted."""
     why: str = ""
     """Why it was not measured, or what was raised."""
     run: ShortRun | None = None

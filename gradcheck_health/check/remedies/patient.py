@@ -22,6 +22,8 @@ class Patient:
     trace: Trace
     operations: tuple[Operation, ...]
     """In the order in which they ran."""
+    flops: int | None = None
+    """Of one forward pass, where they could be counted."""
 
     @property
     def model(self) -> nn.Module:

@@ -5,14 +5,18 @@ The sick measure gates and the forward signal ranks: ReLU without its initialisa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gradcheck_health.check.diagnose import Rules, diagnose
 from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.remedies.apply import apply, under, with_loss
+from gradcheck_health.check.remedies.budget import SPENT, Budget
 from gradcheck_health.check.remedies.catalogue import Remedy, remedies
+from gradcheck_health.check.remedies.cost import operations
 from gradcheck_health.check.remedies.edit import NotMeasuredError
 from gradcheck_health.check.remedies.measure import measure, promising, signal
 from gradcheck_health.check.remedies.operations import survey
@@ -56,12 +60,17 @@ class Clinic:
     environment: Mapping[str, str]
     rules: Rules
     settings: Config
+    budget: Budget
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], rules: Rules, settings: Config, gate: Gate | None) -> Clinic:
-        """What the user, or a baseline, accepts is no ill left behind under a cure."""
+    def of(cls, environment: Mapping[str, str], rules: Rules, settings: Config, gate: Gate | None, seconds: float) -> Clinic:
+        """What the user, or a baseline, accepts is no ill left behind under a cure.
+
+        Args:
+            seconds: of processor time that the check without a cure took.
+        """
         accepted = {**(settings.ignore if gate is None else gate.ignore(settings)), **(settings.expect or {})}
-        return cls(environment, rules, dataclasses.replace(settings, ignore=accepted, expect={}))
+        return cls(environment, rules, dataclasses.replace(settings, ignore=accepted, expect={}), Budget.of(seconds))
 
 
 def try_remedies(subject: Subject, report: Report, clinic: Clinic) -> Report:
@@ -93,37 +102,58 @@ def _for_finding(
 ) -> list[RemedyTrial]:
     finding = report.findings[position]
     with sandbox(subject.model, process=False):
-        patient = Patient(subject, report.trace, survey(subject))
-    trials: list[tuple[float, RemedyTrial]] = []
-    screened: list[_Screened] = []
-    for name, remedy in chosen.items():
-        base = RemedyTrial(name, finding.rule, position, NOT_MEASURED, before=finding.got)
-        try:
-            with sandbox(subject.model, process=False):
-                seen = _first_look(name, remedy, patient, finding)
-        except Exception as error:  # noqa: BLE001 - the user's model under a change that it was not written for
-            trials.append((1e9, _failed(base, error)))
-            continue
-        if seen is not None:
-            screened.append(seen)
-    screened.sort(key=lambda one: (not one.hopeful, not one.change.direct, one.score))
-    settled = False
+        patient = Patient(subject, report.trace, survey(subject), _cost(subject))
+    screened, trials = _screened(patient, finding, position, chosen, clinic.budget.half())
+    settled, longest = False, 0.0
     for i, one in enumerate(screened):
         base = RemedyTrial(
             one.name, finding.rule, position, NO_HELP, one.change.what, finding.places[0].source if finding.places else None,
             one.change.names, finding.got, one.after, parameters=one.change.parameters,
         )  # fmt: skip
-        if i < CHECKED and one.hopeful and not settled:
-            trials.append(_checked(base, one, patient, finding, report, clinic))
-            settled = one.change.direct and trials[-1][1].outcome == SOUND
-        elif one.hopeful:
-            why = "the operation itself is cured already" if settled else "five others looked better"
+        if not one.hopeful:
+            trials.append((1e6 + one.score, base))
+        elif i >= CHECKED or settled or (i and not clinic.budget.allows(longest)):
+            why = "the operation itself is cured already" if settled else "five others looked better" if i >= CHECKED else SPENT
             trials.append((1e6 + one.score, dataclasses.replace(base, outcome=NOT_MEASURED, why=why)))
         else:
-            trials.append((1e6 + one.score, base))
+            begun = time.process_time()
+            trials.append(_checked(base, one, patient, finding, report, clinic))
+            longest = max(longest, time.process_time() - begun)
+            settled = one.change.direct and trials[-1][1].outcome == SOUND
     trials.sort(key=lambda pair: (RANK[pair[1].outcome], pair[0]))
     ordered = [trial for _, trial in trials]
     return with_runs(ordered, patient, finding, chosen, clinic.settings, plain) if plain is not None else ordered
+
+
+def _screened(
+    patient: Patient, finding: Finding, position: int, chosen: Mapping[str, Remedy], budget: Budget
+) -> tuple[list[_Screened], list[tuple[float, RemedyTrial]]]:
+    """The cures that apply after a first look at each, the best first; and what cannot be tried, or not in time."""
+    screened: list[_Screened] = []
+    out: list[tuple[float, RemedyTrial]] = []
+    longest = 0.0
+    for name, remedy in chosen.items():
+        base = RemedyTrial(name, finding.rule, position, NOT_MEASURED, before=finding.got)
+        begun = time.process_time()
+        if not budget.allows(longest):
+            out.append((1e8, dataclasses.replace(base, why=SPENT)))
+            continue
+        try:
+            with sandbox(patient.model, process=False):
+                seen = _first_look(name, remedy, patient, finding)
+        except Exception as error:  # noqa: BLE001 - the user's model under a change that it was not written for
+            out.append((1e9, _failed(base, error)))
+            continue
+        if seen is not None:
+            screened.append(seen)
+        longest = max(longest, time.process_time() - begun)
+    return sorted(screened, key=lambda one: (not one.hopeful, not one.change.direct, one.score)), out
+
+
+def _cost(subject: Subject) -> int | None:
+    with contextlib.suppress(Exception):  # it is counted for information only
+        return operations(subject)
+    return None
 
 
 def _first_look(name: str, remedy: Remedy, patient: Patient, finding: Finding) -> _Screened | None:
@@ -151,8 +181,10 @@ def _checked(
             subject = under(one.remedy, patient, finding, apply(one.remedy, patient, finding))
             after = diagnose(subject, clinic.environment, clinic.rules, clinic.settings)
             output = output_of(patient, after.trace)
+            cost = _cost(subject)
     except Exception as error:  # noqa: BLE001 - as above
         return 1e9, _failed(base, error)
+    base = dataclasses.replace(base, flops=cost / patient.flops if cost and patient.flops else None)
     score = signal(finding, after.trace, output.variation, output.rms) + _LAST * one.change.last_resort
     return score, _judged(base, finding, report, after, output)
 
