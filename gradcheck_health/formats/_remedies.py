@@ -81,7 +81,8 @@ def lines(report: Report, width: int) -> Iterator[str]:
 
 def _of_finding(report: Report, finding: Finding, trials: Sequence[RemedyTrial], width: int) -> Iterator[str]:
     good = [trial for trial in trials if trial.helps]
-    yield from wrap(f"{escape(finding.rule)}: {len(good)} of {counted(len(trials), 'cure')} help", width)
+    help_ = "helps" if len(good) == 1 else "help"
+    yield from wrap(f"{escape(finding.rule)}: {len(good)} of {counted(len(trials), 'cure')} {help_}", width)
     for trial in good:
         yield from _suggestion(report, trial, width)
     for outcome, title in ((NO_HELP, "no help"), (NOT_MEASURED, "not measured"), (RAISED, "raised")):
@@ -96,8 +97,9 @@ def _suggestion(report: Report, trial: RemedyTrial, width: int) -> Iterator[str]
         yield from wrap(f"{trial.remedy}: {escape(trial.why)}", width, first="  ", hang=6)
         yield from wrap(escape(trial.change), width, first="      change    ", hang=16)
         return
-    verdict = "sound" if not trial.left and not trial.revealed else f"gone; {behind(trial)}"
-    yield from wrap(f"{trial.remedy}: {values(trial) or 'the finding is gone'}; {verdict}", width, first="  ", hang=6)
+    measures = [values(trial)] if values(trial) else []
+    verdict = ["the finding is gone", behind(trial)] if behind(trial) else ["sound"]
+    yield from wrap(f"{trial.remedy}: {'; '.join([*measures, *verdict])}", width, first="  ", hang=6)
     yield from wrap(escape(trial.change), width, first="      change    ", hang=16)
     if trial.source:
         yield from wrap(escape(trial.source), width, first="      at        ", hang=16)

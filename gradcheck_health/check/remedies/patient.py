@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from gradcheck_health.check.remedies.edit import Edit
 from gradcheck_health.check.remedies.operations import Operation
+from gradcheck_health.model.wrappers import logical
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
@@ -28,6 +29,11 @@ class Patient:
     @property
     def model(self) -> nn.Module:
         return self.subject.model
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """By their names without the prefixes of wrappers; of a wrapper and what it wraps, what it wraps."""
+        return {logical(name): module for name, module in self.model.named_modules()}
 
     @property
     def linears(self) -> tuple[Operation, ...]:

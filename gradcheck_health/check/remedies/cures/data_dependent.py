@@ -22,10 +22,12 @@ def lsuv(patient: Patient, finding: Finding) -> Change | None:
     """Mishkin and Matas 2016: orthogonal weights, each scaled so that what its layer returns has variance one."""
     if not causes.of_weights(finding):
         return None
-    refill(patient, glorot)  # of what forward never multiplies by itself: fused layers
-    return changed(
-        "LSUV: orthogonal weights, each divided by the std of its layer's output on one batch", _fit(patient, orthogonal())
-    )
+    filled = refill(patient, glorot)  # of what forward never multiplies by itself: fused layers
+    fitted = _fit(patient, orthogonal())
+    rest = [name for name in filled if name not in fitted]
+    beside = ", nn.init.xavier_normal_ for what is inside of fused layers" if rest else ""
+    what = f"LSUV: orthogonal weights, each divided by the std of its layer's output on one batch{beside}"
+    return changed(what, [*fitted, *rest] if fitted else [])
 
 
 def lsuv_scale(patient: Patient, finding: Finding) -> Change | None:

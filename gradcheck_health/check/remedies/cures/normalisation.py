@@ -46,7 +46,7 @@ def batch_norm(patient: Patient, finding: Finding) -> Change | None:
     entries = [one for one in named_parameters(patient.model) if one.name in widths]
     if not causes.of_signals(finding) or not entries:
         return None
-    owners = dict(patient.model.named_modules())
+    owners = patient.modules
     norms: dict[int, nn.Module] = {}
     for one in entries:
         norms[id(one.tensor)] = norm = _batch_norm_of(patient, widths[one.name])

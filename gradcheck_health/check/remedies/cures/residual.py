@@ -42,7 +42,7 @@ def rezero(patient: Patient, finding: Finding) -> Change | None:
     squares = _squares(patient)
     if finding.rule not in causes.FLOW or len(squares) < 2:
         return None
-    owners = dict(patient.model.named_modules())
+    owners = patient.modules
     scales: list[nn.Parameter] = []
     for one in squares:
         weight = patient.trace.parameters[one]
