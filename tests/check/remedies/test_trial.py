@@ -45,6 +45,11 @@ NAMED = {entry.name: entry for entry in SICK}
         ("length-of-a-zero-vector", "guard"),
         ("negative-running-variance", "reset-statistics"),
         ("tiny-recurrent-weights", "orthogonal-init"),
+        ("parameters-in-a-list", "register"),
+        ("layer-in-a-plain-object", "register"),
+        ("layer-is-a-global", "register"),
+        ("layer-is-a-default-argument", "register"),
+        ("detached-and-required-again", "uncut"),
     ],
 )
 def test_cure_of_a_known_fault_is_among_those_that_help(name: str, remedy: str) -> None:
@@ -52,7 +57,7 @@ def test_cure_of_a_known_fault_is_among_those_that_help(name: str, remedy: str) 
     report = tried(*entry.build(), only_remedies=[remedy], **entry.settings)
     (trial,) = report.remedies
     assert (trial.rule, trial.remedy, trial.outcome) == (entry.rule, remedy, SOUND)
-    assert trial.before is not None and trial.after is not None
+    assert trial.before is not None and (trial.after is None) == (entry.rule == "unregistered-parameter")
 
 
 @pytest.mark.parametrize("rule", ["double-softmax", "identical-units", "dead-unit", "saturated-activation"])

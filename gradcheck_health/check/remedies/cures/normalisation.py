@@ -42,7 +42,9 @@ def batch_norm(patient: Patient, finding: Finding) -> Change | None:
     """Ioffe and Szegedy 2015, behind every hidden layer that is used once: over the samples of a batch."""
     if (patient.subject.inputs.batch or 0) < _LEAST or not patient.trace.training or finding.rule in causes.TIME:
         return None
+    made = {(one.weight, one.width) for one in patient.operations}  # a tied weight makes another width where it is transposed
     widths = {one.weight: one.width for one in patient.linears if one.weight in _hidden(patient) - patient.recurrent}
+    widths = {weight: width for weight, width in widths.items() if not any(w == weight and n != width for w, n in made)}
     entries = [one for one in named_parameters(patient.model) if one.name in widths]
     if not causes.of_signals(finding) or not entries:
         return None

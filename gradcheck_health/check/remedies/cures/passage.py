@@ -8,10 +8,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.check.remedies.edit import edit
 from gradcheck_health.check.remedies.patient import Change, Patient, changed
-from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import named_parameters, registered
+from gradcheck_health.model.nest import operand_tensors
 from gradcheck_health.records.finding import Finding
 
 _STEPS: Mapping[Any, Callable[..., torch.Tensor]] = {
@@ -19,6 +22,10 @@ _STEPS: Mapping[Any, Callable[..., torch.Tensor]] = {
     for owner in (torch, torch.Tensor)
     for name in ("round", "floor", "ceil", "sign", "trunc")
 }
+
+
+_AGAIN = (torch.Tensor.requires_grad_, torch.Tensor.requires_grad.__set__)  # type: ignore[attr-defined]
+"""What makes a leaf of a detached tensor."""
 
 
 def straight_through(patient: Patient, finding: Finding) -> Change | None:
@@ -43,42 +50,84 @@ def straight_through(patient: Patient, finding: Finding) -> Change | None:
 
 
 def uncut(patient: Patient, finding: Finding) -> Change | None:
-    """`detach` left out where the finding names it."""
-    cuts = [cut for cut in patient.trace.closest.cuts if cut.op == "detach"]
-    if finding.rule != "cut-gradient" or not cuts:
+    """`detach` left out where the finding names it, or where it makes a leaf of what a layer returned."""
+    seen = patient.trace.facts.get("foreign_leaves", ()) if finding.rule == "unregistered-parameter" else ()
+    layers = {leaf.name for one in seen for leaf in one.foreign if leaf.behind}
+    if finding.rule == "cut-gradient":
+        layers = {cut.layer for cut in patient.trace.closest.cuts if cut.op == "detach"}
+    if not layers:
         return None
-    layers = {cut.layer for cut in cuts}
 
     def editor(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
-        return args[0] if func is torch.Tensor.detach and layer in layers else NotImplemented
+        again = func in _AGAIN and not args[0].is_leaf  # which torch allows of leaves only
+        return args[0] if layer in layers and (func is torch.Tensor.detach or again) else NotImplemented
 
     mode = edit(patient.model, editor)
     return changed("without .detach()", sorted(layers), mode=mode, direct=True)
 
 
 def register(patient: Patient, finding: Finding) -> Change | None:
-    """A trainable tensor, or a module, that an attribute or a list holds becomes a part of the model."""
+    """A trainable tensor, or a module, that an attribute, a list or anything else holds becomes a part of the model."""
     if finding.rule != "unregistered-parameter":
         return None
-    done, added = [], 0
+    done = []
     for path, module in list(patient.model.named_modules()):
         for name, value in list(vars(module).items()):
             where = f"{path}.{name}".lstrip(".")
             if name.startswith("_") or where not in {one.partition("[")[0] for one in _reaches(finding)}:
                 continue
-            if isinstance(value, list | tuple) and value and all(isinstance(one, nn.Module) for one in value):
-                delattr(module, name)
-                module.add_module(name, nn.ModuleList(value))
-            elif isinstance(value, dict) and value and all(isinstance(one, nn.Module) for one in value.values()):
-                delattr(module, name)
-                module.add_module(name, nn.ModuleDict({str(key): one for key, one in value.items()}))
-            elif isinstance(value, torch.Tensor) and value.is_leaf and value.requires_grad:
-                delattr(module, name)
-                module.register_parameter(name, nn.Parameter(value.detach()))
-            else:
+            if (made := _registered(value)) is None:
                 continue
+            delattr(module, name)
+            setattr(module, name, made)
             done.append(where)
-    return changed("nn.ModuleList, nn.ModuleDict or nn.Parameter", done, added, direct=True)
+    change = changed("nn.ModuleList, nn.ModuleDict, nn.ParameterList or nn.Parameter", done, direct=True)
+    return change or _adopted(patient)
+
+
+def _registered(value: Any) -> nn.Module | nn.Parameter | None:
+    """What an attribute should have been, for torch to find what it holds."""
+    members = list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list | tuple) else []
+    if members and all(isinstance(one, nn.Module) for one in members):
+        return (
+            nn.ModuleDict({str(key): one for key, one in value.items()}) if isinstance(value, dict) else nn.ModuleList(members)
+        )
+    if members and all(isinstance(one, torch.Tensor) and one.is_leaf for one in members):
+        if isinstance(value, dict):
+            return nn.ParameterDict({str(key): one.detach() for key, one in value.items()})
+        return nn.ParameterList([one.detach() for one in members])
+    if isinstance(value, torch.Tensor) and value.is_leaf and value.requires_grad:
+        return nn.Parameter(value.detach())
+    return None
+
+
+def _adopted(patient: Patient) -> Change | None:
+    """Parameters that forward takes from anywhere else, the same in two passes, as attributes of the model."""
+    known = registered(patient.model)
+    found = [_taken(patient), _taken(patient)]
+    kept = [one for key, one in found[0].items() if key in found[1] and key not in known]
+    for i, one in enumerate(kept):
+        patient.model.register_parameter(f"adopted_{i}", one)
+    return changed("made an attribute of the model: a submodule or an nn.Parameter", ["forward"] if kept else [], direct=True)
+
+
+def _taken(patient: Patient) -> dict[int, nn.Parameter]:
+    """id -> trainable parameter that a call of forward has among its operands."""
+    with (seen := _Operands()):
+        call(patient.model, patient.subject.inputs, patient.subject.seed)
+    return seen.parameters
+
+
+class _Operands(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameters: dict[int, nn.Parameter] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for one in operand_tensors((args, kwargs or {})):
+            if isinstance(one, nn.Parameter) and one.requires_grad:
+                self.parameters[id(one)] = one
+        return func(*args, **(kwargs or {}))
 
 
 def _reaches(finding: Finding) -> set[str]:
