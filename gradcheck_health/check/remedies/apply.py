@@ -23,13 +23,13 @@ def apply(remedy: Remedy, patient: Patient, finding: Finding) -> Change | None:
 
 def with_loss(subject: Subject, change: Change | None) -> Subject:
     """What a cure exchanges in the model it exchanges in the loss behind it, too."""
-    loss, mode = subject.loss, change.mode if change is not None else None
-    if loss is None or mode is None:
+    loss = subject.loss
+    if loss is None or change is None or (change.mode is None and change.scale == 1.0):
         return subject
 
     def edited(output: Any) -> torch.Tensor:
-        with mode.inside(LOSS):
-            return loss(output)
+        with contextlib.nullcontext() if change.mode is None else change.mode.inside(LOSS):
+            return loss(output) if change.scale == 1.0 else loss(output) * change.scale
 
     return dataclasses.replace(subject, loss=edited)
 

@@ -74,6 +74,8 @@ class Change:
     """Trainable entries that it adds."""
     mode: Edit | None = None
     """Exchanges operations of the loss, too."""
+    scale: float = 1.0
+    """What the loss is multiplied by."""
     direct: bool = False
     """It acts on the very operation that is to blame: it is checked before what may help in general."""
     last_resort: bool = False
@@ -86,7 +88,7 @@ def changed(
     """The change, with its places; None where nothing was changed."""
     places = tuple(dict.fromkeys(names))
     return (
-        Change(f"{what} ({listed([name or 'forward' for name in places])})", places, parameters, mode, direct)
+        Change(f"{what} ({listed([name or 'forward' for name in places])})", places, parameters, mode, direct=direct)
         if places
         else None
     )

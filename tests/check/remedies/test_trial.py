@@ -45,6 +45,7 @@ NAMED = {entry.name: entry for entry in SICK}
         ("length-of-a-zero-vector", "guard"),
         ("negative-running-variance", "reset-statistics"),
         ("tiny-recurrent-weights", "orthogonal-init"),
+        ("loss-averaged-over-everything", "loss-scale"),
         ("parameters-in-a-list", "register"),
         ("layer-in-a-plain-object", "register"),
         ("layer-is-a-global", "register"),
@@ -57,7 +58,29 @@ def test_cure_of_a_known_fault_is_among_those_that_help(name: str, remedy: str) 
     report = tried(*entry.build(), only_remedies=[remedy], **entry.settings)
     (trial,) = report.remedies
     assert (trial.rule, trial.remedy, trial.outcome) == (entry.rule, remedy, SOUND)
-    assert trial.before is not None and (trial.after is None) == (entry.rule == "unregistered-parameter")
+    assert trial.before is not None
+
+
+def test_loss_scale_that_helps_is_one_that_float16_holds() -> None:
+    torch.manual_seed(0)
+    model, y = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3)).half(), torch.randint(3, (64,))
+    report = tried(
+        model,
+        BATCH.half(),
+        loss=lambda out, y: F.cross_entropy(out.float(), y) * 1e-6,
+        targets=y,
+        only_remedies=["loss-scale"],
+    )
+    (trial,) = report.remedies
+    assert trial.outcome == SOUND and "GradScaler" in trial.change
+    scale = int(trial.change.partition("init_scale=")[2].partition(")")[0])
+    gradients = []
+    for factor in (1.0, scale):
+        model.zero_grad()
+        (F.cross_entropy(model(BATCH.half()).float(), y) * 1e-6 * factor).backward()
+        gradients.append(torch.cat([p.grad.flatten().float() for p in model.parameters()]))
+    flushed, kept = ((one == 0).float().mean() for one in gradients)
+    assert flushed > 0.5 > kept and gradients[1].isfinite().all()
 
 
 @pytest.mark.parametrize("rule", ["double-softmax", "identical-units", "dead-unit", "saturated-activation"])
