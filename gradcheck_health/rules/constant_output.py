@@ -10,7 +10,7 @@ from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis import flow, flow_wording
-from gradcheck_health.rules.analysis.no_gradient import Why, needs, why
+from gradcheck_health.rules.analysis.no_gradient import Why, needs, starts_at_zero, why
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,7 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
     """
     if not _constant(trace):
         return
-    for fact in ("kicked", "after_steps"):
+    for fact in (*(("woken",) if starts_at_zero(trace) else ()), "kicked", "after_steps"):
         if fact not in trace.facts:
             yield Need(fact)
             return

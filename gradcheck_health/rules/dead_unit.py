@@ -11,6 +11,7 @@ from gradcheck_health.records.history import ROWS
 from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
+from gradcheck_health.rules.analysis.no_gradient import starts_at_zero
 from gradcheck_health.rules.analysis.statistics import binomial_tail, lower_share, student_tail
 from gradcheck_health.rules.analysis.units import SAMPLES, may_wake, unit_places
 
@@ -55,8 +56,13 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
         yield from _in_a_loop(trace, IN_A_LOOP if max_fraction is None else max_fraction, layers)
         return
     limit = WARNING if max_fraction is None else max_fraction
-    chosen = [a for a in trace.activations if _counted(a, layers)]
-    if not any(a.off > limit * a.units for a in chosen):
+    suspects = [a for a in trace.activations if _counted(a, layers) and a.off > limit * a.units]
+    if suspects and starts_at_zero(trace):  # a step of those zeros alone costs less than more samples
+        if "woken" not in trace.facts:
+            yield Need("woken")
+            return
+        suspects = [a for a in suspects if not _wakes_up(trace, a, limit)]
+    if not suspects:
         return
     if "more_samples" not in trace.facts:
         yield Need("more_samples")
@@ -89,7 +95,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
 def _wakes_up(trace: Trace, a: ActivationTrace, limit: float) -> bool:
     """Its input was exactly zero: a zero initialisation before it, from which the first step leads away."""
     key = (a.layer, a.function, a.producer, a.units, a.order)
-    later = (*trace.facts.get("kicked", ()), *trace.facts.get("after_steps", ())[1:])
+    later = [*trace.facts.get("woken", ()), *trace.facts.get("kicked", ()), *trace.facts.get("after_steps", ())[1:]]
     same = [b for one in later for b in one.activations if key == (b.layer, b.function, b.producer, b.units, b.order)]
     return any(b.off <= max(limit * b.units, _AWAKE * a.off) for b in same)
 

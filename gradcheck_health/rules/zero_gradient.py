@@ -112,13 +112,16 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
     """Weights beside the way to the first layer that get nothing but rounding: float64 shrinks it further."""
     narrow, wide = _elasticities(trace), {}
     names = {name for name in _far_below(trace) if narrow[name] > 0.0}  # zeros are examined one by one
-    for fact in ("float64", "after_steps", "detailed"):  # the cheapest that can clear them of it comes first
+    cheap = () if "float64" in trace.facts else ("jittered",)
+    for fact in (*cheap, "float64", "after_steps", "detailed"):  # the cheapest that can clear them of it comes first
         if not names:
             return
         if fact not in trace.facts:
             yield Need(fact)
             return
-        if fact == "float64":
+        if fact == "jittered":
+            names = {name for name in names if _may_be_rounding(trace, name)}
+        elif fact == "float64":
             wide = _elasticities(trace.facts[fact][0]) if trace.facts[fact] else {}
             names = {name for name in names if name in wide and wide[name] < 1e-4 * narrow[name]}
         elif fact == "after_steps":  # a step may wake them
@@ -143,6 +146,12 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
             got=wide[worst],
             bound=FAR,
         )
+
+
+def _may_be_rounding(trace: Trace, name: str) -> bool:
+    """A small movement of all weights made another gradient of it, as far as that was measured."""
+    moved = [difference for one in trace.facts["jittered"] for difference in one.differences]
+    return not moved or any(name in difference.names for difference in moved)
 
 
 def _far_below(trace: Trace) -> set[str]:

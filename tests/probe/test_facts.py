@@ -411,3 +411,21 @@ def test_what_the_code_refers_to() -> None:
     assert not source.referenced("blocks")
     assert not source.referenced("blocks.0.weight")
     assert not source.referenced("shift")
+
+
+class Cancelling(nn.Module):
+    """The scores of the first layer are added to all entries of a softmax: it takes them out again, but for rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores, self.shift, self.faint = nn.Linear(8, 8), nn.Linear(8, 1), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = (self.scores(x) + self.shift(x)).softmax(-1) + 1e-9 * self.faint(x)
+        return out
+
+
+def test_a_small_movement_of_the_weights_tells_rounding_from_a_small_gradient() -> None:
+    torch.manual_seed(0)
+    ((difference,),) = (one.differences for one in facts_of(Cancelling(), "jittered"))
+    assert set(difference.names) == {"shift.weight", "shift.bias"}

@@ -125,6 +125,13 @@ def content_back(cell: Any, content: Any) -> None:
     cell.cell_contents = content
 
 
+def content_of(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return UNSET
+
+
 def read(slot: Any, value: Any) -> Any:
     try:
         return slot.__get__(value)

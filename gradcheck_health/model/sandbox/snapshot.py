@@ -10,10 +10,10 @@ import contextlib
 import math
 import threading
 from collections import ChainMap, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from queue import Queue
-from types import BuiltinMethodType, CellType, FunctionType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -28,12 +28,12 @@ from gradcheck_health.model.sandbox.lasting import MOVING, how_far, name_of
 from gradcheck_health.model.sandbox.ownership import ATOMS, descriptors, is_apart, is_persons, is_record, plain_function
 from gradcheck_health.model.sandbox.saved_tensor import SavedTensor, plainly
 from gradcheck_health.model.sandbox.small_tensors import PlainTensors
+from gradcheck_health.model.sandbox.unchanged import unchanged
 
 ROOM = 50_000
 """How many things are followed from plain objects; each 4 KiB of a tensor count for one."""
 _PAGE = 4096
-_PLAIN = frozenset((type(None), str, int, float, bool))
-"""Most of what hangs on a module is one of these, which need no way back of their own."""
+_PLAIN = frozenset((type(None), str, int, float, bool))  # most of what hangs on a module; no way back of their own
 _DICTS = frozenset((dict, OrderedDict))
 
 
@@ -42,28 +42,28 @@ class Snapshot:
 
     def __init__(self, around: Snapshot | None = None) -> None:
         self._around = around
+        self._roots: list[int] = []
         self._saved: dict[int, SavedTensor] = {}
         self._plain: PlainTensors = PlainTensors(None if around is None else around._plain)
-        self._found: list[torch.Tensor] = []
-        """Tensors that have been come across and are to be remembered together."""
-        self._empty: list[dict[Any, Any]] = []
-        """A module has a dozen of them, for hooks."""
+        self._found: list[torch.Tensor] = []  # to be remembered together
+        self._empty: list[dict[Any, Any]] = []  # a module has a dozen of them, for hooks
         self._ways_back: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
         """(how, what, the contents it had); tuples, because a large model has a hundred thousand of them."""
+        # class -> how its objects are remembered
         self._ways: dict[type, Callable[[Snapshot, Any], Iterable[Any]] | None] = {} if around is None else around._ways
-        """Class -> how its objects are remembered."""
-        self._moving: list[tuple[Any, Any]] = []
-        """Iterators that cannot be put back, and how far they had come."""
+        self._moving: list[tuple[Any, Any]] = []  # iterators that cannot be put back, and how far they had come
         self._protocols: dict[type, Callable[[Any], Any]] = {} if around is None else around._protocols
         self._kinds: set[type] = set()
         self._slots_of: dict[type, tuple[Any, ...]] = {}
         self._seen: dict[int, Any] = {}
         """Holds the objects, too: an id is unique only while its object lives."""
-        self._apart: list[Any] = []
-        """Plain objects, whose insides come last: they may lead far."""
+        self._apart: list[Any] = []  # plain objects, whose insides come last: they may lead far
 
-    def remember(self, roots: Iterable[Any]) -> None:
+    def remember(self, roots: Sequence[Any]) -> None:
         with collector_paused():
+            self._roots = list(map(id, roots))
+            if self._around is not None and self._share(self._around):
+                return
             self._follow(list(roots), math.inf)
             for tensor in self._plain.take(self._found):
                 self._tensor(tensor)
@@ -72,6 +72,17 @@ class Snapshot:
                 if room <= 0:
                     break
                 room = self._follow([*self._inside(value)], room)
+
+    def _share(self, around: Snapshot) -> bool:
+        """Where no object leads elsewhere than when `around` was taken, what it found is found: only bytes are read again."""
+        if self._roots != around._roots or not unchanged(around._empty, around._found, around._ways_back):
+            return False
+        self._empty, self._ways_back, self._seen, self._found = around._empty, around._ways_back, around._seen, around._found
+        self._moving = [(value, how_far(value)) for value, _ in around._moving]
+        tensors = {id(tensor): tensor for tensor in (*around._found, *(saved.tensor for saved in around._saved.values()))}
+        for tensor in self._plain.take(tensors.values()):
+            self._tensor(tensor)
+        return True
 
     def detach_gradients(self) -> None:
         """From now on every `.grad` is None, and no hook of the user's runs on one."""
@@ -111,9 +122,8 @@ class Snapshot:
     def restore(self) -> None:
         """Restore everything, whatever one of the objects raises; then raise the first error."""
         errors: list[Exception] = []
-        for content in self._empty:
-            if content:
-                content.clear()
+        for filled in filter(None, self._empty):
+            filled.clear()
         tensors = ((SavedTensor.put_back, saved, None) for saved in self._saved.values())
         with plainly():
             self._plain.put_back(errors)
@@ -194,7 +204,7 @@ class Snapshot:
         return ()
 
     def moved(self) -> list[str]:
-        """What has moved on and stays there, each a few words."""
+        """What has moved on and stays there."""
         return sorted({name_of(value) for value, before in self._moving if how_far(value) != before})
 
     def _later(self, value: Any) -> tuple[()]:
@@ -213,7 +223,9 @@ class Snapshot:
             yield value.__defaults__
             yield value.__kwdefaults__
             for cell in value.__closure__ or ():
-                yield from self._cell(cell)
+                if (content := put.content_of(cell)) is not put.UNSET:
+                    self._ways_back.append((put.content_back, cell, content))
+                    yield content
             if global_names.is_own(value.__code__):
                 yield from self._globals(value)
         else:
@@ -226,14 +238,6 @@ class Snapshot:
             self._ways_back.append((put.global_back, (space, name), space.get(name, put.UNSET)))
         for value in global_names.values(function):
             yield from self._classes(value) if isinstance(value, type) else (value,)
-
-    def _cell(self, cell: CellType) -> Iterator[Any]:
-        try:
-            content = cell.cell_contents
-        except ValueError:  # not filled yet
-            return
-        self._ways_back.append((put.content_back, cell, content))
-        yield content
 
     def _slots(self, value: Any) -> Iterator[Any]:
         """The contents of `__slots__`, which `vars` does not show."""

@@ -1,4 +1,4 @@
-"""Does the output of one sample move when the others change? Two forward passes in eval mode on five samples; more if so."""
+"""Does the output of one sample move when the others change? Two forward passes in eval mode, among others and alone."""
 
 from __future__ import annotations
 
@@ -88,26 +88,28 @@ def _are_steps(subject: Subject, batches: list[Inputs]) -> bool:
     return bool(found) and all(influence.share <= SUSPICIOUS for influences in found for influence in influences)
 
 
-def _glance(batch: int) -> tuple[list[int], list[int]]:
-    """Rows of a batch with row 1 among others, and of one with row 1 alone, over and over: sums over the samples differ, too.
+def _glance(batch: int) -> list[int]:
+    """Rows of a batch, with row 1 second: of two passes that are compared only one needs neighbours.
 
-    Another number than the whole batch, and one that few other axes have: four heads and four samples may keep them apart.
+    Another number than the whole batch, and not three, whose middle stays where it is when the samples are turned round.
     """
     others = [row for row in range(batch) if row != 1]
-    base = [others[i % len(others)] for i in range(7 if batch == 5 else 5)]
-    base[1] = 1
-    return base, [1] * len(base)
+    rows = [others[i % len(others)] for i in range(5 if batch == 4 else 4)]
+    return [rows[0], 1, *rows[1:-1]]
 
 
 def _stays(subject: Subject, trace: Trace) -> bool:
-    """Row 1 of every output with a batch axis, and there is one, is what it was when all others become copies of it."""
-    base, others = _glance(subject.inputs.batch or 0)
-    before, after = _seen(subject, [chosen(subject.inputs, rows, subject.declared.batch_axis) for rows in (base, others)])
-    axes = {path: axis for path, y in before.items() if (axis := output_axis(trace, path, y, len(base))) is not None}
+    """Row 1 of every output with a batch axis, and there is one, is what it is where it is the only sample."""
+    rows, declared = _glance(subject.inputs.batch or 0), subject.declared.batch_axis
+    try:
+        among, alone = _seen(subject, [chosen(subject.inputs, picked, declared) for picked in (rows, [1])])
+    except (ModelError, RuntimeError):  # it does not run on a single sample
+        return False
+    axes = {path: axis for path, y in among.items() if (axis := output_axis(trace, path, y, len(rows))) is not None}
     return bool(axes) and all(
-        path in after
-        and after[path].shape == before[path].shape
-        and distance(before[path].select(axis, 1), after[path].select(axis, 1)) == 0.0
+        path in alone
+        and alone[path].shape == among[path].narrow(axis, 0, 1).shape
+        and distance(among[path].narrow(axis, 1, 1), alone[path]) == 0.0
         for path, axis in axes.items()
     )
 

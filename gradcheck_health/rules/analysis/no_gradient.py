@@ -93,6 +93,14 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
 
+def starts_at_zero(trace: Trace) -> bool:
+    """Something that is multiplied with is zero and about to move: the fact `woken` shows what that changes."""
+    return any(
+        p.trainable and p.role != "bias" and p.value.numel and p.value.is_zero and _awake(trace, name)
+        for name, p in trace.parameters.items()
+    )
+
+
 def why(trace: Trace, parameter: ParameterTrace) -> Why:
     """The reason for a suspect, once the facts of `needs` are there."""
     name = parameter.name

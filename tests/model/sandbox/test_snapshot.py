@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 import pytest
 import torch
 from torch import nn
 
-from gradcheck_health.model.sandbox import process, snapshot
+from gradcheck_health.model.sandbox import process, sandbox, snapshot
 from gradcheck_health.model.sandbox.ownership import is_apart, is_persons, is_record
 from gradcheck_health.model.sandbox.process import process_guard
 from gradcheck_health.model.sandbox.reversible import Reversible
@@ -749,3 +749,84 @@ def test_environment_comes_back_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.getenv("GRADHEALTH_NEW") is None and os.environb[b"GRADHEALTH_KEPT"] == "\udcff=\u00e4".encode(
         "utf-8", "surrogateescape"
     )
+
+
+class Grown(nn.Module):
+    """Whose forward may change what a snapshot follows."""
+
+    table: ClassVar[dict[str, int]] = {"a": 1}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.seen, self.by_name, self.kept = nn.Linear(2, 2), [1], {"a": [1]}, SimpleNamespace(values=[1])
+        self.of_closure = self.counter()
+
+    @staticmethod
+    def counter() -> Any:
+        count = [0]
+
+        def step() -> int:
+            nonlocal count
+            count = [*count, 1]
+            return len(count)
+
+        return step
+
+
+CHANGES: dict[str, Any] = {
+    "nothing": lambda model: None,
+    "a new attribute": lambda model: setattr(model, "fresh", [1]),
+    "a longer list": lambda model: model.seen.append(2),
+    "another list": lambda model: setattr(model, "seen", [3]),
+    "a key of a dict": lambda model: model.by_name.update(b=[2]),
+    "inside a plain object": lambda model: setattr(model.kept, "values", [2]),
+    "a hook on a module": lambda model: model.layer.register_forward_hook(lambda *_: None),
+    "a hook on a weight": lambda model: model.layer.weight.register_hook(lambda gradient: None),
+    "another parameter": lambda model: setattr(model.layer, "weight", nn.Parameter(torch.ones(2, 2))),
+    "an attribute of a weight": lambda model: setattr(model.layer.weight, "note", [1]),
+    "bytes": lambda model: model.layer.weight.data.fill_(3.0),
+    "a closure": lambda model: model.of_closure(),
+    "a class": lambda model: setattr(Grown, "table", {"a": 2}),
+}
+
+
+@pytest.mark.parametrize("between", CHANGES)
+@pytest.mark.parametrize("inside", CHANGES)
+def test_sandbox_inside_another_puts_back_what_it_found(between: str, inside: str) -> None:
+    """Whatever has changed since the outer one was opened, and whatever changes in it."""
+
+    def state(model: Grown) -> str:
+        hooks = len(model.layer._forward_hooks), len(model.layer.weight._backward_hooks or ())
+        counted = model.of_closure.__closure__[0].cell_contents
+        found = (vars(model).get("fresh"), model.seen, model.by_name, model.kept, vars(model.layer.weight), counted)
+        return repr((*found, hooks, Grown.table, model.layer.weight.tolist()))
+
+    torch.manual_seed(0)
+    model = Grown()
+    first = state(model)
+    with sandbox(model):
+        CHANGES[between](model)
+        before = state(model)
+        with sandbox(model):
+            assert state(model) == before
+            CHANGES[inside](model)
+            if hasattr(model, "fresh"):
+                model.fresh.append(2)
+            model.seen.append(4)
+        assert state(model) == before
+    assert state(model) == first
+
+
+def test_sandbox_inside_another_follows_nothing_again_where_nothing_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Grown()
+    followed: list[int] = []
+    follow = Snapshot._follow
+    monkeypatch.setattr(Snapshot, "_follow", lambda self, *args: followed.append(1) or follow(self, *args))
+    with sandbox(model):
+        outer = len(followed)
+        with sandbox(model):
+            model.layer(torch.ones(1, 2))
+        assert len(followed) == outer > 0
+        model.seen.append(1)
+        with sandbox(model):
+            assert len(followed) > outer

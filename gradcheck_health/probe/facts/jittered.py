@@ -1,0 +1,74 @@
+"""Which gradients stay when all weights move by a ten thousandth? Two passes on two samples; rounding does not stay."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch.nn.parameter import is_lazy
+
+from gradcheck_health.model.call import call
+from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import backward
+from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.objective import objective
+from gradcheck_health.probe.statistics.tensor_stats import plain
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.evidence import Difference
+from gradcheck_health.records.trace import Trace
+
+SAMPLES = 2
+STEP = 1e-4
+"""Beside a weight: a thousand times the rounding of float32, and little beside what a gradient depends on."""
+STAYS = 0.1
+"""Movement of a gradient beside its norm up to which it was resolved. What is rounding is another one each time: 1.4."""
+
+
+def jittered(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with a `Difference`, whose `names` are the parameters whose gradient is another one, or none.
+
+    Far cheaper than float64, which only what does not stay needs.
+    """
+    look = partial(_moved, trace=trace)
+    if subject.loss is not None:  # its targets may belong to the whole batch
+        return look(subject)
+    return on_few(look, subject, SAMPLES)
+
+
+def _moved(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    with sandbox(subject.model):
+        before = _gradients(subject)
+        generator = torch.Generator().manual_seed(subject.seed)
+        with torch.no_grad():
+            for entry in named_parameters(unwrap(subject.model)):
+                if entry.name in before and entry.tensor.is_floating_point():
+                    noise = torch.randn(entry.tensor.shape, generator=generator).to(entry.tensor)
+                    entry.tensor.mul_(noise.mul_(STEP).add_(1.0))
+        after = _gradients(subject)
+    far = {name: _far(values, after.get(name)) for name, values in before.items()}
+    unsteady = tuple(name for name in trace.parameters if not far.get(name, 1.0) <= STAYS)
+    return (trace.only(differences=(Difference("gradient", unsteady, max(far.values(), default=0.0)),)),)
+
+
+def _gradients(subject: Subject) -> dict[str, torch.Tensor]:
+    """By names, taken off the parameters."""
+    output = call(subject.model, subject.inputs, subject.seed)
+    backward(objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed), unwrap(subject.model))
+    found = {}
+    for entry in named_parameters(unwrap(subject.model)):
+        if is_lazy(entry.tensor) or entry.tensor.grad is None:
+            continue
+        if (values := plain(entry.tensor.grad)) is not None:
+            found[entry.name] = values
+        entry.tensor.grad = None
+    return found
+
+
+def _far(before: torch.Tensor, after: torch.Tensor | None) -> float:
+    """Distance over the norm; 1 where there is nothing to compare."""
+    if after is None or after.shape != before.shape:
+        return 1.0
+    size = float(torch.linalg.vector_norm(before, dtype=torch.float64))
+    return float(torch.linalg.vector_norm(after - before, dtype=torch.float64)) / size if size else 1.0
