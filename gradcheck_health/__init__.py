@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         InputsError,
         ModelError,
         NothingToCheckError,
+        RankError,
         UsageError,
     )
     from gradcheck_health.records.finding import Finding, Need, Place, Severity
@@ -51,6 +52,7 @@ _HOMES = {
         "InputsError",
         "ModelError",
         "NothingToCheckError",
+        "RankError",
         "UsageError",
     ),
     "records.finding": ("Finding", "Need", "Place", "Severity"),
@@ -87,6 +89,7 @@ __all__ = [  # noqa: RUF022 - by importance, not by alphabet
     "Need",
     "NothingToCheckError",
     "Place",
+    "RankError",
     "Report",
     "Severity",
     "Sweep",

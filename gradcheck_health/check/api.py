@@ -115,6 +115,7 @@ def check_gradients(
             that cannot be read or compared.
         InputInferenceError: no inputs could be made up; the message says how to give them.
         ModelError: the factory or forward raised.
+        RankError: of the processes that check together another one failed, ended or stalled.
     """
     arguments = dict(locals())  # so that a setting is named in the signature and nowhere else
     if isolation is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradcheck_health import rules as rule_files
 from gradcheck_health.check import comments
+from gradcheck_health.check.distributed.agree import shared_findings, shared_needs
 from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
@@ -65,12 +66,13 @@ def diagnose(
     for _ in range(ROUNDS_OF_NEEDS):
         findings, needs, ran = ask(rules, settings.rules, trace, accepted)
         needs += [fact for fact in facts if fact not in needs and _lacks(trace, fact)]
+        needs = shared_needs(needs)
         if not needs:
             break
         trace = _with_facts(trace, subject, needs)
     else:
         findings, needs, ran = ask(rules, settings.rules, trace, accepted)
-    findings, stale = _in_the_code(findings, subject.model, rules, settings)
+    findings, stale = _in_the_code(shared_findings(findings), subject.model, rules, settings)
     report = _concluded(trace, environment, rules, settings, gate, ignore, findings, ran, stale, target)
     return dataclasses.replace(report, inputs=subject.inputs.alone())
 

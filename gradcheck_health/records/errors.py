@@ -136,6 +136,19 @@ class InputInferenceError(ModelError):
     """What the failing operation wanted of its operands, in words."""
 
 
+class RankError(GradhealthError):
+    """Another rank of the process group failed, ended or stalled: the ranks check together or not at all."""
+
+    __module__ = "gradcheck_health"
+
+    exit_code = ExitCode.STOPPED
+
+    def __init__(self, text: str = "", where: str = "", remedy: Remedy | None = None, *, code: int = ExitCode.STOPPED) -> None:
+        """Args: code: the exit code of what the other rank ended with."""
+        super().__init__(text, where, remedy)
+        self.exit_code = ExitCode(code)
+
+
 class GradientHealthWarning(UserWarning):
     """A finding of severity "warning" in a test that passed."""
 

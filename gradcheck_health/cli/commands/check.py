@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from gradcheck_health.formats import terminal
 from gradcheck_health.formats._text import escape, safe_lines
 from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import write
+from gradcheck_health.records.launch import in_turn, writes
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.records.wording import counted
 from gradcheck_health.settings.config import Config
@@ -30,7 +32,11 @@ from gradcheck_health.targets.expand import expand
 from gradcheck_health.targets.target import Target
 
 
-def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda _: None) -> int:
+def _unseen(text: str) -> None:
+    """Takes what nobody is shown."""
+
+
+def run(request: CheckRequest, show: Write, tell: Write, status: Write = _unseen) -> int:
     """Check every target and write every output.
 
     Args:
@@ -44,6 +50,13 @@ def run(request: CheckRequest, show: Write, tell: Write, status: Write = lambda 
     Raises:
         UsageError: before anything is run, where an option, a setting or a target cannot be right.
     """
+    if not writes():  # another rank does
+        request, show, status = dataclasses.replace(request, outputs=()), _unseen, _unseen
+    with in_turn():
+        return _run(request, show, tell, status)
+
+
+def _run(request: CheckRequest, show: Write, tell: Write, status: Write) -> int:
     writers = [(path, formats.find(path)) for path in request.outputs]
     form = formats.find(request.output_format or "terminal")
     streaming = request.output_format in (None, "terminal")
@@ -98,7 +111,7 @@ def _doing(targets: Sequence[str], i: int) -> str:
 
 
 def _tell_forge(request: CheckRequest, done: Run, code: int, show: Write, tell: Write) -> None:
-    if not _github.is_github():
+    if not _github.is_github() or not writes():
         return
     if request.output_format is None:
         show(formats.render_run(formats.find("github"), done.reports, done.failures, code))

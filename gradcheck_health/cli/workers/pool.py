@@ -14,6 +14,7 @@ from gradcheck_health.cli.workers.supervisor import Supervisor
 from gradcheck_health.records.codec import decode
 from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.inferred import InferredInputs
+from gradcheck_health.records.launch import launched
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.source import Source
 
@@ -113,12 +114,13 @@ def _each(
             yield result if isinstance(result, Failure | NothingToCheck) else _read_result(read, name, result)
         workers, most = workers + 1, max(most, len(worker.targets))
         left = [name for name in worker.targets if name not in done]
-        if worker.finished and (left or not done):
+        alone = launched() is None  # the other ranks have no second worker that a new one could meet
+        if (worker.finished or not alone) and (left or not done):
             yield from (Failure(name, LOST, ExitCode.STOPPED) for name in left or [target])
             return
         advanced = any(name in worker.targets for name in done[before:])
         # a file whose models have other names each time would have no end
-        if worker.finished or not advanced or not left or workers > most:
+        if worker.finished or not alone or not advanced or not left or workers > most:
             return
 
 

@@ -18,14 +18,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gradcheck_health.cli.workers.group import SHARE, in_group
 from gradcheck_health.model import memory
 from gradcheck_health.records import errors
-from gradcheck_health.records.errors import ExitCode, GradhealthError, NothingToCheckError, UsageError, describe_error
+from gradcheck_health.records.errors import (
+    ExitCode,
+    GradhealthError,
+    NothingToCheckError,
+    RankError,
+    UsageError,
+    describe_error,
+)
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.resolution import Validated, validated
 from gradcheck_health.settings.source import Source
@@ -127,6 +135,7 @@ JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured
 def work(request: Mapping[str, Any], send: Send) -> None:
     """Do the job for every model of the target that is not done yet."""
     from gradcheck_health.check.prepare import runs
+    from gradcheck_health.model.distributed.ranks import in_step
     from gradcheck_health.targets.importing import make_importable
     from gradcheck_health.targets.load import load
 
@@ -135,14 +144,28 @@ def work(request: Mapping[str, Any], send: Send) -> None:
     config = settings.for_model(request["target"])
     if (size := memory.limit(config.memory)) is not None:
         memory.restrict(size)
-    loaded = load(request["target"], config.args, runs)
-    send("targets", targets=[one.target for one in loaded])
+    wait = SHARE * config.timeout
+    with in_group(f"{request['job']}/{request['target']}", wait):
+        with in_step(wait) as ranks:
+            loaded = load(request["target"], config.args, runs)
+            if ranks is not None:
+                ranks.exchange("the models of the file", [one.target for one in loaded])
+        send("targets", targets=[one.target for one in loaded])
+        _each(loaded, settings, request, send)
+
+
+def _each(loaded: Sequence[Loaded], settings: Validated, request: Mapping[str, Any], send: Send) -> None:
+    from gradcheck_health.model.distributed.ranks import in_step
+
     for one in loaded:
         if one.target in request["done"]:
             continue
         send("start", target=one.target)
         try:
-            send(request["job"], target=one.target, value=JOBS[request["job"]](one, settings.for_model(one.target)))
+            config = settings.for_model(one.target)
+            with in_step(SHARE * config.timeout):
+                value = JOBS[request["job"]](one, config)
+            send(request["job"], target=one.target, value=value)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of user code, too
             if isinstance(error, NothingToCheckError):
                 send("nothing", target=one.target, message=error.on_command_line())
@@ -169,6 +192,7 @@ def failure(error: BaseException, made_up: Mapping[str, str] = MappingProxyType(
     if isinstance(error, GradhealthError):
         # the user's code may raise a subclass with a code of its own
         code = ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.FAILED
+        code = error.exit_code if type(error) is RankError else code
         return {"message": f"{error.on_command_line()}{hint}", "exit_code": code}
     return {"message": f"{describe_error(error)}{hint}", "exit_code": ExitCode.FAILED}
 

@@ -1,0 +1,32 @@
+"""How a model is spread over ranks: known by the classes of its modules and parameters, without importing torch.distributed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+REPLICATED = ("DistributedDataParallel",)
+"""Wrappers around a module that every rank holds as a whole."""
+
+
+def is_distributed(model: nn.Module) -> bool:
+    """Several ranks compute it together: forward or backward of one waits for the others."""
+    return any(_is_spread(module) for module in model.modules())
+
+
+def _is_spread(module: nn.Module) -> bool:
+    if type(module).__name__ in (*REPLICATED, "FullyShardedDataParallel") or is_fully_sharded(module):
+        return True
+    return any(is_sharded(p) for p in module._parameters.values() if p is not None)
+
+
+def is_fully_sharded(module: nn.Module) -> bool:
+    """`fully_shard` was applied to it."""
+    return hasattr(module, "set_requires_gradient_sync")
+
+
+def is_sharded(tensor: Any) -> bool:
+    """A DTensor: this rank holds its own part of it, or a copy."""
+    return type(tensor) is not torch.Tensor and hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
