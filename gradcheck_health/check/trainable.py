@@ -12,6 +12,7 @@ from torch import nn
 
 from gradcheck_health.model.nest import tensors
 from gradcheck_health.model.sandbox.context import reachable_modules
+from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.records.errors import ModelError, NothingToCheckError, UsageError
 
 
@@ -44,7 +45,7 @@ def require_trainable(model: nn.Module) -> None:
         UsageError: what it would train stands where no optimizer looks, is frozen, of integers, or holds no values.
         ModelError: its forward is a coroutine function.
     """
-    name = type(model).__name__
+    name = own_class(model).__name__
     if isinstance(model, torch.jit.ScriptModule):
         raise UsageError(f"{name} is compiled by torch.jit, and no hook sees what happens in it: check the model before that")
     if not hasattr(model, "_parameters"):

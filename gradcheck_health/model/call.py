@@ -15,10 +15,11 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from gradcheck_health.model.distributed.shards import settle
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import fresh
 from gradcheck_health.model.source.frames import receiver
-from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.model.wrappers import own_class, unwrap
 from gradcheck_health.records.errors import GradhealthError, ModelError
 from gradcheck_health.records.frames import is_user_file
 from gradcheck_health.records.inputs import Inputs
@@ -40,6 +41,7 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
         except GradhealthError:
             raise
         except Exception as error:
+            settle(model)
             raise ModelError(_forward_failed(model, inputs, error)) from error
         finally:
             if getpid() != process:  # a copy that forward forked: it would check on, and fork again at every pass
@@ -118,7 +120,7 @@ def safe_text(error: BaseException) -> str:
 
 
 def _forward_failed(model: nn.Module, inputs: Inputs, error: Exception) -> str:
-    name = type(unwrap(model)).__name__
+    name = own_class(unwrap(model)).__name__
     lines = [f"{name}.forward raised {type(error).__name__}: {safe_text(error)}"]
     layer = _failing_layer(model, error)
     frames = reversed(traceback.extract_tb(error.__traceback__))
@@ -140,6 +142,6 @@ def _failing_layer(model: nn.Module, error: Exception) -> str:
     while step is not None:
         owner = receiver(step.tb_frame)
         if isinstance(owner, nn.Module) and names.get(id(owner)):
-            found = f"{names[id(owner)]} ({type(owner).__name__})"
+            found = f"{names[id(owner)]} ({own_class(owner).__name__})"
         step = step.tb_next
     return found

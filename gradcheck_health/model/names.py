@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.sandbox.garbage import collector_paused
-from gradcheck_health.model.wrappers import logical
+from gradcheck_health.model.wrappers import logical, own_class
 
 
 class NamedParameter(NamedTuple):
@@ -53,7 +53,9 @@ def named_parameters(model: nn.Module) -> list[NamedParameter]:
         name, module, parameter = places[0]
         aliases = tuple(dict.fromkeys(alias for alias, _, _ in places[1:] if alias != name))
         layer = name.rpartition(".")[0]
-        named.append(NamedParameter(parameter, name, layer, type(module).__name__, _role(name, module, parameter), aliases))
+        named.append(
+            NamedParameter(parameter, name, layer, own_class(module).__name__, _role(name, module, parameter), aliases)
+        )
     return named
 
 
@@ -65,5 +67,7 @@ def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
     if len(shape) == 0:
         return "scalar"
     if len(shape) == 1:
-        return "bias" if "bias" in key or key == "beta" else "scale" if "norm" in type(module).__name__.lower() else "vector"
+        return (
+            "bias" if "bias" in key or key == "beta" else "scale" if "norm" in own_class(module).__name__.lower() else "vector"
+        )
     return "bias" if key.startswith("bias") else "weight"

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_health.model.wrappers import logical
+from gradcheck_health.model.wrappers import logical, own_class
 from gradcheck_health.records.starts import Uninitialized
 
 Masks = Mapping[str, torch.Tensor]
@@ -49,7 +49,7 @@ def uninitialized(build: Callable[[], nn.Module], model: nn.Module) -> Masks:
 
 def describe(model: nn.Module, masks: Masks) -> tuple[Uninitialized, ...]:
     """The records of what was found."""
-    kinds = {logical(path): type(module).__name__ for path, module in model.named_modules()}
+    kinds = {logical(path): own_class(module).__name__ for path, module in model.named_modules()}
     parameters = {logical(name) for name, _ in model.named_parameters(remove_duplicate=False)}
     return tuple(
         Uninitialized(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from gradcheck_health.model.distributed.kinds import is_fully_sharded
+
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
 
@@ -12,6 +14,12 @@ def logical(name: str) -> str:
     """`_orig_mod.encoder.0._checkpoint_wrapped_module.weight` -> `encoder.0.weight`."""
     parts = name.split(".")
     return name if WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in WRAPPERS)
+
+
+def own_class(module: nn.Module) -> type[nn.Module]:
+    """The class that the user wrote: `fully_shard` puts one of its own in front of it."""
+    kind = type(module)
+    return kind.__bases__[-1] if kind.__name__.startswith("FSDP") and is_fully_sharded(module) else kind
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.model.distributed.shards import stand_ins
 from gradcheck_health.model.names import registered
 from gradcheck_health.model.sandbox.saved_tensor import SavedGradient
 from gradcheck_health.probe.graph import graph as graphs
@@ -40,7 +41,7 @@ def backward(goal: Objective, model: nn.Module, leaves: Iterable[torch.Tensor] |
         return
     if leaves is None:
         leaves = leaves_of(goal)
-    own = registered(model)
+    own = registered(model) | stand_ins(model).keys()
     foreign = [SavedGradient(leaf) for leaf in leaves if id(leaf) not in own]
     try:
         for saved in foreign:

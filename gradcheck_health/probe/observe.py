@@ -10,9 +10,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import call, eager, safe_text
+from gradcheck_health.model.distributed.kinds import is_distributed, is_sharded
+from gradcheck_health.model.distributed.shards import local, stand_ins
 from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
 from gradcheck_health.model.nest import OutputTensor, leaves
-from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.model.wrappers import own_class, unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.forward.causal_attention import causal_by_config
 from gradcheck_health.probe.forward.dataflow import Dataflow
@@ -27,6 +29,7 @@ from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.histogram import spreads
+from gradcheck_health.probe.statistics.over_ranks import of_whole_tensors
 from gradcheck_health.probe.statistics.sample_variation import input_variation, variation
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.statistics.zero_rows import starved
@@ -69,7 +72,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
     cuts = () if dataflow is None else dataflow.cuts(goal.end)
     del output
-    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(model))
+    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(model), stand_ins=stand_ins(model))
     error = ""
     try:
         with instrument.backward():
@@ -80,18 +83,23 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         error = f"{type(raised).__name__}: {safe_text(raised)}"
     named = named_parameters(model)
     unused = frozenset() if dataflow is None else frozenset(dataflow.followed) - dataflow.used
-    arrived = [entry.tensor.grad for entry in named]
+    arrived = [None if (gradient := entry.tensor.grad) is None else local(gradient) for entry in named]
     gradients = gather.add_all(arrived, extremes=True)
-    values = gather.add_all((None if is_lazy(entry.tensor) else entry.tensor for entry in named), extremes=False)
+    values = gather.add_all((None if is_lazy(entry.tensor) else local(entry.tensor) for entry in named), extremes=False)
     wide = spreads(arrived)
     stats, activations = gather.collect(), activation_traces(instrument)
-    without = starved(named, arrived, wide, activations)
+    measured = [_at(stats, i) for i in values], [_at(stats, i) for i in gradients]
+    equal = twins(named, flow.graph)
+    if is_distributed(model):
+        whole = of_whole_tensors([entry.tensor for entry in named], *measured, equal, [entry.name for entry in named])
+        measured, equal = whole[:2], whole[2]
+    # the rows of a weight that is spread lie on several ranks
+    rows = [None if is_sharded(entry.tensor) else gradient for entry, gradient in zip(named, arrived, strict=True)]
+    without = starved(named, rows, wide, activations)
     trace = Trace(
-        model=type(model).__name__,
+        model=own_class(model).__name__,
         layers=layer_traces(model, instrument, stats),
-        parameters=parameter_traces(
-            named, instrument, [_at(stats, i) for i in values], [_at(stats, i) for i in gradients], wide, unused, flow.uses
-        ),
+        parameters=parameter_traces(named, instrument, *measured, wide, unused, flow.uses),
         activations=activations,
         flow=flow.points(stats),
         outputs=tuple(_output(leaf, goal, _at(stats, index), share) for leaf, index, share in known),
@@ -111,7 +119,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         starved=without,
         cuts=cuts,
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
-        twins=twins(named, flow.graph),
+        twins=equal,
         double_softmaxes=flow.double_softmaxes,
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.backward_hooks is None or dataflow is None else flow.backward_hooks.zeroed(dataflow.followed),

@@ -30,3 +30,8 @@ def is_fully_sharded(module: nn.Module) -> bool:
 def is_sharded(tensor: Any) -> bool:
     """A DTensor: this rank holds its own part of it, or a copy."""
     return type(tensor) is not torch.Tensor and hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
+
+
+def is_communication(node: Any) -> bool:
+    """A node of the autograd graph that moves or casts what ranks exchange, and computes nothing: torch.distributed made it."""
+    return getattr(type(node), "_forward_cls", type(node)).__module__.startswith("torch.distributed.")

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from gradcheck_health.model.distributed.shards import settle
 from gradcheck_health.model.sandbox.process import remember_process
 from gradcheck_health.model.sandbox.reversible import Reversible
 from gradcheck_health.model.sandbox.snapshot import Snapshot
@@ -48,6 +49,7 @@ def _remember(model: nn.Module, process: bool, also: Sequence[Any], left: list[s
     undo.callback(_AROUND.reset, _AROUND.set(memory))
     if left is not None:
         undo.callback(lambda: left.extend(memory.moved()))
+    undo.callback(settle, model)
     undo.callback(memory.restore)
     # the table of an object is followed however far it leads, an object itself only as long as there is room
     held = [part for one in also for part in (one, getattr(one, "__dict__", None))]

@@ -20,6 +20,7 @@ from torch import nn
 from gradcheck_health.model.source.built_at import built_at
 from gradcheck_health.model.source.class_source import class_source
 from gradcheck_health.model.source.lines import place
+from gradcheck_health.model.wrappers import own_class
 
 _BUILDS = re.compile(r"^_*(init|reset|tie|load|save|get_param)(_|$)|^__init__$|param_groups")
 """Methods that run before or beside forward."""
@@ -45,10 +46,10 @@ class Assignments:
             owner = self._model.get_submodule(owner_path)
         except AttributeError:
             return True
-        if type(owner).__module__.startswith("torch.nn."):
+        if own_class(owner).__module__.startswith("torch.nn."):
             return not owner_path or self.referenced(owner_path)
         overridden: set[str] = set()
-        for cls in type(owner).__mro__:
+        for cls in own_class(owner).__mro__:
             if cls is nn.Module:
                 return False
             parsed = self._class(cls)
@@ -62,7 +63,7 @@ class Assignments:
     def is_of_torch(self, path: str) -> bool:
         """The layer at `path` is of a class of torch's own."""
         try:
-            return type(self._model.get_submodule(path)).__module__.startswith("torch.nn.")
+            return own_class(self._model.get_submodule(path)).__module__.startswith("torch.nn.")
         except AttributeError:
             return False
 
@@ -77,9 +78,9 @@ class Assignments:
             held, owner = self._model.get_submodule(container), self._model.get_submodule(owner_path)
         except AttributeError:
             return False
-        if not container or not isinstance(held, nn.ModuleList) or type(owner).__module__.startswith("torch.nn."):
+        if not container or not isinstance(held, nn.ModuleList) or own_class(owner).__module__.startswith("torch.nn."):
             return False
-        parsed = [self._class(cls) for cls in type(owner).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
+        parsed = [self._class(cls) for cls in own_class(owner).__mro__ if not cls.__module__.startswith(("torch.", "builtins"))]
         if not parsed or any(one is None for one in parsed):
             return False
         users = [method for one in parsed if one is not None for method in one.methods if method.refers_to(attribute)]
@@ -95,7 +96,7 @@ class Assignments:
             return None
         if isinstance(owner, nn.Sequential | nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             return self._item(owner_path, list(vars(owner).get("_modules", {})), attribute)
-        for cls in type(owner).__mro__:
+        for cls in own_class(owner).__mro__:
             if cls is nn.Module:
                 break
             if cls.__module__.startswith("torch.nn."):

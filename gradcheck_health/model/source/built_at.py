@@ -11,6 +11,7 @@ from torch.nn.modules.module import register_module_module_registration_hook, re
 from torch.utils.weak import WeakIdKeyDictionary
 
 from gradcheck_health.model.source.lines import user_line
+from gradcheck_health.model.wrappers import own_class
 
 _lines = WeakIdKeyDictionary()
 
@@ -20,7 +21,7 @@ def construction() -> Iterator[None]:
     """Within the block, the lines are noted on which layers of torch's get their parameters and their children."""
 
     def note(module: nn.Module, name: str, held: Any) -> None:
-        if type(module).__module__.startswith("torch.nn.") and module not in _lines:
+        if own_class(module).__module__.startswith("torch.nn.") and module not in _lines:
             _lines[module] = user_line()
         if isinstance(held, nn.Module) and held not in _lines:  # without parameters: an activation in a Sequential
             _lines[held] = user_line()

@@ -12,6 +12,7 @@ from torch import nn
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.class_source import class_source
 from gradcheck_health.model.source.lines import place
+from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.records.finding import Finding, Place
 from gradcheck_health.records.frames import is_user_file
 
@@ -64,5 +65,5 @@ def _span(cls: type) -> tuple[int, int] | None:
 
 
 def _class_line(model: nn.Module) -> str | None:
-    source = class_source(type(model))
+    source = class_source(own_class(model))
     return None if source is None or not is_user_file(source[2]) else place(source[2], source[1])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import drew
+from gradcheck_health.model.distributed.kinds import is_sharded
+from gradcheck_health.model.distributed.shards import local
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
@@ -21,6 +24,7 @@ from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.inputs import Inputs
+from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.writes import Rewritten
 
@@ -45,7 +49,7 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     traces: list[Trace] = []
     with sandbox(subject.model):
         trainable = [p for p in subject.model.parameters() if p.requires_grad and not is_lazy(p)]
-        optimizer = _Adam(trainable, in_proportion=subject.declared.optimizer != "adam")
+        optimizer = _Adam(trainable, _proportions(subject, trace) if subject.declared.optimizer != "adam" else {})
         varies = subject.inputs.resample is not None
         written = _Written(subject, trace)
         for k in range(1, STEPS + 2):
@@ -147,24 +151,31 @@ def _with_batch(subject: Subject, k: int) -> Subject:
     return dataclasses.replace(subject, inputs=subject.inputs.another(subject.seed + k), seed=subject.seed + k)
 
 
-def _proportion(parameter: torch.nn.Parameter) -> float:
+def _proportions(subject: Subject, trace: Trace) -> dict[int, float]:
+    """id of a parameter -> the largest rate for it. What a rank holds of one may be a part alone: its rms is in the trace."""
+    named = named_parameters(unwrap(subject.model))
+    return {id(entry.tensor): _proportion(entry.tensor, trace.parameters.get(entry.name)) for entry in named}
+
+
+def _proportion(parameter: torch.nn.Parameter, known: ParameterTrace | None) -> float:
     """A rate under which a step changes what a weight does by about a tenth at most; no bound for vectors and zeros.
 
     All entries of a step have one size, so that its spectral norm grows with the width, and that of a random weight with the
     root of it: Adam's 1e-3 turns a layer of 2048 units over in three steps, where SGD would hardly move it.
     """
-    values = plain(parameter) if parameter.dim() > 1 and parameter.numel() else None
-    rms = 0.0 if values is None else measure(values).rms
-    return _SMALL * rms / math.sqrt(parameter[0].numel()) if rms > 0.0 else math.inf
+    values = plain(parameter) if not is_lazy(parameter) and parameter.dim() > 1 and parameter.numel() else None
+    sharded = known is not None and is_sharded(parameter)
+    rms = 0.0 if values is None else known.value.rms if known is not None and sharded else measure(values).rms
+    return _SMALL * rms / math.sqrt(math.prod(parameter.shape[1:])) if rms > 0.0 else math.inf
 
 
 class _Adam:
     """Kingma and Ba 2015, written out: the first step of torch's own imports its compiler, which takes a second."""
 
-    def __init__(self, parameters: list[torch.nn.Parameter], rate: float = 1e-3, *, in_proportion: bool = False) -> None:
-        """Args: in_proportion: keep the steps of large weights small beside these, as those of SGD are."""
+    def __init__(self, parameters: list[torch.nn.Parameter], most: Mapping[int, float], rate: float = 1e-3) -> None:
+        """Args: most: id of a parameter -> the largest rate for it: steps stay small beside weights, as those of SGD do."""
         self._parameters, self._steps = parameters, 0
-        self._rates = [min(rate, _proportion(parameter)) if in_proportion else rate for parameter in parameters]
+        self._rates = [min(rate, most.get(id(parameter), math.inf)) for parameter in parameters]
         self._moments: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @torch.no_grad()
@@ -175,8 +186,8 @@ class _Adam:
         for i, parameter in enumerate(self._parameters):
             if parameter.grad is None:
                 continue
-            gradient = parameter.grad if parameter.grad.layout == torch.strided else parameter.grad.to_dense()
-            values = parameter.detach()
+            gradient = local(parameter.grad if parameter.grad.layout == torch.strided else parameter.grad.to_dense())
+            values = local(parameter).detach()
             if values.is_complex():
                 gradient, values = torch.view_as_real(gradient), torch.view_as_real(values)
             gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32))  # squares vanish in half precision

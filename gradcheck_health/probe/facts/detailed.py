@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from gradcheck_health.model.distributed.shards import whole_parameters
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.assignments import Assignments
@@ -20,7 +21,9 @@ def detailed(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     model = unwrap(subject.model)
     lost = {name for name, p in trace.parameters.items() if p.trainable and (p.gradient is None or p.gradient.is_zero)}
     with sandbox(subject.model):
-        followed = {entry.name: entry.tensor for entry in named_parameters(model) if entry.name in lost}
+        whole = whole_parameters(model)
+        named = [(entry.name, entry.tensor) for entry in named_parameters(model) if entry.name in lost]
+        followed = {name: whole.get(id(tensor), tensor) for name, tensor in named}
         dataflow = Dataflow(followed, look_for_nonfinite=not _finite(trace))
         seen = probe(subject, dataflow=dataflow)
     source = Assignments(model)

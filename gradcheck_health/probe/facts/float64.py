@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from gradcheck_health.model.distributed.shards import to_float64
 from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.default_dtype import use_default_dtype
@@ -28,7 +29,7 @@ def float64(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 def _wide(subject: Subject) -> tuple[Trace, ...]:
     with sandbox(subject.model):
         use_default_dtype(torch.float64)
-        subject.model.double()
+        to_float64(subject.model)
         inputs = Inputs(
             map_tensors(subject.inputs.args, _double),
             map_tensors(dict(subject.inputs.kwargs), _double),

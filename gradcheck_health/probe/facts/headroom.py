@@ -15,7 +15,7 @@ from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.default_dtype import use_default_dtype
-from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.model.wrappers import own_class, unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.paired_runs import changed
 from gradcheck_health.probe.objective import objective
@@ -57,7 +57,7 @@ def _measured(subject: Subject, dtype: torch.dtype) -> Headroom:
         for leaf in leaves(output):
             values = plain(leaf.tensor)
             if values is not None and values.numel():
-                largest = max(largest, (float(values.abs().max()), names.get(id(module), ""), type(module).__name__))
+                largest = max(largest, (float(values.abs().max()), names.get(id(module), ""), own_class(module).__name__))
             if leaf.differentiable and leaf.tensor.grad_fn is not None and not list(module.children()):
                 leaf.tensor.register_hook(count)  # type: ignore[no-untyped-call]
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from gradcheck_health.model.distributed.kinds import is_communication
 from gradcheck_health.model.nest import leaves, operand_tensors
 from gradcheck_health.model.source.lines import torch_helper, user_line
 from gradcheck_health.probe.forward.activations import function_name
@@ -184,7 +185,8 @@ class Dataflow:
         if self._written and (storage := _storage(tensor)) in self._written:
             written = self._written[storage]
             found = found | (written if tensor.requires_grad else dataclasses.replace(written, live=0))
-        if found.influence and not found.live and tensor.requires_grad and hasattr(type(tensor.grad_fn), "_forward_cls"):
+        custom = hasattr(type(tensor.grad_fn), "_forward_cls") and not is_communication(tensor.grad_fn)
+        if found.influence and not found.live and tensor.requires_grad and custom:
             # a custom autograd.Function computes without a graph inside, and is joined to the graph when it returns
             found = self._descent[tensor] = dataclasses.replace(found, live=found.influence, cuts=0)
         return found

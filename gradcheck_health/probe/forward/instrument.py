@@ -19,6 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.nest import leaves
+from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.fragile import FRAGILE, fragile
@@ -122,10 +123,10 @@ class Instrument(TorchFunctionMode):
             return
         name = self._names.get(id(module))
         if name is None:
-            name = LOSS if self.outside else f"{self.layer}.({type(module).__name__})".lstrip(".")
+            name = LOSS if self.outside else f"{self.layer}.({own_class(module).__name__})".lstrip(".")
         seen = self.layers.get(name)
         if seen is None:
-            seen = self.layers[name] = Seen(type(module).__name__, len(self.layers))
+            seen = self.layers[name] = Seen(own_class(module).__name__, len(self.layers))
         seen.calls += 1
         self._stack.append(name)
         if isinstance(module, torch.jit.ScriptModule):

@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.model.sandbox.garbage import collector_paused
-from gradcheck_health.model.wrappers import logical
+from gradcheck_health.model.wrappers import logical, own_class
 from gradcheck_health.probe.forward.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.statistics.histogram import Spread
@@ -36,7 +36,7 @@ def layer_traces(model: nn.Module, instrument: Instrument, stats: Sequence[Tenso
     for path, module in model.named_modules():
         name = logical(path)
         if name not in traces:
-            traces[name] = LayerTrace(name, type(module).__name__, -1, 0)
+            traces[name] = LayerTrace(name, own_class(module).__name__, -1, 0)
     return traces
 
 

@@ -43,7 +43,7 @@ class BackwardHooks:
     def __init__(self, graph: Graph, instrument: Instrument, dataflow: Dataflow) -> None:
         self._graph, self._instrument, self._dataflow = graph, instrument, dataflow
         self._passed: dict[int, _Passed] = {}
-        wanted = [graph.leaves.get(id(tensor)) for tensor in dataflow.followed.values()]
+        wanted = [graph.leaf(tensor) for tensor in dataflow.followed.values()]
         self._zeros = any(leaf is not None for leaf in wanted)
         if not self._zeros and not dataflow.look_for_nonfinite:
             return
@@ -88,7 +88,7 @@ class BackwardHooks:
                     above[places[following]].append((position, k))
         groups: dict[tuple[int, str], list[str]] = {}
         for name, tensor in followed.items():
-            leaf = self._graph.leaves.get(id(tensor))
+            leaf = self._graph.leaf(tensor)
             where = None if leaf is None else self._lost(leaf, above)
             if where is not None:
                 groups.setdefault(where, []).append(name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from gradcheck_health.model.distributed.kinds import is_communication
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.graph import graph as graphs
 from gradcheck_health.probe.graph.backward_hooks import BackwardHooks, softmax_entries
@@ -25,6 +27,7 @@ _ACTIVATION_NODES = frozenset({"ReluBackward0", "SigmoidBackward0", "TanhBackwar
 _SEVERAL = 3
 """Weights from which on a flow is expected."""
 _NO_COMMON_TENSOR = "no tensor lies on every path between the first layer and the output"
+NO_STAND_INS: Mapping[int, torch.Tensor] = MappingProxyType({})
 _Crossing = tuple[CutPoint, list[int], int | None]
 """A cut point, where the gradients that cross it will be found, and where its output was measured."""
 
@@ -32,8 +35,21 @@ _Crossing = tuple[CutPoint, list[int], int | None]
 class Flow:
     """The cut points of the graph and the gradients that cross them."""
 
-    def __init__(self, goal: Objective, instrument: Instrument, gather: Gather, *, adapters: bool = False) -> None:
-        """Args: adapters: most of the model's weights are frozen."""
+    def __init__(
+        self,
+        goal: Objective,
+        instrument: Instrument,
+        gather: Gather,
+        *,
+        adapters: bool = False,
+        stand_ins: Mapping[int, torch.Tensor] = NO_STAND_INS,
+    ) -> None:
+        """What a backward pass is about to show.
+
+        Args:
+            adapters: most of the model's weights are frozen.
+            stand_ins: id of a leaf that stands for a parameter while forward runs -> the parameter.
+        """
         self.by = "cut points"
         self.gaps: list[str] = []
         self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
@@ -44,7 +60,8 @@ class Flow:
         self._paths: list[list[_Crossing]] = []
         self._observed: dict[Any, tuple[list[int], int | None]] = {}
         roots = [root.grad_fn for root in goal.roots if root.grad_fn is not None]
-        self.graph = graph = graphs.walk(roots) if roots else None
+        graph = graphs.walk(roots) if roots else None
+        self.graph = graph = graph if graph is None else graph.with_leaves_of(stand_ins)
         if graph is None:
             if roots:
                 self.by = "module outputs"
@@ -69,6 +86,8 @@ class Flow:
         layer = ""
         for position in reversed(chain):
             node = graph.nodes[position]
+            if is_communication(node):
+                continue
             layer = (
                 self._instrument.operations[node][0]
                 if node in self._instrument.operations
@@ -104,7 +123,7 @@ class Flow:
         count = sum(node.name() in _ACTIVATION_NODES for node in unseen)
         if count:
             self.gaps.append(f"the units of {count} activation{'s' if count > 1 else ''} inside fused or scripted operations")
-        custom = [type(node) for node in graph.nodes[1:] if hasattr(type(node), "_forward_cls")]
+        custom = [type(node) for node in graph.nodes[1:] if hasattr(type(node), "_forward_cls") and not is_communication(node)]
         self.gaps += sorted({f"the inside of the custom autograd.Function {_bare(node)}" for node in custom})
         self.custom = tuple(sorted({_bare(node) for node in custom if of_a_person(node._forward_cls)}))
 

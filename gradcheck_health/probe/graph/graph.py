@@ -6,9 +6,12 @@ is a statement about the health of what lies between; inside a branch it is none
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from gradcheck_health.probe.graph.first_layer import first_layer, takers
 
@@ -30,11 +33,21 @@ class Graph:
     constant: tuple[bool, ...]
     """Per node: it consumed a tensor that needs no gradient (data, most of the time)."""
     leaves: dict[int, int]
-    """id of a leaf tensor -> position of its AccumulateGrad node."""
+    """id of a leaf tensor, or of the parameter that it stands for -> position of its AccumulateGrad node."""
+    stand_ins: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
     def variables(self) -> list[Any]:
         """The leaf tensors, in the order of their nodes."""
         return [self.nodes[position].variable for position in sorted(self.leaves.values())]
+
+    def with_leaves_of(self, stand_ins: Mapping[int, torch.Tensor]) -> Graph:
+        """The same, with leaves under the parameters for which they stand (id of the leaf -> parameter)."""
+        known = {id(stand_ins[key]) if key in stand_ins else key: position for key, position in self.leaves.items()}
+        return dataclasses.replace(self, leaves=known, stand_ins=stand_ins) if stand_ins else self
+
+    def leaf(self, tensor: torch.Tensor) -> int | None:
+        """The position of a leaf, also of one that stands for a parameter."""
+        return self.leaves.get(id(self.stand_ins.get(id(tensor), tensor)))
 
 
 def saved(node: Node, name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.nn.parameter import is_lazy
 
+from gradcheck_health.model.distributed.shards import local
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.graph.first_layer import takers
 from gradcheck_health.probe.graph.graph import Graph
@@ -28,18 +29,22 @@ _TOLERANCE = 1e-3
 
 
 def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, ...]:
-    """The weights at least two of whose units are alike. A unit is a row of a Linear, a channel of a convolution.
+    """The weights at least two of whose units, of those that lie in this process, are alike.
 
+    A unit is a row of a Linear, a channel of a convolution.
     A table that is added has no units: biases of positions that no input distinguishes get equal gradients, and should.
     """
     suspects = [
-        (entry, entry.tensor.grad, axis)
+        (entry, local(entry.tensor.grad), axis)
         for entry in named
-        if entry.role == "weight" and not is_lazy(entry.tensor) and entry.tensor.grad is not None and _dense(entry.tensor)
+        if entry.role == "weight"
+        and not is_lazy(entry.tensor)
+        and entry.tensor.grad is not None
+        and _dense(local(entry.tensor))
         for axis in _unit_axes(entry)
     ]
     with torch.no_grad():
-        crowded = _suspects([(entry.tensor.detach(), axis) for entry, _, axis in suspects])
+        crowded = _suspects([(local(entry.tensor).detach(), axis) for entry, _, axis in suspects])
         found = [
             (entry, _compare(entry, gradient, axis))
             for (entry, gradient, axis), suspicious in zip(suspects, crowded, strict=True)
@@ -61,7 +66,7 @@ def _dense(tensor: torch.Tensor) -> bool:
 
 def _unit_axes(entry: NamedParameter) -> Iterator[int]:
     """The axes along which the units of a weight lie; of a parameter whose use is not known the first and the last."""
-    shape = entry.tensor.shape
+    shape = local(entry.tensor).shape
     if "Transpose" in entry.kind:
         axes: tuple[int, ...] = (1,)
     elif any(name in entry.kind for name in _ROW_LAYERS):
@@ -114,7 +119,7 @@ def _crowded(corners: Sequence[torch.Tensor]) -> list[bool]:
 
 
 def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
-    rows, slopes = (t.detach().movedim(axis, 0).flatten(1) for t in (entry.tensor, gradient))
+    rows, slopes = (t.detach().movedim(axis, 0).flatten(1) for t in (local(entry.tensor), gradient))
     _, groups = torch.unique(rows, dim=0, return_inverse=True)
     if slopes.shape[1] > _COLUMNS:  # those that hold most of it
         slopes = slopes[:, slopes.abs().sum(0).topk(_COLUMNS).indices]

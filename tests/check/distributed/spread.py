@@ -1,0 +1,93 @@
+"""Runs on every rank: nets are checked alone and spread over the ranks, and what both checks say is compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from gradcheck_health import Report, Trace, check_gradients
+from tests.check.distributed import nets
+
+SAME = ("leaves", "twins", "gaps", "repeats", "custom_functions", "starved", "flow_note", "objective", "activations")
+SAME_OF_EACH = ("shape", "trainable", "order", "role", "uses", "aliases", "calls", "kind")
+
+
+def fsdp(model: nn.Module) -> nn.Module:
+    for module in list(model.modules())[:0:-1]:
+        if any(True for _ in module.parameters(recurse=False)):
+            fully_shard(module)
+    sharded: nn.Module = fully_shard(model)
+    return sharded
+
+
+WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {"ddp": DistributedDataParallel, "fsdp": fsdp}
+
+
+def compared(ways: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    """`way name` -> the verdicts, and the differences of the traces."""
+    found = {}
+    for name in names:
+        alone = check_gradients(made(name), optimizer="sgd")
+        for way in ways:
+            spread = check_gradients(WAYS[way](made(name)), optimizer="sgd")
+            found[f"{way} {name}"] = {
+                "verdicts": [
+                    sorted([f.rule, str(f.severity), *sorted(f.names)] for f in one.findings) for one in (alone, spread)
+                ],
+                "differences": list(differences(alone.trace, spread.trace)),
+            }
+    return found
+
+
+def verdict(report: Report) -> list[list[str]]:
+    return sorted([finding.rule, str(finding.severity), *sorted(finding.names)] for finding in report.findings)
+
+
+def made(name: str) -> nn.Module:
+    torch.manual_seed(1)
+    net: nn.Module = {**nets.SOUND, **nets.SICK}[name]()
+    return net
+
+
+def differences(a: Trace, b: Trace) -> Iterator[str]:
+    """What is not equal, or of numbers not within the rounding of float32 sums in another order."""
+    for table in ("parameters", "layers"):
+        x, y = getattr(a, table), getattr(b, table)
+        if list(x) != list(y):
+            yield f"{table}: {list(x)} {list(y)}"
+        for name in x.keys() & y.keys():
+            for field in SAME_OF_EACH:
+                if getattr(x[name], field, None) != getattr(y[name], field, None):
+                    yield f"{name}.{field}: {getattr(x[name], field)} {getattr(y[name], field)}"
+            for field in ("value", "gradient", "output", "output_gradient"):
+                yield from _statistics(f"{name}.{field}", getattr(x[name], field, None), getattr(y[name], field, None))
+    if [(p.layer, p.op) for p in a.flow] != [(p.layer, p.op) for p in b.flow]:
+        yield "the cut points of the flow"
+    for p, q in zip(a.flow, b.flow, strict=False):
+        if not _near(p.gradient, q.gradient) or not _near(p.output, q.output):
+            yield f"flow at {p.layer}: {p} {q}"
+    for field in SAME:
+        if getattr(a, field) != getattr(b, field):
+            yield f"{field}: {getattr(a, field)} {getattr(b, field)}"
+
+
+def _statistics(what: str, x: Any, y: Any) -> Iterator[str]:
+    if x is None or y is None:
+        if x is not y:
+            yield f"{what}: {x} {y}"
+        return
+    for field in ("numel", "rms", "nan", "inf", "max"):
+        if not _near(getattr(x, field), getattr(y, field)) and not (field == "max" and None in (x.max, y.max)):
+            yield f"{what}.{field}: {getattr(x, field)} {getattr(y, field)}"
+
+
+def _near(x: float | None, y: float | None) -> bool:
+    if x is None or y is None:
+        return x is y
+    return math.isclose(x, y, rel_tol=1e-4, abs_tol=1e-7) or (math.isnan(x) and math.isnan(y))
