@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from gradcheck_health.records.finding import Finding, Place, Severity
@@ -22,10 +23,41 @@ def accept(
     """
     used: set[str] = set()
     expect = expect or {}
-    result = [_accept(finding, {**ignore, **expect}, used) for finding in findings]
+    reasons = {**ignore, **expect}
+    entries = _by_rule(reasons)
+    result = [_accept(finding, entries.get(finding.rule, _NONE), reasons, used) for finding in findings]
     result += [_absent(entry, reason) for entry, reason in expect.items() if entry not in used and _rule(entry) in ran]
     unmatched = (entry for entry in ignore if entry not in used and _rule(entry) in ran)
     return result, tuple(unmatched)
+
+
+@dataclass(slots=True)
+class _Entries:
+    """The entries of one rule. Names without a wildcard are looked up, because a large model may have one for each layer."""
+
+    whole: str | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    patterns: dict[str, str] = field(default_factory=dict)
+
+    def of(self, name: str) -> str | None:
+        """The entry that accepts the place of this name: one that names it comes before a pattern."""
+        found = self.names.get(name)
+        return found or next((entry for pattern, entry in self.patterns.items() if fnmatchcase(name, pattern)), None)
+
+
+_NONE = _Entries()
+
+
+def _by_rule(reasons: Mapping[str, str]) -> dict[str, _Entries]:
+    found: dict[str, _Entries] = {}
+    for entry in reasons:
+        rule, _, pattern = entry.partition(":")
+        entries = found.setdefault(rule, _Entries())
+        if not pattern:
+            entries.whole = entries.whole or entry
+        else:
+            (entries.patterns if set("*?[") & set(pattern) else entries.names)[pattern] = entry
+    return found
 
 
 def _rule(entry: str) -> str:
@@ -47,19 +79,13 @@ def _absent(entry: str, reason: str) -> Finding:
     )
 
 
-def _accept(finding: Finding, ignore: Mapping[str, str], used: set[str]) -> Finding:
-    entries = [entry for entry in ignore if _rule(entry) == finding.rule]
-    for entry in entries:
-        if not entry.partition(":")[2]:
-            used.add(entry)
-            return dataclasses.replace(finding, suppressed=ignore[entry])
-    reasons = {}
-    for place in finding.places:
-        matching = [entry for entry in entries if fnmatchcase(place.name, entry.partition(":")[2])]
-        if matching:
-            used.add(matching[0])
-            reasons[place.name] = ignore[matching[0]]
-    return part(finding, reasons)
+def _accept(finding: Finding, entries: _Entries, reasons: Mapping[str, str], used: set[str]) -> Finding:
+    if entries.whole is not None:
+        used.add(entries.whole)
+        return dataclasses.replace(finding, suppressed=reasons[entries.whole])
+    found = {place.name: entry for place in finding.places if (entry := entries.of(place.name)) is not None}
+    used.update(found.values())
+    return part(finding, {name: reasons[entry] for name, entry in found.items()})
 
 
 def part(finding: Finding, reasons: Mapping[str, str]) -> Finding:

@@ -67,4 +67,9 @@ def accept_key(finding: Finding) -> str:
 
 def worth_showing(report: Report) -> list[Finding]:
     """Active findings that are more than a note, and whatever fails; worst first."""
-    return [finding for finding in report.active if finding.severity is not Severity.NOTE or finding in report.failures]
+    return [finding for finding in report.active if is_worth_showing(finding, report)]
+
+
+def is_worth_showing(finding: Finding, report: Report) -> bool:
+    """Whether nobody accepted the finding, and it is more than a note or fails."""
+    return report.fails(finding) or finding.suppressed is None and finding.severity is not Severity.NOTE

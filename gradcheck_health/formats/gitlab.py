@@ -16,7 +16,7 @@ from gradcheck_health.formats._places import (
     top,
 )
 from gradcheck_health.formats._text import printable
-from gradcheck_health.formats._wording import worth_showing
+from gradcheck_health.formats._wording import is_worth_showing
 from gradcheck_health.records.finding import Severity
 from gradcheck_health.records.report import Failure, Report
 
@@ -38,9 +38,8 @@ def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code
 
 
 def _findings(report: Report) -> Iterator[dict[str, Any]]:
-    shown = worth_showing(report)
     for finding, key in fingerprints(report):
-        if finding in shown:
+        if is_worth_showing(finding, report):
             description = f"{finding.rule}: {finding.message} ({subject(report)})"
             where = first_line(finding, report) or SourceLine(subject(report), 1)
             yield _issue(finding.rule, description, SEVERITY[finding.severity], key, where)

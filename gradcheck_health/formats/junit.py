@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import filterfalse
 from xml.etree import ElementTree as ET
 
 from gradcheck_health.formats._places import first_line, full_text, subject
 from gradcheck_health.formats._text import defuse, printable
 from gradcheck_health.formats._wording import one_line
-from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Failure, Report
 
 SUFFIX = ".xml"
@@ -67,14 +67,14 @@ def _case(rule: str, report: Report) -> ET.Element:
     if where is not None:
         case.set("file", printable(where.path))
         case.set("line", str(where.number))
-    failing = [finding for finding in found if finding in report.failures]
+    failing = list(filter(report.fails, found))
     if failing:  # one element: readers count each as a test that failed
         worst = failing[0]
         _add(case, "failure", "\n\n".join(map(full_text, failing)), message=one_line(worst), type=str(worst.severity))
     accepted = [finding for finding in found if finding.suppressed is not None]
     if accepted and not failing:
         ET.SubElement(case, "skipped", message=printable("; ".join(f"accepted: {one.suppressed}" for one in accepted)))
-    rest: list[Finding] = [finding for finding in found if finding not in failing]
+    rest = list(filterfalse(report.fails, found))
     if rest:
         _add(case, "system-out", "\n".join(full_text(finding) for finding in rest))
     return case

@@ -158,10 +158,10 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
     yield from _accepted(report, width, verbose)
     if report.change is not None:
         yield from _change.lines(report.change, width, verbose=verbose, new=not report.findings)
-    notes = sum(finding.severity is Severity.NOTE for finding in report.active if finding not in shown)
+    notes = _notes(report.active) - _notes(shown)
     if notes:
         yield from _line("notes", f"{notes}, not shown ({'-v' if typed else 'report.findings'} shows them)", width)
-    failing = [finding for finding in shown if finding in report.failures] or list(shown)
+    failing = list(filter(report.fails, shown)) or list(shown)
     if failing:
         # lines to copy: never broken
         yield f"{'repeat:':9}{repeat or repeat_command(report)}"
@@ -169,6 +169,10 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         found = [finding for finding in failing if "expected" not in dict(finding.details)]  # absent: nothing to accept
         if found:
             yield f"{'accept:':9}{accept_command(report, found[-1])}"
+
+
+def _notes(findings: Sequence[Finding]) -> int:
+    return sum(finding.severity is Severity.NOTE for finding in findings)
 
 
 def _line(label: str, text: str, width: int) -> list[str]:

@@ -71,7 +71,11 @@ class Report:
     @property
     def failures(self) -> tuple[Finding, ...]:
         """The findings at or above `fail_on`."""
-        return tuple(finding for finding in self.active if finding.severity.rank <= self.fail_on.rank)
+        return tuple(filter(self.fails, self.findings))
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether one of the findings is at or above `fail_on`, and nobody accepted it."""
+        return finding.suppressed is None and finding.severity.rank <= self.fail_on.rank
 
     @property
     def ok(self) -> bool:

@@ -19,6 +19,8 @@ from gradcheck_health.settings.toml_lines import key_lines
 
 YAML_NAME = "gradhealth.yaml"
 TOML_NAME = "pyproject.toml"
+MAX_SEARCHED = 2**26
+"""Bytes of a pyproject.toml in which our name is looked for."""
 _FILES = 4
 """Whose contents are remembered."""
 
@@ -44,8 +46,8 @@ def nearest(start: Path) -> Source | None:
     start = start.resolve()
     for folder in (start, *start.parents):
         yaml_file, toml_file = folder / YAML_NAME, folder / TOML_NAME
-        from_toml = _toml(toml_file) if toml_file.is_file() and _mentions_us(toml_file) else None
-        if not yaml_file.is_file():
+        from_toml = _toml(toml_file) if toml_file.exists() and _mentions_us(toml_file) else None
+        if not yaml_file.exists():
             if from_toml is not None:
                 return from_toml
             continue
@@ -69,10 +71,14 @@ def from_file(path: Path) -> Source:
 
 
 def _mentions_us(path: Path) -> bool:
-    """Most files of that name hold nothing for us, and whatever else is wrong with them is not ours to tell."""
+    """Most files of that name hold nothing for us, and whatever else is wrong with them is not ours to tell.
+
+    Raises:
+        UsageError: it cannot be read, so that nobody knows what it asks for.
+    """
     try:
-        return b"gradhealth" in read_regular(path, 4 * MAX_BYTES)
-    except (OSError, UsageError):
+        return b"gradhealth" in read_regular(path, MAX_SEARCHED)
+    except FileNotFoundError:
         return False
 
 

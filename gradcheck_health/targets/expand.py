@@ -65,7 +65,7 @@ def _files(folder: Path, seen: set[Path]) -> Iterator[str]:
     try:
         entries = sorted(folder.iterdir())
     except OSError:
-        yield str(folder)
+        yield os.path.join(folder.parent, folder.name)  # "./nets": "nets" alone could be a module
         return
     for entry in entries:
         if entry.name.startswith(".") or _real(entry) in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gradcheck_health
+from gradcheck_health import cli
 from tests.cli.faults.fault import SOUND
 from tests.support.hostile import finding, report
 
@@ -26,6 +28,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "html": ("check", "netz_\xe4.py", "--output-format", "html"),
     "infer": ("infer", "model.py", "--save", "saved.yaml"),
     "baseline": ("baseline", "write", "model.py"),
+    "remedy": ("remedy", "model.py"),
+    "doctor": ("doctor",),
+    "completion": ("completion", "bash"),
 }
 QUICK = ("rules", "config", "report", "check")
 
@@ -37,11 +42,46 @@ class Surroundings:
     shell: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     lay: Callable[[Path], object] = lambda folder: None
+    begin: Callable[[], None] | None = None
 
 
 def _sparse(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**40)
+
+
+def _at_start(code: str) -> Callable[[Path], object]:
+    """What no limit of the shell does to an administrator is done by Python itself, in every process."""
+
+    def lay(folder: Path) -> None:
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(code)
+
+    return lay
+
+
+NO_PROCESS = """
+import _posixsubprocess, os, subprocess
+def refuse(*_):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+os.fork = os.posix_spawn = _posixsubprocess.fork_exec = subprocess._fork_exec = refuse
+"""
+
+
+def _unreadable(folder: Path) -> None:
+    for number in (0, 1):
+        (folder / f"locked_{number}.py").write_text(SOUND)
+    (folder / "locked").mkdir()
+    (folder / "locked" / "model.py").write_text(SOUND)
+    for name in ("locked", "locked_0.py", "pyproject.toml"):
+        (folder / name).touch()
+        (folder / name).chmod(0)
+
+
+def _as_anyone() -> None:
+    """An administrator may read everything: what is started from here may not."""
+    for capability in (1, 2):  # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability)
 
 
 SURROUNDINGS = {
@@ -53,6 +93,19 @@ SURROUNDINGS = {
     "a summary that cannot be written": Surroundings(
         variables={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "/nowhere/summary"}
     ),
+    "a summary that is a pipe": Surroundings(
+        variables={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "summary"},
+        lay=lambda folder: os.mkfifo(folder / "summary"),
+    ),
+    "no path": Surroundings(variables={"PATH": ""}),
+    "a locale that does not exist": Surroundings(variables={"LC_ALL": "xx_YY.UTF-8", "LANG": "zz"}),
+    "warnings as errors": Surroundings(variables={"PYTHONWARNINGS": "error"}),
+    "Python without docstrings": Surroundings(variables={"PYTHONOPTIMIZE": "2"}),
+    "files that nobody may read": Surroundings("umask 777"),
+    "no more processes": Surroundings(lay=_at_start(NO_PROCESS)),
+    "what may not be read": Surroundings(lay=_unreadable, begin=_as_anyone),
+    "a stack of 256 KiB": Surroundings("ulimit -s 256"),
+    "a reader that is gone": Surroundings("exec > >(:)"),
     "closed standard output": Surroundings("exec >&-"),
     "closed standard error": Surroundings("exec 2>&-"),
     "all closed": Surroundings("exec <&- >&- 2>&-"),
@@ -88,9 +141,9 @@ def run(folder: Path, surroundings: Surroundings, command: tuple[str, ...]) -> s
     surroundings.lay(folder)
     root = str(Path(gradcheck_health.__file__).parents[1])
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("GITHUB", "CI"))}
-    variables = {**plain, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **surroundings.variables}
+    variables = {**plain, "PYTHONPATH": f"{root}:{folder / 'site'}", "OMP_NUM_THREADS": "1", **surroundings.variables}
     words = [
-        "bash",
+        "/bin/bash",
         "-c",
         f'{surroundings.shell or ":"}; exec "$@"',
         "x",
@@ -100,7 +153,9 @@ def run(folder: Path, surroundings: Surroundings, command: tuple[str, ...]) -> s
         "gradcheck_health",
         *command,
     ]
-    return subprocess.run(words, cwd=folder, capture_output=True, env=variables, check=False, timeout=120)
+    return subprocess.run(
+        words, cwd=folder, capture_output=True, env=variables, check=False, timeout=120, preexec_fn=surroundings.begin
+    )
 
 
 def wrong(tmp_path: Path, name: str, commands: tuple[str, ...]) -> dict[str, tuple[int, str]]:
@@ -125,6 +180,23 @@ def test_every_command_in_every_surroundings(tmp_path: Path, name: str) -> None:
     assert wrong(tmp_path, name, tuple(COMMANDS)) == {}
 
 
+def test_table_has_every_command() -> None:
+    assert {words[0] for words in COMMANDS.values()} == set(cli.cli.list_commands(None))
+
+
+@pytest.mark.parametrize("name", ["locked", "locked_0.py", "pyproject.toml"])
+def test_what_may_not_be_read_is_not_green(tmp_path: Path, name: str) -> None:
+    def lay(folder: Path) -> None:
+        _unreadable(folder)
+        for other in {"locked", "locked_0.py", "pyproject.toml"} - {name}:
+            (folder / other).chmod(0o755)
+
+    done = run(tmp_path / "x", Surroundings(lay=lay, begin=_as_anyone), ("check", "."))
+    text = (done.stdout + done.stderr).decode()
+    assert done.returncode in (2, 3), text
+    assert name in done.stderr.decode()
+
+
 def test_document_on_an_ascii_stream_is_utf8(tmp_path: Path) -> None:
     done = run(tmp_path / "x", SURROUNDINGS["an ASCII stream"], COMMANDS["html"])
     assert done.returncode == 0
@@ -134,7 +206,6 @@ def test_document_on_an_ascii_stream_is_utf8(tmp_path: Path) -> None:
 def test_fault_of_ours_is_no_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from gradcheck_health import cli
     from gradcheck_health.cli.commands import check
 
     def broken(*_: object) -> int:

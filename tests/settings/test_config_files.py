@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -67,6 +68,12 @@ def test_broken_file_that_holds_nothing_for_us_is_passed_over(tmp_path: Path) ->
     for content in (b"[tool.other\n", b"name = '\xff'\n", b"#" * 2_000_000):
         (inner / "pyproject.toml").write_bytes(content)
         assert load(inner).seed == 3
+
+
+def test_file_that_nobody_can_search_for_our_name_is_not_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pyproject.toml")
+    with pytest.raises(UsageError, match=r"pyproject\.toml: got something that is no regular file"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

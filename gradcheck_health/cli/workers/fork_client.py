@@ -6,6 +6,7 @@ the user's code; here records, output and stacks have pipes of their own.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -76,6 +77,7 @@ class ForkServer:
     """The process, seen from the one that started it; it ends with that one."""
 
     def __init__(self, threads: int | None = None) -> None:
+        self._owner = os.getpid()
         self._socket, theirs = socket.socketpair()
         self._children: weakref.WeakSet[Child] = weakref.WeakSet()
         environment = dict(os.environ)
@@ -121,7 +123,12 @@ class ForkServer:
                 child.kill()
 
     def close(self) -> None:
+        """End it, with every worker that still runs; it may be in the middle of its own imports."""
         self._socket.close()
+        if os.getpid() != self._owner:  # a copy of the process that holds it
+            return
+        self.kill_children()
+        self._process.kill()
         self._process.wait()
 
 
@@ -140,9 +147,13 @@ def fork_server(threads: int | None = None) -> ForkServer:
         environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
         condition = (environment, threads)
         if _HELD and (_HELD[0][0] != condition or not _HELD[0][1].alive):
-            _HELD.pop()[1].close()
+            _, server = _HELD.pop()
+            atexit.unregister(server.close)
+            server.close()
         if not _HELD:
-            _HELD.append((condition, ForkServer(threads)))
+            server = ForkServer(threads)
+            atexit.register(server.close)
+            _HELD.append((condition, server))
         return _HELD[0][1]
 
 

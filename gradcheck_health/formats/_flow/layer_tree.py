@@ -39,7 +39,8 @@ class Node:
     @property
     def all_findings(self) -> tuple[Finding, ...]:
         inner = (finding for child in self.children for finding in child.all_findings)
-        return tuple(dict.fromkeys((*self.findings, *inner)))
+        # by identity: the hash of a finding is that of all its places
+        return tuple({id(finding): finding for finding in (*self.findings, *inner)}.values())
 
 
 def tree(report: Report) -> Node:
@@ -84,8 +85,8 @@ class _Known:
                     table[activation.layer] = max(table.get(activation.layer, 0.0), count / activation.units)
         self.findings: dict[str, list[Finding]] = defaultdict(list)
         for finding in report.active:
-            for name in dict.fromkeys(finding.names):
-                self.findings[_home(name, trace)].append(finding)
+            for home in dict.fromkeys(_home(name, trace) for name in finding.names):
+                self.findings[home].append(finding)
 
 
 def _home(name: str, trace: Trace) -> str:
@@ -119,7 +120,7 @@ def _node(name: str, trace: Trace, inside: Mapping[str, Sequence[str]], known: _
     first = {child.name: _first_call(child, trace) for child in children}
     children.sort(key=lambda child: first[child.name])
     arrived = layer.output_gradient
-    findings = tuple(dict.fromkeys(known.findings.get(name, ())))
+    findings = tuple(known.findings.get(name, ()))
     return Node(
         name=name,
         kind=layer.kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from gradcheck_health.inputs.static.model_info import ModelInfo
+from gradcheck_health.model import memory
 from gradcheck_health.records.errors import InputsError, describe_error, did_you_mean
 from gradcheck_health.records.wording import listed
 
@@ -99,10 +101,22 @@ def _numpy(path: Path, where: str) -> Any:
         raise InputsError(f"{path} needs numpy, which is not installed: pip install numpy, or save a .pt file", where) from None
 
     def read() -> Any:
+        if path.suffix.lower() == ".npz":
+            _fits(path, where)
         found = numpy.load(path, allow_pickle=False)
         return dict(found) if hasattr(found, "files") else found
 
     return _read(read, path, where)
+
+
+def _fits(path: Path, where: str) -> None:
+    """Refuse an archive that unpacks to more than the memory holds, before that is tried."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    allowed = memory.restricted() or memory.limit(None)
+    if allowed is not None and size > allowed:
+        got = f"{path} unpacks to {memory.format_size(size)}; allowed: {memory.format_size(allowed)} of memory"
+        raise InputsError(f"{got}: save fewer samples, or allow more with --memory", where)
 
 
 def _torch(path: Path, where: str) -> Any:
@@ -122,6 +136,8 @@ def _safetensors(path: Path, where: str) -> Any:
 def _read(read: Callable[[], Any], path: Path, where: str) -> Any:
     try:
         return read()
+    except InputsError:
+        raise
     except Exception as error:
         reason = describe_error(error).partition("\n")[0][:160]
         raise InputsError(

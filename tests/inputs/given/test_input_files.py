@@ -14,6 +14,7 @@ from torch import nn
 
 from gradcheck_health.check.api import check_gradients
 from gradcheck_health.inputs import blame, synthesize
+from gradcheck_health.model import memory
 from gradcheck_health.records.errors import InputsError
 from gradcheck_health.settings.resolution import load
 
@@ -122,3 +123,13 @@ def test_files_of_the_settings_stand_beside_the_settings(folder: Path, monkeypat
     monkeypatch.chdir(folder / "deeper")
     report = check_gradients(Net(), config=load())
     assert report.trace.inputs.description == "x=float32[4, 3], ids=int64[4, 2]" and report.trace.inputs.origin == "given"
+
+
+def test_archive_that_unpacks_to_more_than_the_memory_is_refused_before_it_is_unpacked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numpy.savez_compressed("zeros.npz", x=numpy.zeros((1000, 3)))
+    monkeypatch.setattr(memory, "restricted", lambda: 20_000)
+    monkeypatch.setattr(numpy, "load", None)  # nothing is read
+    with pytest.raises(InputsError, match=r"zeros\.npz unpacks to 23\.6 KiB; allowed: 19\.5 KiB of memory"):
+        synthesize(Net(), "zeros.npz")
