@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -46,9 +45,13 @@ def _typed(option: click.Option, value: Any) -> list[str]:
     if option.is_flag:
         return [flag] if value else []
     values = value if option.multiple else [value]
-    return [
-        _pair(flag, str(one) if isinstance(one, Path) else f"{one:g}" if isinstance(one, float) else str(one)) for one in values
-    ]
+    return [_pair(flag, _text(one)) for one in values]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):  # sizes
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _pair(flag: str, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import _change, _remedies
+from gradcheck_health.formats import _change, _remedies, _scale
 from gradcheck_health.formats._places import subject
 from gradcheck_health.formats._text import defuse, printable
 from gradcheck_health.formats._wording import places, worth_showing
@@ -14,6 +14,8 @@ from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.wording import counted
 
 SUFFIX = ".md"
+COLUMNS = 100
+"""Of tables that are shown as they are in a terminal."""
 _MEANT = re.compile(r"[\\`*_\[\]<#|~&@$]")
 """Characters that Markdown, HTML or a forge (`@name`, `#1`, `$x$`) give a meaning to in the middle of a line."""
 _ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "&#64;", "#": "&#35;", "|": "&#124;", "$": "&#36;"}
@@ -73,7 +75,7 @@ def _report(report: Report) -> Iterator[str]:
     shown = worth_showing(report)
     accepted = [finding for finding in report.findings if finding.suppressed is not None]
     changes = list(_change.flat(report.change))
-    if not (shown or accepted or changes or report.unmatched):
+    if not (shown or accepted or changes or report.unmatched or report.trace.scale):
         return
     yield f"## {text(report.model)}"
     for finding in shown:
@@ -83,6 +85,8 @@ def _report(report: Report) -> Iterator[str]:
         inputs = report.trace.inputs
         rounds = counted(report.rounds, "round")
         yield f"Inputs: {text(inputs.description)}, {text(inputs.origin)}; seed {report.seed}; {rounds}."
+    if report.trace.scale is not None:
+        yield fenced("\n".join(_scale.lines(report.trace.scale, COLUMNS)))
     if changes:
         yield "Changed:"
         yield "\n".join(f"- {text(line)}" for line in changes)

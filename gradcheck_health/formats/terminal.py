@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from gradcheck_health.formats import _change, _remedies, _run
+from gradcheck_health.formats import _change, _remedies, _run, _scale
 from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
 from gradcheck_health.formats._wording import MAX_NAMES, accept_command, places, repeat_command, worth_showing
@@ -50,6 +50,8 @@ def render(
         lines += ["", *_finding(report, finding, width)]
     if shown or drawn:
         lines += ["", *drawn, *([""] if drawn else [])]
+    if report.trace.scale is not None:
+        lines += [*([""] if lines[-1] else []), *_scale.lines(report.trace.scale, width), ""]
     lines += _footer(report, shown, width, verbose, repeat)
     return "\n".join(defuse(line.rstrip()) for line in lines) + "\n"
 

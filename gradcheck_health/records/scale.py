@@ -65,6 +65,30 @@ class SizePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """One size as it was measured, and what does not depend on it."""
+
+    point: SizePoint
+    kinds: Mapping[str, str]
+    """Layer -> class, where the outputs were compared."""
+    optimizer: str = ""
+    """Whose steps moved them, "Adam(lr=0.001)"."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactorySizes:
+    """Which parameters of a factory are its depth and its width."""
+
+    target: str
+    """The exact target that names it, "model.py:Net"."""
+    depth: str | None = None
+    width: str | None = None
+    no_depth: str = ""
+    """Why there is none."""
+    no_width: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DepthCheck:
     """The prediction beside the measurement, at a depth that was not fitted."""
 

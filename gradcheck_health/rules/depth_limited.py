@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Place, Severity
-from gradcheck_health.records.scale import DepthFit
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import depth_scale
 
 if TYPE_CHECKING:
     from gradcheck_health.records.scale import Sweep
@@ -20,7 +19,7 @@ _FAILED = 0.5
 def depth_limited(trace: Trace, *, min_reach: float = 2.0) -> Iterator[Finding]:
     """The gradient shrinks or grows with depth, and a model not much deeper than those of the sweep cannot learn.
 
-    What it does: fits the flow of a sweep (check_scale) over depth, and predicts the depth at which it passes
+    What it does: fits the flow of a sweep (gradhealth scale, check_scale) over depth, and predicts the depth at which it passes
     the bound of vanishing-gradient or exploding-gradient. Fires where that depth, with the whole of its 95 % interval, is
     less than min_reach times the deepest size of the sweep.
 
@@ -46,7 +45,6 @@ def depth_limited(trace: Trace, *, min_reach: float = 2.0) -> Iterator[Finding]:
     if fit.high >= bound or (fit.check is not None and abs(fit.check.off) > _FAILED):
         return
     what = "shrinks" if fit.slope < 0 else "grows"
-    least = "least" if fit.slope < 0 else "most"
     yield Finding(
         rule="depth-limited",
         severity=Severity.WARNING,
@@ -56,35 +54,13 @@ def depth_limited(trace: Trace, *, min_reach: float = 2.0) -> Iterator[Finding]:
         ),
         places=(Place("", note=f"{trace.scale.depth_name} {', '.join(map(str, fit.depths))}"),),
         details=(
-            ("because", _rate(fit)),
-            (
-                "interval",
-                f"{fit.low or 1:.3g} to {fit.high:.3g} layers (95 %); at {least} {fit.bound:.2g} allowed ({fit.rule})",
-            ),
-            *_checked(fit),
+            ("because", depth_scale.rate(fit)),
+            ("limit", depth_scale.limit(fit)),
+            *((("checked", said),) if (said := depth_scale.check(fit)) else ()),
             ("help", "skip connections, normalisation, He initialisation, branches scaled by 1 / sqrt(depth)"),
         ),
         got=fit.deepest,
         bound=bound,
-    )
-
-
-def _rate(fit: DepthFit) -> str:
-    what = "lost" if fit.slope < 0 else "gained"
-    if fit.law == "power":
-        return f"the gradient goes with the power {fit.slope:.2g} of the depth (+- {fit.error:.1g})"
-    share = f"half of the gradient is {what}" if fit.slope < 0 else "the gradient doubles"
-    layers = math.log10(2) / abs(fit.slope)
-    return f"{share} every {layers:.2g} layers ({fit.slope:.3g} +- {fit.error:.1g} decades a layer)"
-
-
-def _checked(fit: DepthFit) -> tuple[tuple[str, str], ...]:
-    if fit.check is None:
-        return ()
-    one = fit.check
-    said, seen = 10.0 ** max(one.predicted, -300.0), 10.0 ** max(one.measured, -300.0)
-    return (
-        ("checked", f"depth {one.depth}, which was not fitted: predicted {said:.2g}, measured {seen:.2g} ({one.off:+.0%})"),
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def width_unstable(trace: Trace, *, max_slope: float = 0.25) -> Iterator[Finding]:
     """The same learning rate moves the outputs of layers further in wider models, or less far.
 
-    What it does: the coordinate check of a sweep over widths (check_scale): fires where the exponent of a
+    What it does: the coordinate check of a sweep over widths (gradhealth scale, check_scale): fires where the exponent of a
     layer, in how far a few steps of the optimizer move its output against width, lies beyond max_slope on either side.
 
     Why it is bad: a learning rate that was found on a narrow model is wrong for a wide one. With an exponent of 1, as in

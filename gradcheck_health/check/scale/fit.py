@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradcheck_health.records.scale import FAR, DepthCheck, DepthFit, LayerSlope, SizePoint
+from gradcheck_health.rules.analysis import depth_scale
 
 _T975 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom."""
@@ -98,19 +99,12 @@ def depth_fit(points: Sequence[SizePoint]) -> DepthFit | None:
     return dataclasses.replace(fits[law], low=low, high=high)
 
 
-def predicted(fit: DepthFit, depth: float) -> float:
-    """The logarithm of the ratio that the fit says for a depth."""
-    if fit.law == "none":
-        return fit.intercept + fit.slope * depth
-    return fit.intercept + fit.slope * (math.log10(depth) if fit.law == "power" else depth)
-
-
 def checked(fit: DepthFit, point: SizePoint) -> DepthFit:
     """The fit with what was measured at a depth that was not fitted."""
     seen = [math.log10(ratio) for ratio in point.ratios if ratio > 0.0 and math.isfinite(ratio)]
     if not seen or not point.depth:
         return fit
-    measured, said = sum(seen) / len(seen), predicted(fit, point.depth)
+    measured, said = sum(seen) / len(seen), depth_scale.predicted(fit, point.depth)
     # the depth at which the fit reaches what was measured, beside the depth that it was measured at
     if fit.law == "power":
         off = 10 ** min((measured - said) / fit.slope, 12.0) - 1.0

@@ -13,7 +13,7 @@ from gradcheck_health.probe import probe, take
 from gradcheck_health.probe.experiments.cost import cost
 from gradcheck_health.probe.experiments.output_changes import kinds, output_changes
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.scale import SizePoint
+from gradcheck_health.records.scale import Measured, SizePoint
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.training import Training
 from gradcheck_health.rules.analysis import flow
@@ -22,16 +22,6 @@ from gradcheck_health.settings.config import Config
 STEPS = 3
 """Of the optimizer, before the outputs are compared."""
 FLOW_RULES = ("vanishing-gradient", "exploding-gradient")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Measured:
-    """One size, and what does not depend on it."""
-
-    point: SizePoint
-    kinds: dict[str, str]
-    """Layer -> class, where the outputs were compared."""
-    optimizer: str = ""
 
 
 def measure(handed: Training, config: Config, *, moves: bool) -> Measured:

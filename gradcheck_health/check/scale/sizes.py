@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.records.scale import Sweep
+from gradcheck_health.records.scale import FactorySizes, Sweep
 from gradcheck_health.targets.arguments.bind import bound
 from gradcheck_health.targets.arguments.sizes import parameter, with_sizes
 
@@ -74,6 +74,18 @@ def plan(depth: Sequence[int], width: Sequence[int]) -> list[Size]:
     first, narrow = (depth[0] if depth else None), (width[0] if width else None)
     sizes = [Size(one, narrow, moves=bool(width) and one == first) for one in depth or (None,)]
     return sizes + [Size(first, one, moves=True) for one in width[1:]]
+
+
+def factory_sizes(factory: Callable[..., Any], target: str) -> FactorySizes:
+    """The parameters of a factory by their usual names, and why there is none."""
+    found: dict[str, str | None] = {}
+    missing: dict[str, str] = {}
+    for what in ("depth", "width"):
+        try:
+            found[what] = parameter(factory, what, None)
+        except UsageError as error:
+            missing[f"no_{what}"] = str(error)
+    return FactorySizes(target, **found, **missing)  # type: ignore[arg-type]
 
 
 def smallest(sweep: Sweep) -> Callable[[], Any]:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gradcheck_health.check.scale.fit import checked, depth_fit, layer_slopes, to_check
-from gradcheck_health.check.scale.measure import STEPS, Measured, measure
+from gradcheck_health.check.scale.measure import STEPS, measure
 from gradcheck_health.check.scale.sizes import Size, names_of, plan
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.records.errors import UsageError, describe_error
 from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Report
-from gradcheck_health.records.scale import SEEDS, WIDTHS, Scale, SizePoint, Sweep
+from gradcheck_health.records.scale import SEEDS, WIDTHS, Measured, Scale, SizePoint, Sweep
 from gradcheck_health.records.training import Training
 from gradcheck_health.settings.config import Config
 from gradcheck_health.targets.arguments.bind import bound

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -17,6 +18,9 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+STEPPING = ("sized", "moved")
+"""Jobs that come by the dozen and take steps of an optimizer."""
 
 
 def main(descriptor: int, work: Callable[[Mapping[str, Any], int, int], None]) -> None:
@@ -48,6 +52,9 @@ def main(descriptor: int, work: Callable[[Mapping[str, Any], int, int], None]) -
             if received is None:
                 break
             request, (records, output, stack, status) = received
+            if request["job"] in STEPPING:
+                with contextlib.suppress(BaseException):
+                    _load_optimizers()
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
@@ -81,6 +88,17 @@ def _preload() -> None:
     finally:
         gc.freeze()  # what was imported stays: every walk of the collector over it takes 50 ms, in every worker
         gc.enable()
+
+
+def _load_optimizers() -> None:
+    """What torch imports at the first optimizer and the first count of operations: two seconds, of each size of a sweep."""
+    if "torch._dynamo" not in sys.modules:
+        gc.disable()
+        try:
+            importlib.import_module("torch._dynamo")
+        finally:
+            gc.freeze()
+            gc.enable()
 
 
 def _receive(asked: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from gradcheck_health.cli.workers.fork_client import fork_server
@@ -16,6 +17,7 @@ from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.inferred import InferredInputs
 from gradcheck_health.records.launch import launched
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
+from gradcheck_health.records.scale import FactorySizes, Measured
 from gradcheck_health.settings.source import Source
 
 LOST = "its process ended without a result: there is no verdict"
@@ -40,17 +42,32 @@ def check_all(
     targets: Sequence[str], sources: Sequence[Source], timeout: float, output: Callable[[str], None], jobs: int = 1
 ) -> Iterator[tuple[int, Report | Failure | NothingToCheck]]:
     """(index of the target, result), in the order of the targets, while up to `jobs` of them are checked at once."""
+
+    def run(target: str, output: Callable[[str], None]) -> Iterator[Report | Failure | NothingToCheck]:
+        return check(target, sources, timeout, output) if jobs == 1 else check(target, sources, timeout, output, jobs)
+
+    yield from _in_order([partial(run, target) for target in targets], output, jobs)
+
+
+def _in_order(
+    runs: Sequence[Callable[..., Iterator[Result]]], output: Callable[[str], None], jobs: int
+) -> Iterator[tuple[int, Result]]:
+    """(index of the run, each of its results), in the order of the runs, while up to `jobs` of them go on at once.
+
+    Args:
+        runs: each takes what `output` is.
+    """
     if jobs == 1:
-        for i, target in enumerate(targets):
-            for result in check(target, sources, timeout, output):
+        for i, run in enumerate(runs):
+            for result in run(output):
                 yield i, result
         return
-    told: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in targets]
+    told: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in runs]
     stopped = threading.Event()
 
     def work(i: int) -> None:
         try:
-            for result in check(targets[i], sources, timeout, told[i].put, jobs):
+            for result in runs[i](told[i].put):
                 if stopped.is_set():
                     return
                 told[i].put((i, result))
@@ -61,7 +78,7 @@ def check_all(
 
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for i in range(len(targets)):
+            for i in range(len(runs)):
                 pool.submit(work, i)
             for line in told:
                 while (item := line.get()) is not None:
@@ -93,6 +110,33 @@ def infer(
 ) -> Iterator[InferredInputs | Failure | NothingToCheck]:
     """The inputs that would be made up for every model of a target; arguments as in `check`."""
     return _each("inferred", lambda value: decode(InferredInputs, value, "inferred"), target, sources, timeout, output)
+
+
+def sizes(
+    target: str, sources: Sequence[Source], timeout: float, output: Callable[[str], None]
+) -> Iterator[FactorySizes | Failure | NothingToCheck]:
+    """Which parameters of every factory of a target are its depth and its width; arguments as in `check`."""
+    return _each("sizes", lambda value: decode(FactorySizes, value, "sizes"), target, sources, timeout, output)
+
+
+def at_sizes(
+    target: str,
+    sized: Sequence[tuple[Sequence[Source], bool]],
+    timeout: float,
+    output: Callable[[str], None],
+    jobs: int = 1,
+) -> Iterator[tuple[int, Measured | Failure | NothingToCheck]]:
+    """(index of the size, what it shows), in the order of the sizes, each in a process of its own.
+
+    Args:
+        sized: the settings of each size, and whether its outputs are compared before and after steps of an optimizer.
+    """
+
+    def run(own: Sequence[Source], moves: bool, output: Callable[[str], None]) -> Iterator[Any]:
+        job = "moved" if moves else "sized"
+        return _each(job, lambda value: decode(Measured, value, "size"), target, own, timeout, output, jobs)
+
+    return _in_order([partial(run, own, moves) for own, moves in sized], output, jobs)
 
 
 def _each(

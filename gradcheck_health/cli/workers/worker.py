@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -128,7 +129,30 @@ def _inferred(one: Loaded, config: Config) -> Any:
     return encode(dataclasses.replace(inferred, made_up_arguments=one.made_up))
 
 
-JOBS: dict[str, Callable[[Loaded, Config], Any]] = {"report": _report, "measured": _measured, "inferred": _inferred}
+def _sizes(one: Loaded, config: Config) -> Any:
+    from gradcheck_health.check.scale.sizes import factory_sizes
+    from gradcheck_health.records.codec import encode
+
+    return encode(factory_sizes(one.model, one.target))
+
+
+def _sized(one: Loaded, config: Config, *, moves: bool = False) -> Any:
+    """One size of a sweep; its arguments are among the settings."""
+    from gradcheck_health.check.scale.measure import measure
+    from gradcheck_health.records.codec import encode
+    from gradcheck_health.records.training import Training
+
+    return encode(measure(Training(one.model), config, moves=moves))
+
+
+JOBS: dict[str, Callable[[Loaded, Config], Any]] = {
+    "report": _report,
+    "measured": _measured,
+    "inferred": _inferred,
+    "sizes": _sizes,
+    "sized": _sized,
+    "moved": partial(_sized, moves=True),
+}
 """What is done with each model, by the kind of the record that tells it."""
 
 

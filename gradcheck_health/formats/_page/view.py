@@ -12,6 +12,7 @@ from gradcheck_health.formats._page.chart import Chart, chart
 from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
 from gradcheck_health.formats._page.parameters import Parameters, parameters, reasons
 from gradcheck_health.formats._page.run_chart import RunChart, run_charts
+from gradcheck_health.formats._page.scale_chart import ScaleView, scale_view
 from gradcheck_health.formats._page.visible import count, percent
 from gradcheck_health.formats._rule_docs import rule_doc
 from gradcheck_health.records.finding import Finding, Place
@@ -57,6 +58,8 @@ class View:
     chart: Chart | None
     runs: tuple[RunChart, ...]
     """Training runs over their steps."""
+    scale: ScaleView | None
+    """The sizes of a sweep."""
     blocks: Blocks | None
     parameters: Parameters
     reasons: tuple[tuple[str, int, tuple[str, ...]], ...]
@@ -88,6 +91,7 @@ def view(report: Report, index: int) -> View:
         accepted=tuple(accepted),
         chart=chart(report),
         runs=run_charts(report),
+        scale=scale_view(report),
         blocks=blocks(report),
         parameters=parameters(report),
         reasons=tuple(reasons(report)),

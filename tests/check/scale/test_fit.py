@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from gradcheck_health.check.scale.fit import checked, depth_fit, layer_slopes, line, predicted, quantile, to_check
+from gradcheck_health.check.scale.fit import checked, depth_fit, layer_slopes, line, quantile, to_check
 from gradcheck_health.records.scale import SizePoint
+from gradcheck_health.rules.analysis.depth_scale import predicted
 
 
 def point(depth: int, *logarithms: float, lowest: float = 1e-4, highest: float = 1e4) -> SizePoint:
