@@ -80,6 +80,9 @@ class Calls:
         if not torch.is_grad_enabled():
             return
         self._last = (args, kwargs)
+        if type(output) is torch.Tensor and not self._armed:
+            self._returns_loss = False
+            return
         value = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
         self._returns_loss = isinstance(value, torch.Tensor) and value.numel() == 1 and value.requires_grad
         if self._returns_loss:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 
-from gradcheck_health.probe.training.watching.reader import Row
+from gradcheck_health.probe.training.watching.reader import Columns
 from gradcheck_health.records.history import WEIGHTS, Moment, WatchedParameter
 
 FIRST, LAST = 100, 100
@@ -75,7 +75,7 @@ def _without_columns(moment: Moment) -> Moment:
 def moment(
     step: int,
     parameters: Sequence[WatchedParameter],
-    rows: Mapping[int, Row],
+    columns: Columns,
     lr: tuple[float, ...],
     loss: float | None,
     scale: float,
@@ -87,34 +87,33 @@ def moment(
     Args:
         scale: what the gradients are still multiplied by.
     """
-    ordered = [rows[i] for i in range(len(parameters))]
-    gradients = tuple([None if row.gradient is None else row.gradient / scale for row in ordered])
-    ratios = tuple([row.ratio if row.gradient else None for row in ordered])
+    gradients = columns.gradients
+    if scale != 1.0:
+        gradients = [None if one is None else one / scale for one in gradients]
+    ratios = tuple([ratio if size else None for ratio, size in zip(columns.ratios, gradients, strict=True)])
     weighed = [
         ratio
         for ratio, one in zip(ratios, parameters, strict=True)
         if ratio is not None and one.role in WEIGHTS and not math.isnan(ratio)
     ]
     followed = sum(one.rows for one in parameters)
-    idle = tuple([row.idle for row in ordered])
-    still = [row.still for row in ordered]
     return Moment(
         step=step,
         lr=lr,
         gradient=math.sqrt(sum([one * one for one in gradients if one is not None])),
-        weight=math.sqrt(sum([row.weight * row.weight for row in ordered])),
+        weight=math.sqrt(sum([one * one for one in columns.weights])),
         slowest=min(weighed, default=None),
         median=median(weighed) if weighed else None,
         fastest=max(weighed, default=None),
-        dead=sum(idle) / followed if followed else 0.0,
+        dead=sum(columns.idle) / followed if followed else 0.0,
         loss=loss,
         clipped=clipped,
         nonfinite=0 if skipped else sum([one is not None and not math.isfinite(one) for one in gradients]),
         skipped=skipped,
-        gradients=gradients,
-        weights=tuple([row.weight for row in ordered]),
+        gradients=tuple(gradients),
+        weights=tuple(columns.weights),
         ratios=ratios,
-        along=tuple([row.along for row in ordered]),
-        idle_rows=idle,
-        still=tuple(still) if any(one is not None for one in still) else (),
+        along=tuple(columns.along),
+        idle_rows=tuple(columns.idle),
+        still=tuple(columns.still) if any(one is not None for one in columns.still) else (),
     )

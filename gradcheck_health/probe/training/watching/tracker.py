@@ -14,7 +14,7 @@ from gradcheck_health.probe.training.watching.layout import Layout
 from gradcheck_health.probe.training.watching.losses import Losses
 from gradcheck_health.probe.training.watching.moments import Kept, moment
 from gradcheck_health.probe.training.watching.passes import Passes
-from gradcheck_health.probe.training.watching.reader import Reader, Row
+from gradcheck_health.probe.training.watching.reader import Columns, Reader
 from gradcheck_health.records.history import Moment, Track
 
 AGAIN = 20
@@ -126,19 +126,16 @@ class Tracker:
         scalars = {name: value for name, value in extra.items() if isinstance(value, torch.Tensor)}
         waiting = self.losses.waiting()
         numbers = transfer([*(row for _, row in self._unread), *scalars.values(), *waiting])
-        rows: dict[int, Row] = {}
-        undone = True
-        for reader, _ in self._unread:
-            found, again = reader.rows(next(numbers))
-            rows.update(found)
-            undone &= again
+        read = [(reader, *reader.columns(next(numbers))) for reader, _ in self._unread]
         self._unread.clear()
+        undone = all(again for _, _, again in read)
+        columns = read[0][1] if len(read) == 1 else _in_order([(reader, found) for reader, found, _ in read])
         value = {name: next(numbers)[0] for name in scalars}
         self.losses.read([next(numbers)[0] for _ in waiting])
         scale, skipped = value.get("scale", 1.0), value.get("left", 0.0) != 0
-        clipped = self._clipped(rows, value.get("arrived"), scale, value.get("loss_scale", 1.0))
+        clipped = self._clipped(columns, value.get("arrived"), scale, value.get("loss_scale", 1.0))
         parameters = self.layout.parameters
-        made = moment(self.steps + 1, parameters, rows, self._rates, self.losses.latest, scale, clipped, skipped)
+        made = moment(self.steps + 1, parameters, columns, self._rates, self.losses.latest, scale, clipped, skipped)
         self._follow(made, undone)
         self._kept.add(made)
         return made
@@ -153,10 +150,10 @@ class Tracker:
         self._skipped = self._skipped + 1 if made.skipped else 0
         self.missing -= {i for i, one in enumerate(made.gradients) if one is not None}
 
-    def _clipped(self, rows: dict[int, Row], arrived: float | None, scale: float, loss_scale: float) -> float | None:
+    def _clipped(self, columns: Columns, arrived: float | None, scale: float, loss_scale: float) -> float | None:
         """How much smaller the followed weight's gradient was when it was applied than when it had arrived."""
         place = self.layout.place_of(self.passes.followed)
-        applied = None if place is None else rows[place].gradient
+        applied = None if place is None else columns.gradients[place]
         if not arrived or not applied or not math.isfinite(arrived) or not math.isfinite(applied):
             return None
         share = applied / arrived
@@ -166,9 +163,11 @@ class Tracker:
         return 1.0 if abs(share / power - 1) < POWER and power < 0.5 else share
 
     def _follow_rates(self) -> None:
-        now = []
-        for i, group in enumerate(group for one in self.optimizers for group in one.param_groups):
-            lr = group.get("lr", math.nan)
+        given = [group.get("lr", math.nan) for one in self.optimizers for group in one.param_groups]
+        if all(type(lr) is float for lr in given) and tuple(given) == self._rates and not any(self._lowest):
+            return
+        now: list[float] = []
+        for i, lr in enumerate(given):
             known = self._rates[i] if i < len(self._rates) else math.nan
             if isinstance(lr, torch.Tensor):
                 lr = float(lr) if self._unread else known  # a learning rate on the device is fetched at measured steps only
@@ -183,6 +182,14 @@ class Tracker:
             self._largest[i] = max(self._largest[i], lr)
             self._lowest[i] = self._lowest[i] + 1 if lr <= LOW * self._largest[i] else 0
         self._rates = tuple(now)
+
+
+def _in_order(read: Sequence[tuple[Reader, Columns]]) -> Columns:
+    """The columns of several readers as one, in the order of the track."""
+    places = [one.place for reader, _ in read for one in reader.watched]
+    order = sorted(range(len(places)), key=places.__getitem__)
+    joined = [[value for _, found in read for value in found[k]] for k in range(len(Columns._fields))]
+    return Columns(*[[column[i] for i in order] for column in joined])  # type: ignore[arg-type]
 
 
 def transfer(rows: Sequence[torch.Tensor]) -> Iterator[list[float]]:

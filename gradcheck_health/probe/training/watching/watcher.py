@@ -104,8 +104,9 @@ class Watcher:
         depth = self._depth[id(optimizer)] = self._depth.get(id(optimizer), 0) + 1
         if depth > 1:
             return None
-        with quietly():
-            self._tracker_of[id(optimizer)].begin(optimizer)
+        tracker = self._tracker_of[id(optimizer)]
+        with quietly() if tracker.measures_next else torch._C.DisableTorchFunction():
+            tracker.begin(optimizer)
         return self._with_closure(args, kwargs)
 
     def _with_closure(self, args: Any, kwargs: Any) -> Any:
@@ -135,7 +136,7 @@ class Watcher:
         for value in self._losses:
             tracker.losses.add(value)
         self._losses.clear()
-        with quietly():
+        with quietly() if tracker.measures_next else torch._C.DisableTorchFunction():
             moment = tracker.end(optimizer)
         self._evaluated += not self.model.training
         if tracker.steps <= EVIDENCE:
