@@ -124,6 +124,20 @@ def measured(kind: str, model: nn.Module, inputs: Any, settings: dict[str, Any])
 
 def summary() -> dict[str, Any]:
     rows = [json.loads(line) for line in LINES.read_text().splitlines()]
+    checks = sorted(row["checks"] for row in rows)
+    return {
+        "command": "python -m benchmarks.remedies",
+        "torch": torch.__version__,
+        "steps": STEPS,
+        "sets": {name: _by_kind([row for row in rows if row["name"].startswith(f"{name}/")]) for name in ("further", "zoo")},
+        "checks": {"median": checks[len(checks) // 2], "largest": checks[-1]},
+        "without": [row["name"] for row in rows if row["findings"] and row["first"] is None],
+        "not_sick": [row["name"] for row in rows if not row["findings"]],
+        "raised": sum(bool(row["raised"]) for row in rows),
+    }
+
+
+def _by_kind(rows: list[dict[str, Any]]) -> dict[str, Any]:
     kinds: dict[str, dict[str, Any]] = {}
     for kind in [*KINDS, "all"]:
         of = [row for row in rows if row["findings"] and (kind in ("all", row["kind"]))]
@@ -138,16 +152,7 @@ def summary() -> dict[str, Any]:
             "of_three_learns": sum(any((one or 9) < LEARNS for one in row["after"]) for row in still),
             "autotrainer_learns": sum((row["autotrainer"].get("learns") or 9) < LEARNS for row in still),
         }
-    checks = sorted(row["checks"] for row in rows)
-    return {
-        "command": "python -m benchmarks.remedies",
-        "torch": torch.__version__,
-        "steps": STEPS,
-        "kinds": kinds,
-        "checks": {"median": checks[len(checks) // 2], "largest": checks[-1]},
-        "not_sick": [row["name"] for row in rows if not row["findings"]],
-        "raised": sum(bool(row["raised"]) for row in rows),
-    }
+    return kinds
 
 
 def _first() -> tuple[nn.Module, Any, dict[str, Any]]:

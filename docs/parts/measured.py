@@ -66,8 +66,27 @@ KINDS = {
 def remedies() -> str:
     """What the first suggestion did for the models of benchmarks/remedies, beside the recipe of AUTOTRAINER."""
     measured = results("remedies.json")
+    tables = [f"{SETS[name]}\n\n{_by_kind(kinds)}" for name, kinds in measured["sets"].items()]
+    checks = measured["checks"]
+    without = ", ".join(name.rpartition("/")[2] for name in measured["without"])
+    said = (
+        f"The first suggestion. *Learn*: of those that did not before, the loss falls below half of the constant predictor's "
+        f"within {measured['steps']} steps on one batch, towards the model's own loss or a smooth teacher, with the better of "
+        f"Adam at 3e-3 and SGD at 0.05. All cures of a model take {checks['median']:.2g} checks' time in the median, "
+        f"{checks['largest']:.2g} at most. No suggestion: {without}. "
+    )
+    return "\n\n".join([*tables, f"{said}{by(measured)}"])
+
+
+SETS = {
+    "further": "Faulty programs that no definition was tuned on (`benchmarks/remedies/further`):",
+    "zoo": "The zoo of sick models, on which the definitions were made (`tests/zoo/sick`):",
+}
+
+
+def _by_kind(kinds: Any) -> str:
     rows = []
-    for kind, row in measured["kinds"].items():
+    for kind, row in kinds.items():
         of = row["models"]
         learnt = [row[name] for name in ("first_learns", "of_three_learns", "autotrainer_learns")]
         still = row["did_not_learn"]
@@ -79,14 +98,7 @@ def remedies() -> str:
         "| kind | models | finding gone | sound | AUTOTRAINER: sound | first learns | one of three learns | AUTOTRAINER |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    checks = measured["checks"]
-    said = (
-        f"The first suggestion. *Learn*: of those that did not before, the loss falls below half of the constant predictor's "
-        f"within {measured['steps']} steps on one batch, towards the model's own loss or a smooth teacher, with the better of "
-        f"Adam at 3e-3 and SGD at 0.05. All cures of a model take {checks['median']:.2g} checks' time in the median, "
-        f"{checks['largest']:.2g} at most. "
-    )
-    return "\n".join([*head, *rows, "", f"{said}{by(measured)}"])
+    return "\n".join([*head, *rows])
 
 
 def results(name: str) -> Any:
