@@ -16,10 +16,11 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from gradcheck_health.targets.arguments.complete import arguments, complete
@@ -124,17 +125,17 @@ MOST = 12
 """Classes of one package."""
 
 
-def subjects() -> Iterator[tuple[str, Callable[[], tuple[nn.Module, Any]]]]:
+def subjects(packages: Sequence[str] = PACKAGES, most: int = MOST) -> Iterator[tuple[str, Callable[[], tuple[nn.Module, Any]]]]:
     """Everything that can be built, of those packages that are installed."""
     importlib.import_module("tests.zoo.torchvision_ops").declare_torchvision_ops()
     homes: dict[str, list[str]] = {}
     for module, names in importlib.metadata.packages_distributions().items():
         for name in names:
             homes.setdefault(re.sub(r"[-_.]+", "-", name).lower(), []).append(module)
-    for package in PACKAGES:
+    for package in packages:
         for home in sorted(set(homes.get(package, ())) - {"test", "tests", "docs", "scripts"}):
             found = [cls for cls in _classes(home) if _buildable(cls)]
-            yield from ((f"{cls.__module__}.{cls.__qualname__}", partial(_built, cls)) for cls in found[:MOST])
+            yield from ((f"{cls.__module__}.{cls.__qualname__}", partial(_built, cls)) for cls in found[:most])
 
 
 def _classes(home: str) -> list[type[nn.Module]]:
@@ -152,12 +153,23 @@ def _classes(home: str) -> list[type[nn.Module]]:
     return [cls for cls in dict.fromkeys(own) if cls.forward is not nn.Module.forward]
 
 
+LARGEST = 30_000_000
+"""Parameters."""
+
+
 def _buildable(cls: type[nn.Module]) -> bool:
+    with contextlib.suppress(BaseException), torch.device("meta"):  # what takes all memory is seen without taking any
+        if _size(cls) >= LARGEST:
+            return False
     try:
-        model, _ = _built(cls)
-        return 0 < sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p)) < 30_000_000
+        return 0 < _size(cls) < LARGEST
     except BaseException:  # noqa: BLE001 - constructors of strangers
         return False
+
+
+def _size(cls: type[nn.Module]) -> int:
+    model, _ = _built(cls)
+    return sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
 
 
 def _built(cls: type[nn.Module]) -> tuple[nn.Module, Any]:

@@ -25,6 +25,8 @@ _RANGES = {
 }
 """What ends a prediction, by the name of its node, and what it returns."""
 _SHAPES = ("View", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose", "Permute", "Clone", "UnsafeView", "Alias", "Unbind")
+_MANY = 16
+"""Targets from which on one class only is no chance."""
 _MARGIN, _BEYOND = 0.05, 0.1
 """Of the range: outliers so little beyond it are none; and the share of the targets that may lie beyond it."""
 
@@ -100,10 +102,7 @@ def unreachable(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
     """As `handed`, of a regression: targets that the last activation of the prediction cannot return."""
     if func not in _REGRESSIONS or not is_ordinary(target) or target.requires_grad or not target.is_floating_point():
         return "", ""
-    node = first.grad_fn
-    while node is not None and node.name().startswith(_SHAPES):
-        node = node.next_functions[0][0]
-    name, low, high = _RANGES.get("" if node is None else node.name().removesuffix("Backward0"), ("", 0.0, 0.0))
+    name, low, high = _RANGES.get(_last_activation(first), ("", 0.0, 0.0))
     values = target.detach().float()
     if not name or not values.numel() or not bool(values.isfinite().all()):
         return "", ""
@@ -114,6 +113,25 @@ def unreachable(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
     reach = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} and more"
     got = f"a target from {float(values.min()):.3g} to {float(values.max()):.3g} for the result of {name}"
     return got, f"a target that {name} can return, {reach}: leave the last activation out, or scale the targets"
+
+
+def one_sided(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
+    """As `handed`, of a classification: what does no harm by itself, and is seldom wanted."""
+    if func is F.cross_entropy and _last_activation(first) == "Relu":
+        return "the result of a ReLU", "logits of either sign: leave the last activation out, or no class can be ruled out"
+    if func not in (F.cross_entropy, F.nll_loss) or not is_ordinary(target) or target.is_floating_point():
+        return "", ""
+    if first.dim() < 2 or first.shape[1] < 2 or target.numel() < _MANY or int(target.min()) != int(target.max()):
+        return "", ""
+    return f"one class only, {int(target.min())}", "targets of several classes: look at how they are read, and at the sampler"
+
+
+def _last_activation(prediction: torch.Tensor) -> str:
+    """The node that ends a prediction, behind what only lays it out; "" where it is a leaf."""
+    node = prediction.grad_fn
+    while node is not None and node.name().startswith(_SHAPES):
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name().removesuffix("Backward0")
 
 
 def _log_likelihood(values: torch.Tensor, target: Any, kwargs: Mapping[str, Any]) -> str:

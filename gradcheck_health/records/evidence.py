@@ -110,6 +110,8 @@ class ConstantPredictor:
     """The power of the distance from the best constant with which the loss grows: 1 (cross entropy) to 2 (squared errors)."""
     weight: str = ""
     """The parameter whose product the output is; "" where that is not known."""
+    paired: bool = False
+    """The loss is written by hand, and another one where the outputs stand in another order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Inputs:
     resample: Callable[[int], Inputs] | None = None
     """seed -> another batch of the same shapes; None where this batch is the only one there is."""
     left_out: tuple[str, ...] = ()
-    """Optional tensor arguments that were not supplied: what only they reach gets no gradient."""
+    """Optional tensor arguments, and flags, that were not supplied: what only they reach gets no gradient."""
     fuller: Callable[[], Inputs | None] | None = None
     """The same with the arguments of `left_out` supplied, as many as run; None where none does."""
     provenance: tuple[ArgumentOrigin, ...] = ()

@@ -21,7 +21,7 @@ class MisreadLoss:
     minor: bool = False
     """It changes the scale of the gradient, and nothing else."""
     reach: bool = False
-    """The targets of a regression lie where the last activation cannot get."""
+    """The last activation cannot get where the targets lie, or they are all of one class: a matter of the targets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from gradcheck_health.records.evidence import Cut
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import counted, listed
-from gradcheck_health.rules.analysis.no_gradient import Why, cut_of, needs, suspects, why
+from gradcheck_health.rules.analysis.no_gradient import cut_of, needs, suspects, why
+from gradcheck_health.rules.analysis.reasons import Why
 from gradcheck_health.rules.analysis.teachers import teacher
 from gradcheck_health.rules.analysis.written_over import written_over
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.evidence import ConstantPredictor
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import constants
 
 if TYPE_CHECKING:
     from torch import nn
 
-FLOOR = 1e-6
-"""A best constant loss below this share of the loss is zero up to rounding: there is nothing to compare with."""
+
+UNSURE = 2.0
+"""So many times farther zeros have to be where another constant makes the loss zero: what such a loss asks for is not known."""
 
 
 def high_initial_loss(trace: Trace, *, max_ratio: float = 5.0) -> Iterator[Finding | Need]:
@@ -37,9 +39,10 @@ def high_initial_loss(trace: Trace, *, max_ratio: float = 5.0) -> Iterator[Findi
     huber_loss or a binary cross entropy. Asked only where the pass that was made anyway allows it: a convex loss can
     be max_ratio times that of zeros only if |y| |dL/dy| at the last layer is at least 1 - 1/max_ratio of it.
 
-    When it is legitimate: losses that can be negative or reach zero at a constant (likelihoods of densities,
-    contrastive losses, a norm of the output), and CTC, KL and ranking losses, have another base and are not judged;
-    nor is a rare class, whose frequency the best constant knows and a fresh model does not.
+    When it is legitimate: losses that can be negative or reach zero at an output of zeros (likelihoods of densities,
+    contrastive losses, a norm of the output), and CTC, KL and ranking losses, have another base and are not judged; nor
+    is a rare class, whose frequency the best constant knows and a fresh model does not. Where another constant reaches
+    zero, zeros and equal probabilities are what is compared with.
 
     How to fix: zeros or a small std for the last layer, no large bias, inputs and targets normalised, or the last bias
     set to the mean of the targets.
@@ -49,37 +52,20 @@ def high_initial_loss(trace: Trace, *, max_ratio: float = 5.0) -> Iterator[Findi
     if trace.loss is None or not math.isfinite(trace.loss) or trace.loss <= 0:
         return
     if "constant_predictor" not in trace.facts:
-        if _possible(trace, 1 - 1 / max_ratio):
+        if constants.may_be_better(trace, 1 - 1 / max_ratio):
             yield Need("constant_predictor")
         return
     seen = [constant for one in trace.facts["constant_predictor"] for constant in one.constants]
+    if constants.asks_for_nothing(trace):
+        return  # the cause is the loss itself, which misread-loss reports
     if seen and all(_high(constant, max_ratio) for constant in seen):
         yield _finding(trace, seen, max_ratio)
 
 
-def _possible(trace: Trace, share: float) -> bool:
-    """Whether the outputs are large enough, or pulled the same way often enough, for zeros or a shift to gain `share`."""
-    called = [p for p in trace.parameters.values() if p.order >= 0]
-    if not called or trace.loss is None:
-        return False
-    last = max(called, key=lambda p: p.order).layer
-    layers = [trace.layers[name] for name in (last, "") if name in trace.layers]
-    for layer in layers if trace.objective == "the given loss" else layers[:1]:
-        y, g = layer.output, layer.output_gradient
-        if y is None or g is None or y.norm * g.norm >= share * trace.loss:
-            return True
-    bias = next((p.gradient for p in called if p.layer == last and p.role == "bias"), None)
-    pull = layers[0].output_gradient if layers else None
-    if bias is None or pull is None or not bias.numel or not pull.norm:
-        return False
-    # under a squared error the best shift gains exactly this share of the loss
-    return bias.norm**2 >= share * pull.norm**2 * pull.numel / bias.numel
-
-
 def _high(constant: ConstantPredictor, max_ratio: float) -> bool:
-    if not constant.best > FLOOR * constant.loss:
-        return False
-    bound = _bound(constant, max_ratio)
+    bound, floor = _bound(constant, max_ratio), constants.FLOOR * constant.loss
+    if constant.best <= floor:  # of targets that are all alike; one that is negative has no base
+        return constant.best >= -floor and constant.neutral > floor and constant.loss > UNSURE * bound * constant.neutral
     far = constant.loss > bound * constant.best and constant.near > max_ratio * constant.best
     return far or constant.loss > bound * constant.neutral
 
@@ -90,8 +76,10 @@ def _bound(constant: ConstantPredictor, max_ratio: float) -> float:
 
 
 def _finding(trace: Trace, seen: list[ConstantPredictor], max_ratio: float) -> Finding:
-    mildest = min(seen, key=lambda constant: constant.loss / constant.best)
-    ratio, bound = mildest.loss / mildest.best, _bound(mildest, max_ratio)
+    mildest = min(seen, key=lambda constant: constant.loss / max(constant.best, constants.FLOOR * constant.loss))
+    # where a constant reaches zero, as of targets that are all alike, equal outputs are what is compared with
+    reached = mildest.best if mildest.best > constants.FLOOR * mildest.loss else mildest.neutral
+    ratio, bound = mildest.loss / reached, _bound(mildest, max_ratio)
     called = max((p for p in trace.parameters.values() if p.order >= 0), key=lambda p: p.order)
     last = trace.parameters.get(mildest.weight, called)
     if mildest.loss > bound * mildest.neutral:

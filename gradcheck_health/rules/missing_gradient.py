@@ -9,7 +9,8 @@ from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
-from gradcheck_health.rules.analysis.no_gradient import Why, needs, supply, suspects, why
+from gradcheck_health.rules.analysis.no_gradient import needs, supply, suspects, why
+from gradcheck_health.rules.analysis.reasons import Why
 
 if TYPE_CHECKING:
     from torch import nn

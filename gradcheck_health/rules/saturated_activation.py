@@ -104,7 +104,7 @@ def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], l
             (
                 "help",
                 "initialise smaller, normalise before it"
-                + (", divide the logits by sqrt(d)" if worst.function == "softmax" else ""),
+                + (", divide the logits by sqrt(d), or raise the temperature" if worst.function == "softmax" else ""),
             ),
         ),
         got=share,

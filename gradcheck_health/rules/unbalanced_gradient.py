@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,8 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
     optimizer steps, which is where branches that start at zero have grown, and half of it (on a log scale) in one step
     from a weight to the next larger one: a gradient that grows from layer to layer is for the flow to judge. The
     default, 3e3, lies above all of 288 sound models (571 at most, a RepViT; then 203, a stack of 30 batch norms).
-    Queries are not compared with values, nor convolutions with linear layers: those differ by 1e6 and more in sound
-    models. A max_ratio that you set is a bound, and crossing it an error.
+    Queries are not compared with values, with their activation or without, nor convolutions with linear layers: those
+    differ by 1e6 and more in sound models. A max_ratio that you set is a bound, and crossing it an error.
 
     When it is legitimate: an auxiliary task with a tiny weight.
 
@@ -66,25 +67,33 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
 def _groups(trace: Trace) -> dict[_Key, list[tuple[float, ParameterTrace]]]:
     """Weights that play the same part, each with its elasticity; a weight of an elasticity of zero is another rule's."""
     found: dict[_Key, list[tuple[float, ParameterTrace]]] = {}
+    deep = _deep(trace)
     for p in trace.parameters.values():
         if not p.trainable or p.role != "weight" or p.gradient is None or not p.gradient.finite:
             continue
         elasticity = p.value.norm * p.gradient.norm
         if elasticity > 0:
-            for key in _parts(trace, p):
+            for key in _parts(trace, p, deep):
                 found.setdefault(key, []).append((elasticity, p))
     return {key: members for key, members in found.items() if len(members) > 1}
 
 
-def _parts(trace: Trace, p: ParameterTrace) -> Iterator[_Key]:
+def _parts(trace: Trace, p: ParameterTrace, deep: set[str]) -> Iterator[_Key]:
     """The same name in layers whose names differ in numbers, and in siblings of the same class."""
     owner, _, name = p.name.rpartition(".")
     yield p.kind, p.shape, re.sub(r"\d+", "*", owner), name
     parts = p.name.split(".")
     for i in range(len(parts) - 2):
         branch = trace.layers.get(".".join(parts[: i + 1]))
-        if branch is not None:
+        if branch is not None and (branch.kind != "Sequential" or branch.name in deep):
             yield p.kind, p.shape, branch.kind, *parts[:i], None, *parts[i + 1 :]
+
+
+def _deep(trace: Trace) -> set[str]:
+    """Branches of several layers with weights: a chain of one is a projection with its activation, as of queries or values."""
+    layers = {p.layer for p in trace.parameters.values() if p.role == "weight"}
+    above = Counter(layer[: dot.start()] for layer in layers for dot in re.finditer(r"\.", layer))
+    return {branch for branch, count in above.items() if count > 1}
 
 
 def _ratio(members: list[tuple[float, ParameterTrace]]) -> float:

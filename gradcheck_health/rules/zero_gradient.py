@@ -10,7 +10,8 @@ from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis import flow, flow_wording
-from gradcheck_health.rules.analysis.no_gradient import SOUND, Why, needs, supply, suspects, why_all, zeroed_of
+from gradcheck_health.rules.analysis.no_gradient import needs, supply, suspects, why_all, zeroed_of
+from gradcheck_health.rules.analysis.reasons import SOUND, Why
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,10 +11,10 @@ from torch import nn
 
 from gradcheck_health import Severity, check_gradients
 from gradcheck_health.model.nest import tensors
-from tests.inputs.faces import joined, pools, states, structured, tables, targets, views
+from tests.inputs.faces import blocks, joined, pools, states, structured, tables, targets, views
 
 KINDS = {"f": (torch.float32,), "i": (torch.int64,), "m": (torch.float32, torch.int64, torch.bool)}
-GROUPS = (states, joined, views, pools, tables, structured, targets)
+GROUPS = (blocks, states, joined, views, pools, tables, structured, targets)
 
 
 def faces(group: ModuleType) -> list[type[nn.Module]]:

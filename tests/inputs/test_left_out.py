@@ -98,3 +98,80 @@ def test_given_inputs_are_meant_as_they_are() -> None:
     torch.manual_seed(0)
     report = check_gradients(ZeroCondition(), torch.randn(4, 8), config=Config())
     assert [finding.severity for finding in report.findings if finding.rule == "zero-gradient"] == [Severity.ERROR]
+
+
+class OnDemand(Two):
+    """Sound: a second output that a flag asks for."""
+
+    def forward(self, x: torch.Tensor, return_side: bool = False) -> Any:
+        h = self.first(x).relu()
+        side = self.side(h)
+        return (self.out(h), side) if return_side else self.out(h)
+
+
+class Remembers(Two):
+    """Sound: what is computed goes into the states of the next segment, which are not given at first."""
+
+    def forward(self, x: torch.Tensor, states: list[torch.Tensor] = []) -> Any:  # noqa: B006
+        h = self.first(x).relu()
+        side = self.side(h)
+        for state in states:
+            h = h + side * state.of_the_segment_before()
+        return self.out(h)
+
+
+class IdleFlag(Two):
+    """Sick, whatever the flag is: it returns something else."""
+
+    def forward(self, x: torch.Tensor, return_hidden: bool = False) -> Any:
+        h = self.first(x).relu()
+        self.side(h)
+        return (self.out(h), h) if return_hidden else self.out(h)
+
+
+@pytest.mark.parametrize(("model", "name"), [(OnDemand, "return_side"), (Remembers, "states")])
+def test_a_flag_or_a_list_that_was_left_out_is_named_in_a_note(model: type[nn.Module], name: str) -> None:
+    torch.manual_seed(0)
+    (finding,) = _of_side(model())
+    assert (finding.rule, finding.severity) == ("missing-gradient", Severity.NOTE)
+    assert ("left out", f"{name} (optional)") in finding.details
+
+
+def test_a_flag_that_reaches_nothing_more_excuses_nothing() -> None:
+    torch.manual_seed(0)
+    (finding,) = _of_side(IdleFlag())
+    assert (finding.rule, finding.severity) == ("missing-gradient", Severity.ERROR)
+
+
+class Echo(Two):
+    """Sound: what the second layer makes of a step comes back forty steps later."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seq_len = x.shape[1]
+        late = F.pad(self.side(x), (0, 0, 40, 0))[:, :seq_len]
+        return self.out((self.first(x) + late).relu())
+
+
+class Silenced(Two):
+    """Sick, however long the series is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seq_len = x.shape[1]
+        late = 0.0 * self.side(x)[:, :seq_len]
+        return self.out((self.first(x) + late).relu())
+
+
+def test_zeros_that_longer_inputs_wake_are_a_note_on_made_up_inputs_only() -> None:
+    torch.manual_seed(0)
+    (finding,) = _of_side(Echo())
+    assert (finding.rule, finding.severity) == ("zero-gradient", Severity.NOTE)
+    assert "larger ones" in finding.message
+    given = check_gradients(Echo(), torch.randn(16, 24, 8), config=Config())
+    assert [(one.rule, one.severity) for one in given.findings] == [("zero-gradient", Severity.ERROR)]
+    assert check_gradients(Echo(), torch.randn(16, 50, 8), config=Config()).findings == ()
+
+
+def test_zeros_that_no_length_wakes_stay_an_error() -> None:
+    torch.manual_seed(0)
+    (finding,) = _of_side(Silenced())
+    assert (finding.rule, finding.severity) == ("zero-gradient", Severity.ERROR)

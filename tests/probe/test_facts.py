@@ -429,3 +429,34 @@ def test_a_small_movement_of_the_weights_tells_rounding_from_a_small_gradient() 
     torch.manual_seed(0)
     ((difference,),) = (one.differences for one in facts_of(Cancelling(), "jittered"))
     assert set(difference.names) == {"shift.weight", "shift.bias"}
+
+
+class Times(nn.Module):
+    """A layer behind a vector, by which it is multiplied or to which it is added."""
+
+    def __init__(self, start: float, *, added: bool = False, fixed: bool = False) -> None:
+        super().__init__()
+        self.layer, self.head, self.added = nn.Linear(8, 8), nn.Linear(8, 2), added
+        self.gate = nn.Parameter(torch.full((1, 8), start), requires_grad=not fixed)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.layer(x)
+        out: torch.Tensor = self.head(h + self.gate if self.added else h * self.gate)
+        return out
+
+
+@pytest.mark.parametrize(
+    ("model", "opens"),
+    [
+        (Times(1e-3), True),
+        (Times(0.5), False),
+        (Times(1e-3, added=True), False),
+        (Times(1e-3, fixed=True), False),
+    ],
+    ids=["a gate", "open", "a shift", "a constant"],
+)
+def test_a_kick_opens_learnt_factors_near_zero(model: Times, opens: bool) -> None:
+    before = model.gate.detach().clone()
+    (kicked,) = facts_of(model, "kicked")
+    assert (kicked.parameters["gate"].value.rms > 0.2) is (opens or float(before.max()) > 0.2)
+    assert torch.equal(model.gate, before)

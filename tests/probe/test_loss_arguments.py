@@ -48,3 +48,26 @@ def test_a_mean_over_classes_is_a_note() -> None:
 
     assert found("mean") == [Severity.NOTE]
     assert found("batchmean") == []
+
+
+@pytest.mark.parametrize(
+    ("last", "classes", "said"),
+    [
+        (nn.ReLU(), torch.arange(32) % 3, "the result of a ReLU"),
+        (nn.Identity(), torch.full((32,), 2), "one class only, 2"),
+        (nn.Identity(), torch.arange(32) % 3, ""),
+        (nn.Softplus(), torch.arange(32) % 3, ""),
+    ],
+    ids=["relu", "one class", "logits", "softplus"],
+)
+def test_what_is_seldom_wanted_of_a_classification_is_a_note(last: nn.Module, classes: torch.Tensor, said: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), last)
+    report = check_gradients(model, torch.randn(32, 4), loss="CrossEntropyLoss", targets=classes)
+    found = [(one.severity, said in one.message) for one in report.findings if one.rule == "misread-loss"]
+    assert found == ([(Severity.NOTE, True)] if said else [])
+
+
+def test_one_class_among_few_targets_is_chance() -> None:
+    report = check_gradients(nn.Linear(4, 3), torch.randn(8, 4), loss="CrossEntropyLoss", targets=torch.zeros(8).long())
+    assert [one.rule for one in report.findings if one.rule == "misread-loss"] == []

@@ -138,5 +138,7 @@ def test_the_limit_and_what_is_no_base() -> None:
     assert verdict(replace(base, growth=2.0, loss=26.0), trace) == 1
     assert verdict(replace(base, best=-0.1), trace) == 0  # not bounded by zero
     assert verdict(replace(base, best=0.0), trace) == 0
+    assert verdict(replace(base, best=0.0, neutral=0.54), trace) == 1  # of targets that are all alike
+    assert verdict(replace(base, best=0.0, neutral=0.0), trace) == 0  # a norm of the output
     assert verdict(replace(base, neutral=5.0, best=0.5, near=0.5, reach=4.0), trace) == 0  # a rare class
     assert verdict(replace(base, neutral=5.4, best=0.5, near=4.0, reach=900.0), trace) == 1  # targets far away

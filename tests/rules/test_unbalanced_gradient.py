@@ -63,3 +63,25 @@ class Tokens(nn.Module):
 def test_numbers_in_the_name_of_a_parameter_are_part_of_it() -> None:
     torch.manual_seed(0)
     assert check_gradients(Tokens(), torch.randn(32, 16), select=[RULE], seed=0).findings == ()
+
+
+class Projections(nn.Module):
+    """Two chains of the same layers, one of them times a factor."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.to_scores, self.to_values = (
+            nn.Sequential(*(part for _ in range(layers) for part in (nn.Linear(16, 16), nn.SiLU()))) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = 1e-5 * self.to_scores(x) + self.to_values(x)
+        return out
+
+
+def test_projections_are_not_compared_with_one_another_but_towers_are() -> None:
+    x = torch.randn(32, 16)
+    assert check_gradients(Projections(1), x, select=[RULE], seed=0).findings == ()
+    (finding,) = check_gradients(Projections(2), x, select=[RULE], seed=0).findings
+    assert finding.names[0].startswith("to_scores.")

@@ -37,5 +37,5 @@ def test_narrow_nets_take_the_steps_of_adam_as_before() -> None:
     from gradcheck_health.probe.facts.after_steps import _proportion
 
     torch.manual_seed(0)
-    assert _proportion(nn.Linear(16, 16).weight) > 1e-3 > _proportion(nn.Linear(1024, 1024).weight)
-    assert _proportion(nn.Linear(16, 16).bias) == float("inf")
+    assert _proportion(nn.Linear(16, 16).weight, None) > 1e-3 > _proportion(nn.Linear(1024, 1024).weight, None)
+    assert _proportion(nn.Linear(16, 16).bias, None) == float("inf")

@@ -88,6 +88,8 @@ class Tracer(TorchFunctionMode):
         """Arguments of true and false that were taken for numbers."""
         self.misaligned: CtcLoss | None = None
         """An alignment loss to which no path between the targets and the steps is possible."""
+        self.unbatched: torch.Tensor | None = None
+        """What a convolution took for one sample alone."""
         self.grouped: dict[Path, None] = {}
         """Arguments from which it was taken which rows belong together."""
         self.covered: set[Any] = set()
@@ -152,6 +154,8 @@ class Tracer(TorchFunctionMode):
             for tensor, origin in found:
                 if tensor.dtype is torch.bool and len(origin.paths) == 1:
                     self.counted.update(dict.fromkeys(origin.paths))
+        if found[0][0].dim() == _UNBATCHED.get(name):
+            self.unbatched = found[0][0]
         if not self.across and works_along(name, args, kwargs, found[0][0], found[0][1].layout):
             self.across.append((found[0][0], name))
         if (index := grouping(name, args, kwargs)) is not None and (origin := self.origins.get(index)) is not None:
@@ -221,6 +225,8 @@ class Tracer(TorchFunctionMode):
             self.merges.append(Merge(before.numel() // max(self.batch, 1), wanted, _site("view", frame), before))
 
 
+_UNBATCHED = {"conv1d": 2, "conv2d": 3, "conv3d": 4}
+"""Axes of what a convolution takes for one sample alone."""
 _DOMAINS = {"log", "log2", "log10", "sqrt", "rsqrt", "pow", "__pow__", "asin", "acos", "atanh", "logit", "xlogy"}
 """Elementwise operations that are not defined for every number."""
 _LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss"}

@@ -17,6 +17,8 @@ _LADDER: dict[str, tuple[int, ...]] = {
     "N": (16,),
     "B": (4, 1),
 }
+_MANY = 4
+"""Arguments of a forward that takes any number of them."""
 _SHAPES: tuple[tuple[Dim, ...], ...] = (
     ("B", 3, "H", "W"),
     ("B", "T", 10),
@@ -36,6 +38,9 @@ def explore(plan: Plan) -> Iterator[Edit]:
             if name in used and plan.size(name) != value:
                 sizes = {"H": value, "W": value} if name == "H" and "W" in used else {name: value}
                 yield Edit(plan.resize(**sizes), (3.0 if name != "B" else 4.5) + 0.3 * step, f"{name} = {value}")
+    counted = [node for name, node in plan.arguments if name.startswith("*")]
+    if counted and len(counted) == len(plan.arguments) < _MANY:
+        yield Edit(plan.put((f"*{len(counted)}",), counted[-1]), 4.0, "one argument more")
     for path, leaf in plan.leaves():
         if leaf.kind == "float" and not leaf.drawn:
             yield Edit(plan.put(path, replace(leaf, fill="uniform")), 4.1, "values in [0, 1)")

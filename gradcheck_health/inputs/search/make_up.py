@@ -8,6 +8,7 @@ from dataclasses import replace
 from gradcheck_health.inputs.language.values import materialise
 from gradcheck_health.inputs.plan import Leaf, Plan
 from gradcheck_health.inputs.search.batch_size import batch_for, batched, longer, usual
+from gradcheck_health.inputs.search.distinct import told_apart
 from gradcheck_health.inputs.search.error import inference_error
 from gradcheck_health.inputs.search.graphs import as_graph
 from gradcheck_health.inputs.search.optional_arguments import maximise, supply
@@ -41,6 +42,7 @@ def infer(info: ModelInfo, seed: int, batch_size: int | None, start: Plan | None
     plan, short = stretched(info, plan, reach.outcome, seed), plan
     if plan is not short:  # longer without need: no size was solved for
         first = first.resize(T=plan.size("T"))
+    plan = apart(info, plan, reach.outcome, seed)
     plan = sized(info, plan, reach.outcome, seed, batch_size, simple)
     about = Inputs(
         origin=origin(plan) + ("" if batch_size is not None else reduced(info, plan, reach.outcome)),
@@ -95,6 +97,15 @@ def stretched(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
         return plan
     tried = TrialRunner(info, seed).run(more)
     return more if tried.ok and not tried.mixed and tried.reached >= outcome.reached else plan
+
+
+def apart(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
+    """The plan with lengths that are no other size by chance, if the model runs on it as well."""
+    for other in told_apart(info.model, plan):
+        tried = TrialRunner(info, seed).run(other)
+        if tried.ok and not tried.mixed and tried.reached >= outcome.reached:
+            return other
+    return plan
 
 
 def sized(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int, batch_size: int | None, simple: bool) -> Plan:

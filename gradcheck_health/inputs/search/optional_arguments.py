@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gradcheck_health.inputs.observation.reach import trainable
-from gradcheck_health.inputs.plan import Node, Plan
+from gradcheck_health.inputs.plan import Const, Node, Plan
 from gradcheck_health.inputs.search.search import Search
-from gradcheck_health.inputs.search.trial import Outcome
+from gradcheck_health.inputs.search.trial import Outcome, TrialRunner
 from gradcheck_health.inputs.static.argument_roles import guess
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.static.signature import Argument
@@ -21,6 +21,9 @@ SUPPLY = 40
 """Trials that all of them may cost, where something has no gradient without them."""
 
 
+FLAGS = 4
+"""Flags that are tried, at most."""
+_ASKS = re.compile(r"(return|output|with|need|get|compute|use)_")
 TARGET = 8
 """Trials for one guess of a target."""
 _TARGET = re.compile(r"labels?|targets?|y|y_true|gt|ground_truth|lm_labels|class_labels|tgt_labels")
@@ -66,7 +69,15 @@ def maximise(info: ModelInfo, outcome: Outcome, seed: int, trials: int) -> Reach
             outcome = found.best
             supplied.append(argument.name)
     left = tuple(a.name for a in optional if a.name not in supplied)
-    return Reach(outcome, trials, tuple(supplied), left)
+    flags = tuple(a.name for a in info.signature.arguments if a.name not in given and _flag(a))[:FLAGS]
+    reaching = tuple(name for name in flags if wanted - outcome.reached and _reaches(info, outcome, name, seed))
+    return Reach(outcome, trials, tuple(supplied), left + reaching)
+
+
+def _reaches(info: ModelInfo, outcome: Outcome, flag: str, seed: int) -> bool:
+    """With the flag set the outputs depend on more parameters. It stays as its author left it: it changes what comes out."""
+    tried = TrialRunner(info, seed).run(outcome.plan.put((flag,), Const(True)))
+    return tried.ok and tried.reached > outcome.reached
 
 
 def _with_loss(info: ModelInfo, outcome: Outcome, argument: Argument, seed: int, trials: int) -> tuple[Outcome | None, int]:
@@ -103,7 +114,8 @@ def supply(info: ModelInfo, plan: Plan, names: tuple[str, ...], seed: int) -> tu
         if argument.name not in names:
             continue
         search = Search(info, seed, min(EXTRA, trials))
-        found = search.find(plan.put((argument.name,), guess(argument, info, position)))
+        value = Const(True) if _flag(argument) else guess(argument, info, position)
+        found = search.find(plan.put((argument.name,), value))
         trials -= found.trials
         if found.best.ok and not found.best.mixed and _kept(plan, found.best.plan):
             plan = found.best.plan
@@ -128,8 +140,16 @@ def _kept(before: Plan, after: Plan) -> bool:
     return {name for name, _ in before.arguments} <= {name for name, _ in after.arguments}
 
 
+def _flag(argument: Argument) -> bool:
+    """`return_attention=False`."""
+    return argument.default is False and _ASKS.match(argument.name.lower()) is not None
+
+
 def _tensor(argument: Argument) -> bool:
+    """None where nobody gives it, or an empty list: states of the segment before."""
+    hint = argument.annotation
+    if isinstance(argument.default, list | tuple) and not argument.default:
+        return not hint or "tensor" in hint
     if argument.default is not None and not argument.required:
         return False
-    hint = argument.annotation
     return not hint or "tensor" in hint or "any" in hint or hint in ("none",)

@@ -9,6 +9,7 @@ from torch import nn
 
 from gradcheck_health.inputs.plan import SPATIAL, Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.recipes import recipe_for
+from gradcheck_health.inputs.static.counted_axes import counted
 from gradcheck_health.inputs.static.first_use import inside
 from gradcheck_health.inputs.static.joined import PART
 from gradcheck_health.inputs.static.layer_inputs import STATE
@@ -29,7 +30,7 @@ def guess(argument: Argument, info: ModelInfo, position: int) -> Node:
     found = _unwritten(argument, info, position)
     if not isinstance(found, Leaf):
         return found
-    return annotated(argument, found) or documented(info.owner, argument, found) or found
+    return annotated(info.owner, argument, found) or documented(info.owner, argument, found) or found
 
 
 def _unwritten(argument: Argument, info: ModelInfo, position: int) -> Node:
@@ -89,6 +90,8 @@ def _standing_alone(info: ModelInfo, argument: Argument, position: int) -> Leaf 
 
 def main(argument: Argument, info: ModelInfo, position: int) -> Node:
     """An ordinary tensor: for the layer that shares a word with it, else for the first one."""
+    if counted(info.owner, argument.name):
+        return Leaf(("B", 4, "T", "T"), why="counted along")  # scores of several heads, or a bias on them
     leaf = info.named(argument.name)
     if leaf is None and info.entries:
         taken = {use.why for other in info.signature.arguments if isinstance(use := info.use(other.name), Leaf)}

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.inputs.plan import Group, Leaf
+from gradcheck_health.inputs.static.counted_axes import names_steps
 from gradcheck_health.inputs.static.first_use import first_use
 from gradcheck_health.inputs.static.layer_inputs import entries
 from gradcheck_health.inputs.static.signature import Signature, read
@@ -47,9 +48,10 @@ class ModelInfo:
             return True
         # the name of the model itself says less than its parts: a hand-made RNN cell takes one step
         kinds = {type(module).__name__ for module in list(self.owner.modules())[1:_CAP]}
-        return any(_SEQUENCE.search(kind) for kind in kinds) or bool(
-            re.search("attention|transformer", type(self.owner).__name__, re.I)
-        )
+        if any(_SEQUENCE.search(kind) for kind in kinds) or re.search("attention|transformer", type(self.owner).__name__, re.I):
+            return True
+        by_class = {type(module): module for module in list(self.owner.modules())[:_CAP]}
+        return any(names_steps(module) for module in by_class.values())
 
     def use(self, argument: str) -> Leaf | Group | None:
         """What the first layer that takes this argument wants, read from the source."""

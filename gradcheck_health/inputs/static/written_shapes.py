@@ -22,7 +22,9 @@ _NAMED: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _KINDS = {"float": "float", "f": "float", "int": "int", "uint": "int", "integer": "int", "bool": "bool", "complex": "complex",
           "num": "float", "shaped": "float", "real": "float", "inexact": "float", "bfloat": "float"}  # fmt: skip
-_ANNOTATION = re.compile(r"(?P<kind>[a-z]+)\d*\[(?:[^'\"\[\]]*,)?\s*['\"]?(?P<dims>[\w\s*.#_=?]+)['\"]?\]")
+_ANNOTATION = re.compile(r"(?P<kind>[a-z]+)\d*\[(?:[^'\"\[\]]*,)?\s*['\"]?(?P<dims>[\w\s*.#_=?{}]+)['\"]?\]")
+_HELD = re.compile(r"\{self\.(\w+)\}")
+_CHANNELS = re.compile(r"c|ch|channels?|d|dim|f|feat(ures?)?|in_\w+|hidden|\d+")
 
 _PRODUCT = re.compile(r"\^\{([^{}]*\\times[^{}]*)\}")
 """A space in the notation of LaTeX: `\\mathbb{R}^{B \\times N \\times F}`."""
@@ -32,18 +34,28 @@ _CROSSES = re.compile(r"\b[A-Za-z]\w*(?: [x*\u00d7] \w+){1,5}\b|\b[BN](?:x[A-Z\d
 """A shape such as B x N x D, or BxCxHxW."""
 
 
-def annotated(argument: Argument, guess: Leaf) -> Leaf | None:
-    """The guess in the shape of a jaxtyping annotation, `Float[Tensor, "batch time feat"]`; None without one."""
+def annotated(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None:
+    """The guess in the shape of a jaxtyping annotation, `Float[Tensor, "batch time feat"]`; None without one.
+
+    A size in braces is an attribute of the module: `Float[Tensor, "b {self.channels} h w"]`.
+    """
     match = _ANNOTATION.fullmatch(argument.annotation.replace("| none", "").strip(" '\""))
     if match is None or match["kind"] not in _KINDS or re.search(r"tensor|array", match["dims"]):
         return None
-    found = _shaped(match["dims"].split(), guess, "its annotation")
+    written = _HELD.sub(lambda held: _number(owner, held[1]), match["dims"])
+    found = None if "{" in written else _shaped(written.split(), guess, "its annotation")
     kind = _KINDS[match["kind"]]
     if found is None or found.kind == kind:
         return found
     return replace(
         found, kind=kind, fill="mask" if kind == "bool" else "normal", high=2 if kind == "int" else None, why="its annotation"
     )
+
+
+def _number(owner: nn.Module, name: str) -> str:
+    """A whole number that the module holds under that name, which the annotation has in lower case; "_" for anything else."""
+    held = next((value for key, value in vars(owner).items() if key.lower() == name), None)
+    return str(held) if isinstance(held, int) and not isinstance(held, bool) else "_"
 
 
 def documented(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None:
@@ -97,6 +109,8 @@ def _shaped(tokens: list[str], guess: Leaf, why: str) -> Leaf | None:
             dims.append("B")
         else:
             dims.append(next((dim for pattern, dim in _NAMED if re.fullmatch(pattern, word)), ""))
+            if dims[-1] == "" and place == 1 and len(tokens) > 3 and not _CHANNELS.fullmatch(word or "d"):
+                dims[-1] = "T"  # views of a scene, frames, groups
     known = [dim for dim in guess.dims if isinstance(dim, int)]
     if not dims or len(dims) > 6:
         return None

@@ -26,7 +26,7 @@ _UNPACK = re.compile(
     r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)|too many values to unpack \(expected (\d+)"
 )
 _SCALAR = re.compile(
-    r"scalar|ambiguous|interpreted as an integer|an integer is required|must be.*int|invalid combination of arguments"
+    r"scalar|ambiguous|interpreted as an integer|an integer is required|must be (.*int|Number)|invalid combination of arguments"
 )
 _OBJECT = r"'(?:Tensor|dict|SimpleNamespace|types\.SimpleNamespace)' object has no attribute '(\w+)'"
 
@@ -44,6 +44,13 @@ def container_wants(statement: ast.stmt, frame: FrameType, tracer: Tracer, error
                 yield from _keyed(statement, frame, tracer, node.slice.value, plan)
     if (match := re.search(_OBJECT, message)) and not hasattr(torch.Tensor, match.group(1)):
         yield from _attribute(statement, frame, tracer, match.group(1), plan)
+    if isinstance(error, TypeError) and "'Tensor' object is not callable" in message:
+        called = {
+            node.func.id for node in ast.walk(statement) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        for path, _ in _named_leaves(statement, frame, tracer, plan):
+            if path[0] in called:  # another model: one that hands on what it gets
+                yield Want("edit", why="called", cost=0.5, edit=putting(path, Const(nn.Identity())))
     if isinstance(error, TypeError | ValueError | RuntimeError) and _SCALAR.search(message):
         for path, _ in _named_leaves(statement, frame, tracer, plan):
             yield Want("edit", why="a plain number", cost=1.2, edit=putting(path, Const(4), Const(1), Const(False)))

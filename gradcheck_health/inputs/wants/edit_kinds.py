@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from gradcheck_health.inputs.observation.tracer import ArgumentPaths
 from gradcheck_health.inputs.plan import Edit, Plan
-from gradcheck_health.inputs.wants.edit_shapes import editable, named, redrawable
+from gradcheck_health.inputs.wants.edit_ranks import named
+from gradcheck_health.inputs.wants.edit_shapes import editable, redrawable
 from gradcheck_health.inputs.wants.want import Want
 
 

@@ -10,7 +10,8 @@ from gradcheck_health.inputs.plan import Edit, Leaf, Path, Plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.containers import keyed
 from gradcheck_health.inputs.wants.edit_kinds import alike, narrowed, rekinded
-from gradcheck_health.inputs.wants.edit_shapes import editable, ranked, redrawable, sized, stepwise
+from gradcheck_health.inputs.wants.edit_ranks import ranked, stepwise
+from gradcheck_health.inputs.wants.edit_shapes import editable, redrawable, sized
 from gradcheck_health.inputs.wants.from_failure import explain
 from gradcheck_health.inputs.wants.op_shapes import same_shape
 from gradcheck_health.inputs.wants.value_domain import value_wants
@@ -18,6 +19,8 @@ from gradcheck_health.inputs.wants.want import Want
 
 _CHANCE = 2.0
 """What an edit costs more that makes two sizes agree which have nothing to do with each other."""
+_ALONE = 1.0
+"""What other edits cost more where a convolution took one sample alone: what it flattens to then is of no use."""
 _SCALABLE = ("B", "T", "H", "W", "D", "L", "A", "N", "E", "P")
 
 
@@ -42,6 +45,9 @@ def propose(plan: Plan, tracer: Tracer, error: Exception | None, info: ModelInfo
     for name in tracer.products:
         mixing.append(Want("edit", why=f"{name.strip('_')} along the batch", cost=0.9, edit=stepwise))
     wants, place = ([], mixing[0].why if mixing else "values") if error is None else explain(plan, tracer, error, info)
+    if error is not None and (alone := tracer.unbatched) is not None:  # a model that loops over the steps of clips
+        wants = [replace(want, cost=want.cost + _ALONE) for want in wants]
+        wants.append(Want("rank", alone, value=alone.dim() + 1, why="one sample alone", cost=1.0))
     wants = wants + mixing + list(value_wants(tracer, plan))
     edits: list[Edit] = []
     measures: dict[Any, Measure] = {}

@@ -57,6 +57,8 @@ class Entering:
     """The axis of the classes; None where every entry has a target of its own and axis 0 counts the samples."""
     link: Callable[[torch.Tensor], torch.Tensor] | None = None
     """From any numbers to what the loss takes (probabilities, log-probabilities); None where it takes any number."""
+    by_hand: bool = False
+    """No call of a loss of torch makes it."""
     made_by: int = 0
     """id() of the parameter of two or more dimensions that is nearest in the graph; 0 if there is none."""
 
@@ -80,7 +82,7 @@ def entering(subject: Subject) -> Entering | None:
         return None
     if batch != output.shape[0]:
         return None
-    return Entering(output.detach(), subject.loss, value, None, made_by=_nearest_weight(output))
+    return Entering(output.detach(), subject.loss, value, None, by_hand=True, made_by=_nearest_weight(output))
 
 
 def _run(subject: Subject, inputs: Inputs) -> tuple[Any, float | None, _Call | None]:
@@ -136,7 +138,7 @@ def _of_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], value
         link = torch.sigmoid
     elif function is F.nll_loss:
         link = _log_probabilities
-    return Entering(prediction.detach(), loss, value, classes, link, _nearest_weight(prediction))
+    return Entering(prediction.detach(), loss, value, classes, link, made_by=_nearest_weight(prediction))
 
 
 def _like(candidate: torch.Tensor, item: Any) -> Any:

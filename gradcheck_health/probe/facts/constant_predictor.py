@@ -21,6 +21,7 @@ from gradcheck_health.records.trace import Trace
 STEPS = 30
 """Of L-BFGS, in which nothing but the loss is evaluated."""
 NEAR = 10.0
+_PAIRED = 1e-3
 
 
 def constant_predictor(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -79,7 +80,15 @@ def best_constant(seen: Entering) -> ConstantPredictor:
         reach=float(constant.abs().max()),
         output=float(y.square().mean().sqrt()),
         growth=_growth(seen, spread(link(constant))),
+        paired=seen.by_hand and _pairs(seen),
     )
+
+
+def _pairs(seen: Entering) -> bool:
+    """The loss knows which output belongs to which target."""
+    with torch.no_grad():
+        turned = float(seen.loss(seen.prediction.roll(1, 0)))
+    return abs(turned - seen.value) > _PAIRED * abs(seen.value)
 
 
 def _wide(seen: Entering) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The same forward pass on larger inputs: which softmaxes and normalisations over one entry get more, and which never do."""
+"""The same pass on larger inputs: which softmaxes and normalisations over one entry get more, and which weights are reached."""
 
 from __future__ import annotations
 
@@ -14,32 +14,50 @@ from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.paired_runs import changed
+from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.forward.traces import activation_traces
+from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.inputs import Inputs
-from gradcheck_health.records.measurements import ActivationTrace
+from gradcheck_health.records.measurements import ActivationTrace, ParameterTrace
 from gradcheck_health.records.trace import Trace
 
-_TRIALS = 8
+_TRIALS = 12
 """Enlarged inputs that are tried, at most."""
+_MUCH = 8
+"""How many times as long a made-up sequence becomes: a patch of a text may be longer than a text that was made up."""
+_LONGER = 3
+_SAMPLES = 4
 _Axes = frozenset[tuple[int, int]]
 """(number of an input tensor, axis)."""
 
 
 def resized(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """One trace with the activations that lost their single entry when some axes of the inputs were doubled."""
+    """One trace with what some doubled axes of the inputs changed.
+
+    Its activations are those that lost their single entry. Where the inputs were made up, and their sizes are a guess, its
+    parameters are those that had no gradient, or one of zeros, and got one.
+    """
     wanted = {_place(a) for a in trace.activations if a.single}
+    lost = {p.name for p in trace.parameters.values() if p.trainable and not _moves(p)} if subject.inputs.made_up else set()
     freed: dict[tuple[str, str, str], ActivationTrace] = {}
-    for inputs in itertools.islice(_enlarged(subject.inputs), _TRIALS):
-        if len(freed) == len(wanted):
+    reached: dict[str, ParameterTrace] = {}
+    for inputs, same_rank in itertools.islice(_enlarged(subject.inputs), _TRIALS):
+        if len(freed) == len(wanted) and len(reached) == len(lost):
             break
-        for a in _activations(subject, inputs):
+        seen = _probed(subject, inputs) if same_rank and len(reached) < len(lost) else None
+        reached |= {} if seen is None else {p.name: p for p in seen.parameters.values() if p.name in lost and _moves(p)}
+        for a in _activations(subject, inputs) if seen is None else seen.activations:
             if _place(a) in wanted and not a.single:
                 freed.setdefault(_place(a), a)
-    return (trace.only(activations=tuple(freed.values())),)
+    return (dataclasses.replace(trace.only(activations=tuple(freed.values())), parameters=reached),)
+
+
+def _moves(parameter: ParameterTrace) -> bool:
+    return parameter.gradient is not None and not parameter.gradient.is_zero
 
 
 def _place(a: ActivationTrace) -> tuple[str, str, str]:
@@ -62,24 +80,36 @@ def _choices(inputs: Inputs) -> Iterator[_Axes]:
     yield from (axes for axes in dict.fromkeys((*together, *maps, *alone)) if axes)
 
 
-def _enlarged(inputs: Inputs) -> Iterator[Inputs]:
-    """With some axes doubled; and made-up ones, whose rank is a guess, with two steps behind the batch."""
-    yield from (_doubled(inputs, axes) for axes in _choices(inputs))
+def _enlarged(inputs: Inputs) -> Iterator[tuple[Inputs, bool]]:
+    """With some axes doubled, and whether the rank stays; made-up ones also much longer, and with two steps after the batch."""
+    choices = list(_choices(inputs))
+    yield from ((_repeated(inputs, axes, 2), True) for axes in choices)
     if inputs.made_up:
+        one_each = [axes for axes in choices if len({k for k, _ in axes}) == len(axes)]
+        yield from ((_repeated(inputs, axes, _MUCH), True) for axes in one_each[:_LONGER])
         steps = changed(inputs, lambda tensor: torch.stack((tensor, tensor), 1) if tensor.dim() else tensor)
-        yield dataclasses.replace(steps, resample=None, fuller=None)
+        yield dataclasses.replace(steps, resample=None, fuller=None), False
 
 
-def _doubled(inputs: Inputs, axes: _Axes) -> Inputs:
+def _repeated(inputs: Inputs, axes: _Axes, times: int) -> Inputs:
     count = itertools.count()
 
-    def double(tensor: torch.Tensor) -> torch.Tensor:
+    def repeat(tensor: torch.Tensor) -> torch.Tensor:
         number = next(count)
         for k, axis in axes:
-            tensor = torch.cat((tensor, tensor), axis) if k == number else tensor
+            tensor = torch.cat([tensor] * times, axis) if k == number else tensor
         return tensor
 
-    return dataclasses.replace(changed(inputs, double), resample=None, fuller=None)
+    return dataclasses.replace(changed(inputs, repeat), resample=None, fuller=None)
+
+
+def _probed(subject: Subject, inputs: Inputs) -> Trace | None:
+    """A pass forward and backward on a few samples; None where it does not run."""
+    try:
+        with sandbox(subject.model):
+            return on_few(probe, dataclasses.replace(subject, inputs=inputs), _SAMPLES)
+    except (ModelError, RuntimeError):
+        return None
 
 
 def _activations(subject: Subject, inputs: Inputs) -> tuple[ActivationTrace, ...]:

@@ -123,6 +123,9 @@ FUNCTIONS: dict[Any, Function] = {
 
 SOFTMAX: frozenset[Any] = frozenset({F.softmax, torch.softmax, torch.Tensor.softmax})
 
+EXPONENTIALS: frozenset[Any] = frozenset({torch.exp, torch.Tensor.exp})
+"""One of log-probabilities is a softmax written by hand."""
+
 RECTIFIERS: frozenset[Any] = frozenset({torch.maximum, torch.Tensor.maximum, torch.max, torch.Tensor.max})
 
 

@@ -11,15 +11,23 @@ from typing import Any
 import torch
 
 from gradcheck_health.probe.forward import activations, normalisations
-from gradcheck_health.probe.forward.activations import FUNCTIONS, SOFTMAX, Function, Units
+from gradcheck_health.probe.forward.activations import EXPONENTIALS, FUNCTIONS, SOFTMAX, Function, Units
 from gradcheck_health.probe.forward.attention_scores import ATTENTION, probabilities
-from gradcheck_health.probe.forward.softmax_rows import Rows
+from gradcheck_health.probe.forward.softmax_rows import Rows, normalised_axis
 
 _LOOK_BACK = 8
 """How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
 _PRODUCERS = ("linear", "conv", "matmul", "bmm", "addmm", "baddbmm", "embedding", "einsum", "lstm", "gru")
 WATCHED: frozenset[Any] = frozenset(
-    {*FUNCTIONS, *SOFTMAX, *activations.RECTIFIERS, *ATTENTION, *normalisations.COUNTS, torch.nn.functional.batch_norm}
+    {
+        *FUNCTIONS,
+        *SOFTMAX,
+        *EXPONENTIALS,
+        *activations.RECTIFIERS,
+        *ATTENTION,
+        *normalisations.COUNTS,
+        torch.nn.functional.batch_norm,
+    }
 )
 BATCH_NORM_VALUES = 8
 """Through a batch norm in training mode with fewer values a channel the flow says nothing about the model."""
@@ -78,6 +86,8 @@ class Functions:
             self._attention(func, out, layer, args, kwargs)
         elif func is torch.nn.functional.batch_norm:
             self._batch_norm(out, args, kwargs)
+        elif func in EXPONENTIALS:
+            self._exponential(args[0] if args else kwargs["input"], out, layer)
         elif normalisations.entries_per_group(func, args, kwargs) == 1 and out.numel():
             self._rows(layer, None, func.__name__).alone(out.numel())
 
@@ -101,6 +111,15 @@ class Functions:
         if not isinstance(dim, int) or out.dim() == 0 or out.numel() == 0 or out.is_meta:
             return
         self._rows(layer, maker).add(out.detach(), dim)
+
+    def _exponential(self, logarithm: torch.Tensor, out: torch.Tensor, layer: str) -> None:
+        """Of log-probabilities: of what something was subtracted from, the logarithm of a sum."""
+        node = out.grad_fn
+        below = node.next_functions[0][0] if node is not None and node.next_functions else None
+        if below is not None and below.name().startswith(("Sub", "LogSoftmax")) and _plain(out) and not out.is_meta:
+            axis = normalised_axis(out.detach())
+            if axis is not None:
+                self._rows(layer, below).add(out.detach(), axis, logarithm.detach())
 
     def _attention(self, func: Any, out: torch.Tensor, layer: str, args: Any, kwargs: Any) -> None:
         """The softmax of a fused attention is out of sight."""

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from gradcheck_health.model.source.lines import user_line
-from gradcheck_health.probe.loss_arguments import MEAN, handed, is_ordinary, operands, unreachable
+from gradcheck_health.probe.loss_arguments import MEAN, handed, is_ordinary, one_sided, operands, unreachable
 from gradcheck_health.records.losses import LossPairing, MisreadLoss
 
 _OF_CLASSES = frozenset([F.nll_loss, F.ctc_loss, F.cross_entropy])
@@ -56,8 +56,11 @@ class Losses:
             self.misread.append(MisreadLoss(func.__name__, got, wanted, layer, user_line(), minor=got == MEAN))
             return
         got, wanted = unreachable(func, first, second)
+        minor = not got
+        if minor:
+            got, wanted = one_sided(func, first, second)
         if got:
-            self.misread.append(MisreadLoss(func.__name__, got, wanted, layer, user_line(), reach=True))
+            self.misread.append(MisreadLoss(func.__name__, got, wanted, layer, user_line(), minor, reach=True))
 
 
 def pairs_all(first: Any, second: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 _ROWS = 256
+_ROUNDING = 1e-3
 
 
 def spread(count: int, most: int, device: torch.device) -> torch.Tensor:
@@ -15,6 +16,15 @@ def spread(count: int, most: int, device: torch.device) -> torch.Tensor:
         return torch.arange(count, device=device)
     golden = torch.arange(most, device=device, dtype=torch.float64) * 0.6180339887498949
     return ((golden - golden.floor()) * count).long()
+
+
+def normalised_axis(p: torch.Tensor) -> int | None:
+    """The axis along which entries sum to one, the last or the one before, on one matrix of them; None if there is none."""
+    matrix = p[(0,) * (p.dim() - 2)] if p.numel() and p.dim() > 1 else None
+    if matrix is None or bool((matrix > 1 + _ROUNDING).any()):
+        return None
+    sums = {axis: matrix.sum(axis) for axis in (-1, -2) if matrix.shape[axis] > 1}
+    return next((axis for axis, one in sums.items() if bool(((one - 1).abs() < _ROUNDING).all())), None)
 
 
 @dataclass(slots=True)
@@ -35,15 +45,23 @@ class Rows:
     def alone(self, rows: int) -> None:
         self.count, self.off = self.count + rows, self.off + rows
 
-    def add(self, p: torch.Tensor, dim: int) -> None:
-        """Take in one call's output, `p` detached."""
+    def add(self, p: torch.Tensor, dim: int, logarithm: torch.Tensor | None = None) -> None:
+        """Take in one call's output, `p` detached.
+
+        Args:
+            logarithm: of `p`, where it is known: what underflows to zero is no mask.
+        """
         self.samples += p.shape[0]
         if p.shape[dim] == 1:
             self.alone(p.numel())
             return
         rows = p.movedim(dim, -1).reshape(-1, p.shape[dim])
-        rows = rows[spread(rows.shape[0], _ROWS, p.device)].float()
-        entries = (rows > 0).sum(-1)
+        chosen = spread(rows.shape[0], _ROWS, p.device)
+        rows = rows[chosen].float()
+        whole = rows > 0
+        if logarithm is not None:
+            whole = logarithm.movedim(dim, -1).reshape(-1, p.shape[dim])[chosen] > -torch.inf
+        entries = whole.sum(-1)
         saturated = 1 - rows.square().sum(-1) < 0.01 * (1 - 1 / entries.clamp(min=2).float())
         # a row of which all but one entry are 0 is masked (the first of a causal mask), unless every row is like that
         single = entries <= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import re
 from collections.abc import Sequence
 
@@ -12,41 +11,12 @@ from gradcheck_health.records.finding import Need
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
+from gradcheck_health.rules.analysis.reasons import SOUND, Why
 
 WHOLE = 0.95
 """From this share of dead units on a layer passes nothing worth the name."""
 
 
-class Why(enum.Enum):
-    """The answer, and how the user would say it."""
-
-    UNUSED = "never called"
-    REPLACED = "its layer is called, and reads none of its own weights"
-    BYPASSED = "not called in this run, though the code refers to it"
-    CUT = "cut off from the output"
-    ADDITIVE = "a constant that is added to what is differentiated, and has no effect on the derivative"
-    NOT_RETURNED = "computed, but its result does not reach the output"
-    GATED = "zero until the first steps (a zero initialisation in front of it)"
-    ROUTED = "reached by some batches only"
-    NOT_IN_LOSS = "reached by outputs that are not in the loss"
-    HIDDEN_STATE = "its input, the hidden state, is zero at the only step"
-    SINGLE = "a softmax or a normalisation over a single entry is constant"
-    SHORT = "a softmax or a normalisation sees a single entry of this batch, and more of a larger one"
-    DEAD = "every unit on its way is dead"
-    LEFT_OUT = "an optional argument of forward was left out"
-    SATURATED = "a squashing function on its way is saturated to the last digit"
-    UNDERFLOW = "zero in float32, not in float64"
-    FACTOR = "multiplied by zero"
-    INPUT = "multiplied by an input that is zero for every sample"
-    WEIGHTS = "the weights behind it are all zero"
-    STUCK = "weights of zeros before and behind keep each other at zero, and no step wakes them"
-    CANCELS = "its gradients cancel: two paths carry the same one with opposite signs"
-    STOPPED = "an operation on the way back passes no gradient"
-    UNKNOWN = "zero for an unknown reason"
-
-
-SOUND: tuple[Why, ...] = (Why.GATED, Why.ROUTED, Why.HIDDEN_STATE, Why.NOT_IN_LOSS, Why.LEFT_OUT, Why.SHORT)
-"""Of a gradient of zeros: what is no fault."""
 _UNEXPLAINED: tuple[Why, ...] = (Why.INPUT, Why.FACTOR, Why.STOPPED, Why.UNKNOWN)
 """What an argument that was left out may explain: the zeros stand in for it."""
 _UNSURE = ("flat", "stopped", "")
@@ -88,7 +58,7 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     # what float64 could hold and float32 cannot: everything but a true zero on the way
     unsure = zeros and any(_how(trace, p) in _UNSURE and cut_of(trace, p) is None for p in asleep)
     wanted = [*(["float64"] if unsure else []), *(["supplied"] if trace.inputs.left_out else [])]
-    if zeros and any(_why_zero(trace, p) is Why.SINGLE for p in asleep):
+    if any(_sizes_may_tell(trace, p) for p in asleep):
         wanted.append("resized")
     return [Need(fact) for fact in wanted if fact not in trace.facts]
 
@@ -104,23 +74,21 @@ def starts_at_zero(trace: Trace) -> bool:
 def why(trace: Trace, parameter: ParameterTrace) -> Why:
     """The reason for a suspect, once the facts of `needs` are there."""
     name = parameter.name
-    awake = [k for k, one in enumerate(trace.facts.get("after_steps", ())) if _awake(one, name)]
-    if awake:
+    if awake := [k for k, one in enumerate(trace.facts.get("after_steps", ())) if _awake(one, name)]:
         if trace.objective == "the model's own loss" and min(awake) > 3:
             return Why.NOT_IN_LOSS
         return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
     if parameter.gradient is not None and any(_awake(one, name) for one in trace.facts.get("woken", ())):
         return Why.GATED
-    if any(_awake(one, name) for one in trace.facts.get("supplied", ())):
-        return Why.LEFT_OUT
+    for fact, reason in (("supplied", Why.LEFT_OUT), ("resized", Why.SMALL)):
+        if any(_awake(one, name) for one in trace.facts.get(fact, ())):
+            return reason
     if cut_of(trace, parameter) is not None:
         return Why.CUT
     if parameter.gradient is not None:
         found, unknown = _why_zero(trace, parameter), _UNEXPLAINED
     else:
-        detailed = trace.facts.get("detailed", ())
-        found = _why_none(trace, detailed[0].parameters[name] if detailed else dataclasses.replace(parameter, referenced=False))
-        unknown = (Why.NOT_RETURNED,)
+        found, unknown = _why_none(trace, parameter), (Why.NOT_RETURNED,)
     if found in unknown and _siblings_are_routed(trace, name):
         return Why.ROUTED
     return Why.LEFT_OUT if found in unknown and left_out(trace) else found
@@ -140,7 +108,9 @@ def left_out(trace: Trace) -> tuple[str, ...]:
 
 
 def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
-    """The detail of a finding that names the arguments which would reach the parameters."""
+    """The detail of a finding that names the arguments, or the size of inputs, which would reach the parameters."""
+    if reason is Why.SMALL:
+        return (("help", "nothing to do if you feed it more than was made up; give a batch of yours to be sure"),)
     names = trace.inputs.left_out
     if reason not in (Why.LEFT_OUT, Why.BYPASSED) or not names:
         return ()
@@ -150,7 +120,17 @@ def supply(trace: Trace, reason: Why) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _sizes_may_tell(trace: Trace, parameter: ParameterTrace) -> bool:
+    """Larger inputs may reach it: more entries of a softmax, or more of a made-up text than its first patch."""
+    if parameter.gradient is None:
+        return trace.inputs.made_up and _why_none(trace, parameter) is Why.NOT_RETURNED
+    found = _why_zero(trace, parameter)
+    return found is Why.SINGLE or trace.inputs.made_up and found in (*_UNEXPLAINED, Why.SATURATED)
+
+
 def _why_none(trace: Trace, parameter: ParameterTrace) -> Why:
+    detailed = trace.facts.get("detailed", ())
+    parameter = detailed[0].parameters[parameter.name] if detailed else dataclasses.replace(parameter, referenced=False)
     never = trace.idle_layer(parameter.layer) is not None or not parameter.followed
     if never:
         if _is_replaced(trace, parameter):
@@ -222,8 +202,7 @@ def may_underflow(trace: Trace) -> bool:
 
 
 def _how(trace: Trace, parameter: ParameterTrace) -> str:
-    zeroed = zeroed_of(trace, parameter.name)
-    return "" if zeroed is None else zeroed.how
+    return "" if (zeroed := zeroed_of(trace, parameter.name)) is None else zeroed.how
 
 
 def _singles(trace: Trace, parameter: ParameterTrace) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ from tests.zoo.sick import (
     backwards,
     behind_autograd,
     choices,
+    closed_gates,
     constant,
     cut_losses,
     cuts,
@@ -22,8 +23,10 @@ from tests.zoo.sick import (
     initial_loss,
     inside,
     joined,
+    logarithms,
     losses,
     masked_nan,
+    no_softmax,
     no_teachers,
     nonfinite,
     overwritten,
@@ -43,6 +46,9 @@ from tests.zoo.sick import (
 )
 
 SICK = sick_models(
+    logarithms,
+    no_softmax,
+    closed_gates,
     replaced,
     behind_autograd,
     no_teachers,

@@ -9,6 +9,7 @@ from tests.zoo.sound import (
     architectures,
     backwards,
     behind_autograd,
+    by_hand,
     deep,
     draws,
     equal_rows,
@@ -16,6 +17,7 @@ from tests.zoo.sound import (
     fields,
     fused,
     future,
+    gates,
     generative,
     generators,
     in_place,
@@ -23,6 +25,7 @@ from tests.zoo.sound import (
     initial_loss,
     joined,
     leaves,
+    logarithms,
     losses,
     masked_infinity,
     norms,
@@ -51,6 +54,9 @@ from tests.zoo.sound import (
 )
 
 SOUND = sound_models(
+    logarithms,
+    by_hand,
+    gates,
     wide_softmax,
     behind_autograd,
     teachers,
