@@ -59,7 +59,7 @@ def diagnose(
         trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1, trace))
     if subject.train is not None:
         trace = dataclasses.replace(trace, history=subject.train(subject))
-    if trace.loss is None and subject.take_steps is None and is_beside_forward(subject.model):
+    if trace.loss is None and is_beside_forward(subject.model):
         trace = dataclasses.replace(trace, gaps=(*trace.gaps, _NO_STEP))
     if gate is not None:
         trace = gate.beside(trace, environment)

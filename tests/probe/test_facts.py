@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -411,6 +413,37 @@ def test_what_the_code_refers_to() -> None:
     assert not source.referenced("blocks")
     assert not source.referenced("blocks.0.weight")
     assert not source.referenced("shift")
+
+
+def test_base_of_a_framework_that_looks_through_all_layers_refers_to_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "framework_of_others.py").write_text(
+        "from torch import nn\n"
+        "class Framework(nn.Module):\n"
+        "    def layer(self, name): return getattr(self, name)\n"
+        "    def outputs(self, x): return self.named(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    framework = importlib.import_module("framework_of_others")
+
+    class Net(framework.Framework):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.forgotten, self.named = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    class Own(Net):
+        def pick(self, name: str) -> nn.Module:
+            return getattr(self, name)  # type: ignore[no-any-return]
+
+    source = Assignments(Net())
+    assert source.referenced("used")
+    assert not source.referenced("forgotten")
+    assert source.referenced("named")
+    assert Assignments(Own()).referenced("forgotten")
 
 
 class Cancelling(nn.Module):

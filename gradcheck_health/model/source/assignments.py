@@ -49,13 +49,19 @@ class Assignments:
         if own_class(owner).__module__.startswith("torch.nn."):
             return not owner_path or self.referenced(owner_path)
         overridden: set[str] = set()
+        assigned_by = ""
         for cls in own_class(owner).__mro__:
             if cls is nn.Module:
                 return False
             parsed = self._class(cls)
+            package = cls.__module__.partition(".")[0]
+            if parsed is not None and attribute in parsed.assignments:
+                assigned_by = package
             of_class = _compiled(cls) if parsed is None else parsed.methods
             methods = [method for method in of_class if method.name not in overridden]
-            if any(method.refers_to(attribute) for method in methods):
+            # the base class of a framework looks through the layers of all models: that says nothing about this one
+            foreign = assigned_by not in ("", package)
+            if any(method.names(attribute) if foreign else method.refers_to(attribute) for method in methods):
                 return True
             overridden |= {method.name for method in methods if not method.calls_super}
         return False
@@ -146,8 +152,11 @@ class _Method:
     straight: bool
     """See `goes_straight`."""
 
+    def names(self, attribute: str) -> bool:
+        return attribute in self.attributes
+
     def refers_to(self, attribute: str) -> bool:
-        return self.looks_up or attribute in self.attributes or not self.attributes.isdisjoint(_ANY)
+        return self.names(attribute) or self.looks_up or not self.attributes.isdisjoint(_ANY)
 
 
 @dataclass(frozen=True, slots=True)
