@@ -20,6 +20,7 @@ from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.checkpoint import Checkpoint
+from gradcheck_health.model.distributed.kinds import is_replicated
 from gradcheck_health.model.distributed.ranks import in_step
 from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
@@ -80,7 +81,8 @@ def prepared(
             if settings.checkpoint is not None:
                 checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)
             fed = synthesize(
-                built,
+                # a forward of the wrapper makes the next backward wait for the other ranks
+                unwrap(built) if is_replicated(built) else built,
                 _in_precision(training.inputs, settings),
                 seed=settings.seed,
                 batch_size=settings.batch_size or _samples(training.targets),
@@ -94,6 +96,8 @@ def prepared(
             loss = bind(_from_a_file(training.loss), training.targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
             subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared)
+            if subject.model is not built:
+                subject = dataclasses.replace(subject, around=built)
             # the weights of a file are the same whatever the seed
             if not isinstance(model, nn.Module) and settings.checkpoint is None:
                 subject = dataclasses.replace(

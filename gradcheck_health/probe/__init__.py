@@ -6,6 +6,8 @@ import importlib
 import pkgutil
 from functools import cache
 
+from gradcheck_health.model.distributed.ranks import current
+from gradcheck_health.model.distributed.waiting import lost_rank
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError, out_of_memory, ran_out_of_memory
@@ -48,5 +50,7 @@ def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     except (ModelError, RuntimeError, MemoryError) as error:
         if ran_out_of_memory(error):
             raise out_of_memory(f"while {fact} was measured", error) from error
+        if lost_rank(error) is not None and current() is not None:
+            raise  # the others wait for what comes next
         return ()  # a cast to float32 inside, a batch that another seed makes impossible
     return measured

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import call, eager, safe_text
 from gradcheck_health.model.distributed.kinds import is_distributed, is_sharded
+from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import local, stand_ins
 from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
 from gradcheck_health.model.nest import OutputTensor, leaves
@@ -129,6 +130,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         stale=tuple(stale(model, before, () if flow.graph is None else flow.graph.nodes)),
         rewritten=writes.rewritten(),
         overwritten=tuple(writes.overwritten),
+        ranks=1 if (together := current()) is None else together.size,
         rounds=subject.rounds,
         anew=subject.rebuild is not None,
         uninitialized=subject.uninitialized,

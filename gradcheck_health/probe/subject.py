@@ -32,6 +32,8 @@ class Subject:
     declared: Declared = UNDECLARED
     rebuild: Callable[[int], Subject] | None = None
     """seed -> the same model, initialised again; None for a fixed model."""
+    around: nn.Module | None = None
+    """The model as it was handed over, with the wrappers around it; None where there are none."""
     uninitialized: tuple[Uninitialized, ...] = ()
     """What the constructor left unwritten, where the model can be built again; other values stand in for it."""
     take_steps: Callable[[Subject, int, Trace | None], tuple[StepTrace, ...]] | None = None

@@ -43,6 +43,7 @@ from gradcheck_health.records.measurements import (
     ParameterTrace,
 )
 from gradcheck_health.records.profile import Profile
+from gradcheck_health.records.ranks import RanksTrace
 from gradcheck_health.records.scale import Scale
 from gradcheck_health.records.severed import Severed, Starved
 from gradcheck_health.records.starts import Initialisations, Uninitialized
@@ -123,6 +124,10 @@ class Trace:
     rewritten: tuple[Rewritten, ...] = ()
     overwritten: tuple[Overwritten, ...] = ()
     clobbered: tuple[Clobbered, ...] = ()
+    ranks: int = 1
+    """Processes that check together."""
+    parallel: RanksTrace | None = None
+    """What was seen of them beside one another (the `ranks` fact)."""
     starved: tuple[Starved, ...] = ()
     severed: tuple[Severed, ...] = ()
     rounds: int = 5

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import textwrap
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 from gradcheck_health import Finding, Report, Severity, Sweep, Trace, Training, baseline, check_gradients, rules
 from gradcheck_health.check.scale.sizes import smallest
 from gradcheck_health.formats._rule_docs import EXAMPLES, example
+from tests.support.ranks import results
 
 HEADINGS = ("What it does", "Why it is bad", "How it is measured", "When it is legitimate", "How to fix", "How to silence")
 NAMES = rules.names()
@@ -72,10 +74,22 @@ def check_example(name: str, which: str, **settings: Any) -> Report:
     A rule that compares has `before()`, whose baseline both are held against.
     """
     module = module_of(name)
+    if hasattr(module, "RANKS"):
+        return on_ranks(name, which)
     options = {name: getattr(module, "healthy_options", {})}
     if hasattr(module, "before"):
         settings["baseline"] = baseline.of(check_gradients(module.before(), facts=["reseeded"]))
     return check_gradients(getattr(module, which)(), rules=options, **settings)
+
+
+def on_ranks(name: str, which: str) -> Report:
+    """As rank 0 says it, of the processes that all such examples share."""
+    return Report.from_dict(_on_ranks()[f"{name} {which}"])
+
+
+@cache
+def _on_ranks() -> dict[str, Any]:
+    return results("tests.rules.on_ranks:reports")[0]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("name", NAMES)

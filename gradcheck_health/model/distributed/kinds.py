@@ -11,6 +11,11 @@ REPLICATED = ("DistributedDataParallel",)
 """Wrappers around a module that every rank holds as a whole."""
 
 
+def is_replicated(model: nn.Module) -> bool:
+    """A wrapper around a module that every rank holds as a whole, itself or inside a compiled one."""
+    return any(type(module).__name__ in REPLICATED for module in model.modules())
+
+
 def is_distributed(model: nn.Module) -> bool:
     """Several ranks compute it together: forward or backward of one waits for the others."""
     return any(_is_spread(module) for module in model.modules())

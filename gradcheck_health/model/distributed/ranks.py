@@ -11,11 +11,13 @@ import itertools
 import json
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import torch
 from torch import nn
 
 from gradcheck_health.model.distributed.kinds import is_distributed
@@ -43,6 +45,8 @@ class Ranks:
     timeout: float
     """Seconds that they wait for one another."""
     store: Any
+    generator: int = 0
+    """A number for the state of torch's generator when the ranks came together."""
 
     def exchange(self, label: str, value: Any) -> list[Any]:
         """What every rank has to say here, in their order; values are what JSON can hold.
@@ -171,7 +175,8 @@ def in_step(timeout: float, model: nn.Module | None = None) -> Iterator[Ranks | 
     from torch.distributed import distributed_c10d
 
     store = distributed_c10d.PrefixStore("gradhealth", distributed_c10d._get_default_store())
-    ranks = Ranks(dist.get_rank(), dist.get_world_size(), timeout, store)
+    generator = zlib.crc32(bytes(torch.get_rng_state().tolist()))
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), timeout, store, generator)
     token = _CURRENT.set(ranks)
     try:
         if _broken is not None and _broken[0] == id(dist.group.WORLD):

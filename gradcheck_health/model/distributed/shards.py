@@ -101,16 +101,16 @@ def settle(model: nn.Module) -> None:
         if room and one.param_dtype is None and room != [one.sharded_param.dtype]:
             one.all_gather_outputs = []
             del one._unsharded_param
-    for group in _groups(model):
+    for group in fsdp_groups(model):
         if getattr(group, "_orig_dtype", None) is not None:
             group._init_mp_dtypes()
 
 
 def _fsdp_parameters(model: nn.Module) -> list[Any]:
-    return [one for group in _groups(model) for one in group.fsdp_params]
+    return [one for group in fsdp_groups(model) for one in group.fsdp_params]
 
 
-def _groups(model: nn.Module) -> list[Any]:
+def fsdp_groups(model: nn.Module) -> list[Any]:
     """What `fully_shard` knows of the parameters that it gathers together; torch gives no public way to it."""
     if "torch.distributed.fsdp" not in sys.modules:
         return []

@@ -75,6 +75,13 @@ def of_whole_tensors(
     )
 
 
+def from_all_ranks(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
+    """Per rank of the whole group its rows, of which each rank has as many."""
+    import torch.distributed as dist
+
+    return _gathered(rows, dist.group.WORLD) if rows else [[] for _ in range(dist.get_world_size())]
+
+
 def _gathered(rows: Sequence[Row], group: Any) -> list[list[Row]]:
     """Per rank of the group its rows."""
     import torch.distributed as dist
