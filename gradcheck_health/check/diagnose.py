@@ -20,7 +20,7 @@ from gradcheck_health.records.finding import Finding
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.severed import unexplained
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules import presets
+from gradcheck_health.rules import presets, saved
 from gradcheck_health.settings.config import Config
 
 ROUNDS_OF_NEEDS = 12
@@ -132,6 +132,6 @@ def _in_the_code(findings: list[Finding], model: Any, rules: Rules, settings: Co
     """The findings with the lines of their places, accepted where a comment says so, and the comments that match nothing."""
     code = [comments.Code(*file) for file in marked_code(model, comments.MARK)]
     # also the rules that this run does not select
-    known = {*presets.every(), *rule_files.load(settings.extra_rules)} if code else ()
+    known = {*presets.every(), *saved.every(), *rule_files.load(settings.extra_rules)} if code else ()
     marks = comments.comments(code, known)
     return comments.silence(with_source_lines(findings, model), marks, rules)

@@ -109,6 +109,7 @@ MODEL: list[click.Parameter] = [
     ARGUMENT,
     inputs("An input, such as x=f32[B,3,32,32]. Repeatable."),
 ]
+AGAINST = _option("--against", metavar="FILE", help="Of a file of weights: compare it with this one, from before the training.")
 BASELINE = _option(
     "--baseline",
     is_flag=False,

@@ -17,6 +17,7 @@ Examples:
   gradhealth check package.models:build          a function that returns a model
   gradhealth check models/ -o out.sarif -o out.md  a directory, and files for machines
   gradhealth check model.py --set rules.vanishing-gradient.min_ratio=1e-3
+  gradhealth check step-900.safetensors --against step-0.safetensors  files of weights, without a model
   gradhealth check model.py --ignore 'missing-gradient:teacher.*=frozen on purpose'
 
 Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or nothing to check; 3 a file or model failed;
@@ -24,9 +25,21 @@ Exit codes: 0 healthy; 1 findings at or above --fail-on; 2 usage, settings, or n
 """
 
 
-def _run(targets: tuple[str, ...], color: str, **options: Any) -> int:
+def _run(targets: tuple[str, ...], color: str, against: str | None, **options: Any) -> int:
+    from gradcheck_health.cli.commands.weights import names_weights
+
     targets, options["baseline"] = split_baseline(targets, options["baseline"], options.pop("no_baseline"))
+    if against is not None or any(map(names_weights, targets)):
+        return _check_weights(targets, color, against, options)
     return run_checks(targets, color, options)
+
+
+def _check_weights(targets: tuple[str, ...], color: str, against: str | None, options: dict[str, Any]) -> int:
+    from gradcheck_health.cli.commands import _console, weights
+
+    request = _request(targets, options, "check")
+    painted = _console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
+    return weights.run(request, against, _console.writer(sys.stdout, painted), _console.writer(sys.stderr, painted=False))
 
 
 def run_checks(targets: tuple[str, ...], color: str, options: dict[str, Any], command: str = "check") -> int:
@@ -35,12 +48,23 @@ def run_checks(targets: tuple[str, ...], color: str, options: dict[str, Any], co
     Args:
         command: the one that was typed: check, or remedy.
     """
+    from gradcheck_health.cli.commands import _console
+    from gradcheck_health.cli.commands import check as checking
+
+    request = _request(targets, options, command)
+    painted = _console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
+    status = _console.Status(sys.stderr)
+    show = status.above(_console.writer(sys.stdout, painted))
+    tell = status.above(_console.writer(sys.stderr, painted=False))
+    return checking.run(request, show, tell, status)
+
+
+def _request(targets: tuple[str, ...], options: dict[str, Any], command: str) -> Any:
     from gradcheck_health.cli._repeat import typed_options
     from gradcheck_health.cli.commands import _console, _session
-    from gradcheck_health.cli.commands import check as checking
     from gradcheck_health.settings.from_options import sources
 
-    request = _session.CheckRequest(
+    return _session.CheckRequest(
         targets=targets,
         sources=sources(options),
         width=_console.width(),
@@ -49,11 +73,6 @@ def run_checks(targets: tuple[str, ...], color: str, options: dict[str, Any], co
         command=command,
         **{name: options[name] for name in _OF_THE_REQUEST if name in options},
     )
-    painted = _console.wants_color(sys.stdout, color) and request.output_format in (None, "terminal")
-    status = _console.Status(sys.stderr)
-    show = status.above(_console.writer(sys.stdout, painted))
-    tell = status.above(_console.writer(sys.stderr, painted=False))
-    return checking.run(request, show, tell, status)
 
 
 _OF_THE_REQUEST = (
@@ -92,6 +111,7 @@ check = click.Command(
         *_options.VERDICT,
         *_options.MODEL,
         *_options.REMEDIES,
+        _options.AGAINST,
         _options.BASELINE,
         _options.NO_BASELINE,
         _options.FAIL_IF,
@@ -101,6 +121,6 @@ check = click.Command(
         *_options.SCREEN,
     ],
     callback=_run,
-    help="Check models: model.py, model.py:Net, package.module:Net, or a directory.",
+    help="Check models: model.py, model.py:Net, package.module:Net, or a directory; or files of weights.",
     epilog=EPILOG,
 )

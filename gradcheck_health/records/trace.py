@@ -44,6 +44,7 @@ from gradcheck_health.records.measurements import (
 )
 from gradcheck_health.records.profile import Profile
 from gradcheck_health.records.ranks import RanksTrace
+from gradcheck_health.records.saved import SavedWeights
 from gradcheck_health.records.scale import Scale
 from gradcheck_health.records.severed import Severed, Starved
 from gradcheck_health.records.starts import Initialisations, Uninitialized
@@ -161,6 +162,8 @@ class Trace:
     edges: tuple[EdgeInput, ...] = ()
     scale: Scale | None = None
     """How the flow and the steps change with the size of the model, where a sweep was handed over."""
+    saved: SavedWeights | None = None
+    """Of a file of weights that was checked by itself."""
     reference: Profile | None = None
     """The profile of a baseline, where the model is compared with one."""
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gradcheck_health import rules
 from gradcheck_health.records.errors import UsageError
 from gradcheck_health.records.severity import Severity
-from gradcheck_health.rules import presets
+from gradcheck_health.rules import presets, saved
 from gradcheck_health.settings.catalogue import LISTS, MERGED, SETTINGS
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import in_files
@@ -92,7 +92,7 @@ def validated(sources: Sequence[Source], *, known_rules: KnownRules = "all", bas
         return Validated((), base)
     if known_rules == "all":
         extra = (rule for source in given for rule in _extra(source))
-        known_rules = {**presets.every(), **rules.load([*base.extra_rules, *extra])}
+        known_rules = {**presets.every(), **saved.every(), **rules.load([*base.extra_rules, *extra])}
     # pydantic takes a tenth of a second to import: only settings that exist are worth it
     from gradcheck_health.settings.validation import problems
 

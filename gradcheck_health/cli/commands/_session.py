@@ -11,7 +11,7 @@ from gradcheck_health import rules
 from gradcheck_health.formats._text import quoted
 from gradcheck_health.records.errors import ExitCode
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
-from gradcheck_health.rules import presets
+from gradcheck_health.rules import presets, saved
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.config_files import in_files
 from gradcheck_health.settings.resolution import resolve
@@ -85,7 +85,7 @@ def settings(request: CheckRequest) -> tuple[list[Source], Config]:
     if not any(source.table for source in sources):
         return sources, resolve(sources)
     foreign = rules.installed() or any(source.table.get("extra_rules") or source.table.get("extra-rules") for source in sources)
-    return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **rules.builtin()})
+    return sources, resolve(sources, known_rules=None if foreign else {**presets.every(), **saved.every(), **rules.builtin()})
 
 
 def message(failure: Failure | NothingToCheck) -> str:

@@ -12,7 +12,7 @@ from gradcheck_health import rules
 from gradcheck_health.formats._rule_docs import EXAMPLES, example
 from gradcheck_health.formats._text import wrap
 from gradcheck_health.records.errors import UsageError, did_you_mean
-from gradcheck_health.rules import presets
+from gradcheck_health.rules import presets, saved
 
 WIDTH = 80
 
@@ -34,7 +34,7 @@ def explain(name: str) -> str:
         UsageError: there is no such rule.
     """
     wanted = name.replace("_", "-")
-    known = {wanted: rules.named(wanted)} if wanted in rules.names() else {**rules.load(), **presets.every()}
+    known = {wanted: rules.named(wanted)} if wanted in rules.names() else {**rules.load(), **presets.every(), **saved.every()}
     if wanted not in known:
         raise UsageError(f"no rule {name!r}{did_you_mean(wanted, known)}; `gradhealth rules` lists them")
     rule = known[wanted]

@@ -59,3 +59,12 @@ def load(model: nn.Module, checkpoint: Checkpoint, *, convert: bool = False) -> 
         ) from error
     missing, unexpected = (list(getattr(result, kind, ())) for kind in ("missing_keys", "unexpected_keys"))
     fitting.check_names(missing, unexpected, tensors, checkpoint.file, model)
+
+
+def tensors(file: str) -> tuple[Mapping[str, Any], str]:
+    """The tensors of a file that no model is there for, and the key under which they stand: at its top, or the most of them.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no tensors.
+    """
+    return fitting.most(reading.read(file), file)

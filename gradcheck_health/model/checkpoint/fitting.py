@@ -66,6 +66,19 @@ def chosen(held: Mapping[str, Any], file: str, key: str | None, model: nn.Module
     raise UsageError("\n".join(lines))
 
 
+def most(held: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str]:
+    """The tensors at the top of a file, or where there are none its largest table of them, and its key.
+
+    Raises:
+        UsageError: there are none.
+    """
+    tables = dict(_tables(held, set()))
+    if not tables:
+        raise UsageError(f"{file}: there is no tensor in it; it holds {listed(list(map(str, held)), SHOWN) or 'nothing'}")
+    place = "" if "" in tables else max(tables, key=lambda name: len(tables[name]))
+    return tables[place], place
+
+
 def _tables(held: Mapping[str, Any], seen: set[int], path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every table of names and tensors in what was saved, by its dotted key, the outer ones first, each once."""
     seen.add(id(held))
