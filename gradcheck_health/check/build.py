@@ -28,6 +28,8 @@ def build(handed: Training, seed: int) -> Training:
     factory = handed.model
     if isinstance(factory, nn.Module):
         return handed
+    if type(factory).__name__ == "ExportedProgram":
+        raise UsageError("an ExportedProgram is no module: hand over program.module(), with the inputs it was exported for")
     if not callable(factory):
         raise UsageError(f"expected an nn.Module or a factory of one, got {a_kind(factory)}")
     seed_everything(seed)

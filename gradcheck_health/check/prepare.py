@@ -28,7 +28,7 @@ from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_mor
 from gradcheck_health.model.sandbox.lasting import noticed
 from gradcheck_health.model.sandbox.process import process_guard
 from gradcheck_health.model.training_step import as_forward
-from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.model.wrappers import is_compiled, unwrap
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.probe.training.given_step import watch_given
@@ -95,7 +95,8 @@ def prepared(
             fed = _with_axis(fed, declared)
             loss = bind(_from_a_file(training.loss), training.targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
-            subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared)
+            compiled = built if is_compiled(built) else None
+            subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared, compiled=compiled)
             if subject.model is not built:
                 subject = dataclasses.replace(subject, around=built)
             # the weights of a file are the same whatever the seed

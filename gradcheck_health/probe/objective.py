@@ -111,8 +111,23 @@ def _unique(found: Iterable[OutputTensor]) -> list[OutputTensor]:
 
 
 def _projection(y: torch.Tensor, batch: int | None, generator: torch.Generator) -> torch.Tensor:
+    if y.is_nested:
+        return _nested_projection(y, batch, generator)
     per_sample = y.numel() / batch if batch and y.dim() and y.shape[0] == batch else y.numel()
     # drawn in float32 on the CPU whatever the output is: the float64 and the half pass must ask the same question
     r = torch.randn((*y.shape, 2) if y.is_complex() else y.shape, generator=generator, dtype=torch.float32, device="cpu")
     r = (torch.view_as_complex(r) if y.is_complex() else r).to(y.device, y.dtype)
     return r / math.sqrt(max(per_sample, 1.0))
+
+
+def _nested_projection(y: torch.Tensor, batch: int | None, generator: torch.Generator) -> torch.Tensor:
+    """Of samples of several lengths, over all of their entries."""
+    if y.layout is not torch.jagged:
+        raise UsageError(
+            "forward returned a nested tensor in the strided layout, which has no shape that a projection could have: "
+            "give loss=, or make it with layout=torch.jagged"
+        )
+    values = y.values()
+    r = torch.randn(values.shape, generator=generator, dtype=torch.float32, device="cpu").to(values.device, values.dtype)
+    r = r / math.sqrt(max(values.numel() / (batch or y.shape[0]), 1.0))
+    return torch.nested.nested_tensor_from_jagged(r, y.offsets())  # type: ignore[attr-defined]

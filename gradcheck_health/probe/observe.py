@@ -118,6 +118,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         half=_half(model),
         gaps=(*instrument.gaps, *flow.gaps, *unexplained(without)),
         starved=without,
+        compiles=subject.compiled is not None,
         cuts=cuts,
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
         twins=equal,

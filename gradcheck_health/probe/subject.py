@@ -43,6 +43,9 @@ class Subject:
     train: Callable[[Subject], History] | None = None
     """A run of many steps, undone afterwards; None where none is asked for."""
 
+    compiled: nn.Module | None = None
+    """The model in its compiled form, where it was handed over so; `model` is what is inside."""
+
     def reseeded(self, seed: int) -> Subject:
         """The same weights under another batch and projection."""
         return dataclasses.replace(self, inputs=self.inputs.another(seed), seed=seed)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradcheck_health.records.codec import from_document, to_document
+from gradcheck_health.records.compiled import CompiledRun
 from gradcheck_health.records.declarations import UNDECLARED, Declared
 from gradcheck_health.records.edges import EdgeInput
 from gradcheck_health.records.evidence import (
@@ -160,6 +161,10 @@ class Trace:
     fragile: tuple[str, ...] = ()
     """Operations that have no finite derivative somewhere: sqrt at 0, a division by what depends on the data."""
     edges: tuple[EdgeInput, ...] = ()
+    compiles: bool = False
+    """The model was handed over compiled."""
+    compiled: CompiledRun | None = None
+    """The fact of this name."""
     scale: Scale | None = None
     """How the flow and the steps change with the size of the model, where a sweep was handed over."""
     saved: SavedWeights | None = None

@@ -69,7 +69,7 @@ def mixed_samples(trace: Trace, *, max_influence: float | None = None) -> Iterat
 def _finding(trace: Trace, influence: Influence, max_influence: float | None) -> Finding:
     op = influence.op.strip("_")
     allowed = max_influence if max_influence is not None else _JOINING if op in _JOINS else 0.03
-    scales = op in _EXTREMES and (influence.reduces == 1 or not influence.joined)
+    scales = (op in _EXTREMES and (influence.reduces == 1 or not influence.joined)) or _quantises(op)
     layout = influence.layout and not trace.declared.batched
     jumping = jumps(influence)
     draws = op in _DRAWS
@@ -99,6 +99,11 @@ def _finding(trace: Trace, influence: Influence, max_influence: float | None) ->
         because=reason,
         details=(("help", _LAYOUT if layout else _HELP),),
     )
+
+
+def _quantises(op: str) -> bool:
+    """Operations of torch that take the scale of their input from the whole batch by themselves."""
+    return "fake_quant" in op or op.endswith("_dynamic")
 
 
 def healthy() -> nn.Module:

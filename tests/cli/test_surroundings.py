@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "infer": ("infer", "model.py", "--save", "saved.yaml"),
     "baseline": ("baseline", "write", "model.py"),
     "remedy": ("remedy", "model.py"),
+    "scale": ("scale", "model.py", "--depth", "2,4"),
     "doctor": ("doctor",),
     "completion": ("completion", "bash"),
 }

@@ -91,14 +91,28 @@ def check(info: ModelInfo, inputs: Inputs) -> None:
                 raise InputsError(
                     f"{name} is on {tensor.device}, the model on {info.device}: move one of them with .to()", "inputs"
                 )
+            if tensor.is_nested and tensor.layout is not torch.jagged:
+                raise InputsError(
+                    f"{name} is a nested tensor in the strided layout, which tells no shape: make it with "
+                    "torch.nested.nested_tensor(samples, layout=torch.jagged)",
+                    "inputs",
+                )
             if tensor.is_meta:
                 continue
-            if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
-                bad = int((~torch.isfinite(tensor)).sum())
-                if bool(torch.isnan(tensor).any()):
+            values = _values(tensor)
+            if (values.is_floating_point() or values.is_complex()) and not bool(torch.isfinite(values).all()):
+                bad = int((~torch.isfinite(values)).sum())
+                if bool(torch.isnan(values).any()):
                     raise InputsError(
                         f"{name} holds NaN ({bad} of {tensor.numel()} entries are not finite): clean the data first", "inputs"
                     )
+
+
+def _values(tensor: torch.Tensor) -> torch.Tensor:
+    """What a sparse or nested tensor holds, without its zeros and its gaps."""
+    if tensor.layout == torch.sparse_coo:
+        return tensor.coalesce().values()
+    return tensor.values() if tensor.is_nested or tensor.layout != torch.strided else tensor
 
 
 def blame(model: nn.Module, inputs: Inputs, seed: int) -> InputsError | None:

@@ -127,6 +127,15 @@ def fake_quantize_op() -> Built:
     return FakeQuantOp(), torch.randn(32, 16)
 
 
+@sound
+def observed_fake_quantiser() -> Built:
+    """What `prepare_qat` puts behind a layer: it takes its scale from the running range of the whole batch."""
+    from torch.ao.quantization import FusedMovingAvgObsFakeQuantize
+
+    model = nn.Sequential(nn.Linear(16, 32), FusedMovingAvgObsFakeQuantize(), nn.ReLU(), nn.Linear(32, 4))
+    return model, torch.randn(8, 16)
+
+
 class Reverse(torch.autograd.Function):
     """The identity, with the gradient's sign turned."""
 
