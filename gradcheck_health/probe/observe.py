@@ -31,7 +31,7 @@ from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.over_ranks import of_whole_tensors
-from gradcheck_health.probe.statistics.sample_variation import input_variation, variation
+from gradcheck_health.probe.statistics.sample_variation import input_rms, input_variation, variation
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.statistics.zero_rows import starved
 from gradcheck_health.probe.subject import Subject
@@ -149,7 +149,7 @@ def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:
 
 
 def _inputs(fed: Inputs) -> InputsTrace:
-    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_variation(fed), fed.left_out)
+    return InputsTrace(fed.describe(), fed.origin, fed.made_up, fed.batch, input_variation(fed), fed.left_out, input_rms(fed))
 
 
 def _output(leaf: OutputTensor, goal: Objective, stats: TensorStats | None, share: float | None) -> OutputTrace:

@@ -209,3 +209,5 @@ class InputsTrace:
     """The largest variation of an argument, as for an output."""
     left_out: tuple[str, ...] = ()
     """Optional tensor arguments that made-up inputs do not supply."""
+    rms: float | None = None
+    """The largest rms of a floating argument, over a sample of its entries; None where there is none."""

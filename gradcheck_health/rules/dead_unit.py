@@ -13,7 +13,7 @@ from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
 from gradcheck_health.rules.analysis.no_gradient import starts_at_zero
 from gradcheck_health.rules.analysis.statistics import binomial_tail, lower_share, student_tail
-from gradcheck_health.rules.analysis.units import SAMPLES, may_wake, unit_places
+from gradcheck_health.rules.analysis.units import SAMPLES, may_wake, scale_of_inputs, unit_places
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,7 +128,7 @@ def _finding(trace: Trace, severity: Severity, members: list[tuple[bool, Activat
         severity=severity,
         message=f"{worst:.0%} of the units of {places[0].name or first.function} are dead (at most {limit:.0%} allowed)",
         places=tuple(places),
-        details=(("because", because), ("help", _HELP)),
+        details=(("because", because), *scale_of_inputs(trace), ("help", _HELP)),
         got=worst,
         bound=limit,
         cause=first.function,

@@ -11,7 +11,7 @@ from gradcheck_health.records.measurements import SQUASHING, ActivationTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import flow
 from gradcheck_health.rules.analysis.statistics import lower_share
-from gradcheck_health.rules.analysis.units import may_wake, unit_places
+from gradcheck_health.rules.analysis.units import may_wake, scale_of_inputs, unit_places
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,6 +101,7 @@ def _finding(trace: Trace, severity: Severity, members: list[ActivationTrace], l
                 "because",
                 f"what goes into {worst.function} is so large that its derivative is almost always far below its largest",
             ),
+            *scale_of_inputs(trace),
             (
                 "help",
                 "initialise smaller, normalise before it"

@@ -203,3 +203,20 @@ def test_given_tensors_take_the_precision_that_was_asked_for() -> None:
     report = check_gradients(model, torch.randn(8, 8), dtype="float16")
     assert report.trace.inputs.description == "float16[8, 8]"
     assert report.trace.half and next(model.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("scale", "activation", "told"),
+    [(3e9, nn.Tanh, True), (255.0, nn.Sigmoid, True), (1.0, nn.Tanh, False)],
+    ids=["billions", "pixels", "weights"],
+)
+def test_inputs_that_nobody_normalised_are_named_beside_saturated_units(
+    scale: float, activation: type[nn.Module], told: bool
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), activation(), nn.Linear(32, 4))
+    if not told:  # the weights are to blame, not the inputs
+        nn.init.normal_(model[0].weight, std=300.0)
+    report = check_gradients(model, scale * torch.rand(64, 16), select=["saturated-activation"])
+    (finding,) = report.findings
+    assert ("rms" in dict(finding.details).get("inputs", "")) is told

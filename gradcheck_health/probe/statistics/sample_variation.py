@@ -31,6 +31,17 @@ def variation(tensor: torch.Tensor, batch: int | None) -> float | None:
     return share if math.isfinite(share) else None
 
 
+def input_rms(inputs: Inputs) -> float | None:
+    """The largest rms of a floating argument, over a sample of its entries."""
+    found = []
+    for leaf in leaves((inputs.args, dict(inputs.kwargs))):
+        values = plain(leaf.tensor) if leaf.tensor.is_floating_point() and leaf.tensor.numel() else None
+        if values is not None:
+            entries = values.reshape(-1)
+            found.append(float(entries[:: -(-len(entries) // _ENTRIES)].double().square().mean().sqrt()))
+    return max((rms for rms in found if math.isfinite(rms)), default=None)
+
+
 def input_variation(inputs: Inputs) -> float | None:
     """The largest variation among the arguments; whole numbers count as 1 if any sample differs."""
     found = []

@@ -6,6 +6,8 @@ from gradcheck_health.records.finding import Place
 from gradcheck_health.records.measurements import ActivationTrace
 from gradcheck_health.records.trace import Trace
 
+LARGE = 100.0
+"""rms of inputs that nobody normalised: pixels of 0 to 255, prices, times in seconds."""
 SAMPLES = 256
 """Of a made-up batch: as many are seen before units are called dead or saturated."""
 
@@ -22,6 +24,14 @@ def unit_places(trace: Trace, a: ActivationTrace, note: str) -> list[Place]:
         source = applied if name == a.layer else layer.source if layer else None
         found.append(Place(name, layer.kind if layer else "", source, "" if i else note))
     return found
+
+
+def scale_of_inputs(trace: Trace) -> tuple[tuple[str, str], ...]:
+    """The detail on inputs that are so large that they drive any unit to its end; none where they are not."""
+    rms = trace.inputs.rms
+    if rms is None or rms < LARGE or trace.inputs.made_up:
+        return ()
+    return (("inputs", f"their rms is {rms:.3g}: normalise them to about 1 before anything else"),)
 
 
 def may_wake(trace: Trace, a: ActivationTrace) -> bool:
