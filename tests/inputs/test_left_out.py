@@ -175,3 +175,22 @@ def test_zeros_that_no_length_wakes_stay_an_error() -> None:
     torch.manual_seed(0)
     (finding,) = _of_side(Silenced())
     assert (finding.rule, finding.severity) == ("zero-gradient", Severity.ERROR)
+
+
+class OnePatch(nn.Module):
+    """Sound: pictures of a set, each attended to in patches of its own; a picture may be one patch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.side, self.value = nn.Conv2d(3, 8, 32, 32), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        b, n, c, h, w = pictures.shape
+        patches = self.embed(pictures.flatten(0, 1)).flatten(2).mT
+        scores = self.side(patches) @ patches.mT
+        return (scores.softmax(-1) @ self.value(patches)).mean(1).unflatten(0, (b, n))
+
+
+def test_patches_of_pictures_as_wide_as_there_are_samples() -> None:
+    torch.manual_seed(0)
+    assert {finding.severity for finding in check_gradients(OnePatch(), config=Config()).findings} <= {Severity.NOTE}

@@ -24,6 +24,7 @@ from gradcheck_health.probe.experiments.paired_runs import (
     share,
 )
 from gradcheck_health.probe.experiments.subbatch import axis_of, chosen
+from gradcheck_health.probe.forward.causal_attention import CausalSteps
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError
 from gradcheck_health.records.influence import Influence
@@ -98,7 +99,7 @@ def _leaks(subject: Subject, base: Inputs, run: _Run) -> list[tuple[Influence, _
     """What leaks along each axis that may be the time; none if one is clean, None if there is no such axis."""
     seen = run(base)
     found = []
-    for time in _times(base, [y.shape for y in seen.values()], subject.declared.batch_axis):
+    for time in _times(base, [y.shape for y in seen.values()], subject.declared.batch_axis, _steps(subject, base)):
         worst = _worst(run, base, seen, time)
         if worst is not None and worst.share <= SUSPICIOUS:
             return []
@@ -129,11 +130,22 @@ class _Time:
         return None if not fits else fits[-1 if self.last else 0]
 
 
-def _times(base: Inputs, returned: Iterable[tuple[int, ...]], declared: int | None) -> list[_Time]:
+def _steps(subject: Subject, base: Inputs) -> set[int]:
+    """Over how many steps its attention looks at earlier ones only."""
+    causal = CausalSteps()
+    with evaluated(subject), causal:
+        outputs(subject, base)
+    return causal.seen
+
+
+def _times(
+    base: Inputs, returned: Iterable[tuple[int, ...]], declared: int | None, steps: set[int] | None = None
+) -> list[_Time]:
     """Axes, apart from the batch, whose sizes inputs share with outputs; first axes first.
 
     Args:
         returned: the shapes of the outputs.
+        steps: of causal attention: where an input has so many, that axis is the time, and no other.
     """
     given: dict[_Time, None] = {}
     for leaf in leaves((base.args, dict(base.kwargs))):
@@ -141,7 +153,8 @@ def _times(base: Inputs, returned: Iterable[tuple[int, ...]], declared: int | No
         sizes = [size for axis, size in enumerate(leaf.tensor.shape) if axis != skip and size >= LEAST]
         given.update({_Time(size, last=size in sizes[:i]): None for i, size in enumerate(sizes)})
     sizes_returned = {size for shape in returned for size in shape}
-    return [time for time in given if time.size in sizes_returned]
+    known = [time for time in given if steps and time.size in steps] or list(given)
+    return [time for time in known if time.size in sizes_returned]
 
 
 def _later(base: Inputs, time: _Time) -> Inputs:
@@ -164,8 +177,10 @@ def _worst(run: _Run, base: Inputs, seen: dict[str, torch.Tensor], time: _Time) 
     """Of the output leaves with that axis the one that moves most before the cut; None where none can be judged."""
     moved = run(_later(base, time))
     found = []
+    # scores of every step against every other have two axes of time, and are no sequence beside one that is
+    sequences = {path for path, y in seen.items() if sum(length == time.size for length in y.shape) == 1}
     for path, y in seen.items():
-        if time.axis(y) is None or path not in moved or moved[path].shape != y.shape:
+        if sequences and path not in sequences or time.axis(y) is None or path not in moved or moved[path].shape != y.shape:
             continue
         earlier, later = _movements(y, moved[path], time)
         if not math.isnan(earlier) and later > 0.0:

@@ -14,7 +14,7 @@ from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.paired_runs import changed
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import axis_of, on_few
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.forward.traces import activation_traces
 from gradcheck_health.probe.observe import probe
@@ -71,7 +71,7 @@ def _choices(inputs: Inputs) -> Iterator[_Axes]:
         (k, axis)
         for k, tensor in enumerate(tensors)
         for axis in range(tensor.dim())
-        if tensor.shape[axis] != inputs.batch or tensor.shape[axis] == 1
+        if tensor.shape[axis] == 1 or axis != axis_of(tensor, inputs.batch or 0)
     ]
     sizes = {tensors[k].shape[axis] for k, axis in free}
     together = [frozenset(place for place in free if tensors[place[0]].shape[place[1]] == size) for size in sorted(sizes)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.records.wording import a_kind
 
@@ -46,6 +47,23 @@ class Attention:
         if kinds and all(seen == {_LATER} for seen in kinds.values()):
             return "its attention looks at later steps only, as under a causal mask that is upside down"
         return ""
+
+
+class CausalSteps(TorchFunctionMode):
+    """The numbers of steps over which attention looks one way only, while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        way = _causal(func, args, kwargs)
+        if way is not None and int(way):
+            first = args[0] if args else kwargs.get("query", kwargs.get("input"))
+            by_step = func is torch.nn.functional.multi_head_attention_forward
+            self.seen.add(int(first.shape[0 if by_step else -2]))
+        return func(*args, **kwargs)
 
 
 def causal_by_config(model: nn.Module) -> str:

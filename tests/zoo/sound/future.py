@@ -140,3 +140,41 @@ class MaskedLanguage(nn.Module):
 @sound
 def masked_language_model() -> Built:
     return MaskedLanguage(), tokens()
+
+
+class SideBySide(nn.Module):
+    """Causal attention and linear attention over all steps, one behind the other along the steps; 20 features."""
+
+    def __init__(self, width: int = 20) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.q(x), self.k(x), self.v(x)
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        near = (q @ k.mT / x.shape[-1] ** 0.5).masked_fill(later, float("-inf")).softmax(-1) @ v
+        far = q.softmax(-1) @ (k.softmax(1).mT @ v)
+        return self.out(torch.cat([near, far], 1))
+
+
+@sound
+def causal_and_linear_attention_one_behind_the_other() -> Built:
+    return SideBySide(), torch.randn(8, 9, 20)
+
+
+class WithScores(nn.Module):
+    """Causal attention that returns its scores from before the mask, too."""
+
+    def __init__(self, width: int = 20) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores = self.q(x) @ self.k(x).mT / x.shape[-1] ** 0.5
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return scores.masked_fill(later, float("-inf")).softmax(-1) @ self.v(x), scores
+
+
+@sound
+def causal_attention_that_returns_its_scores() -> Built:
+    return WithScores(), torch.randn(8, 9, 20)
