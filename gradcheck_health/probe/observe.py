@@ -29,6 +29,7 @@ from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
+from gradcheck_health.probe.statistics.activations_over_ranks import of_whole_activations, tensor_parallel_groups
 from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.over_ranks import of_whole_tensors
 from gradcheck_health.probe.statistics.sample_variation import input_rms, input_variation, variation
@@ -141,7 +142,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
     instrument.forget()
-    return trace
+    return of_whole_activations(trace, tensor_parallel_groups(model)) if is_distributed(model) else trace
 
 
 def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:

@@ -54,23 +54,23 @@ def of_whole_tensors(
     """
     known = {one.parameter: one for one in twins}
     rows = [
-        (*_row(value), *_row(gradient), *_twin_row(known.get(name), tensor))
+        (*stats_row(value), *stats_row(gradient), *_twin_row(known.get(name), tensor))
         for tensor, value, gradient, name in zip(tensors, values, gradients, names, strict=True)
     ]
     axes = [spread_over(tensor) for tensor in tensors]
     for name, group in dict(axis for found in axes for axis in found).items():
         along = [i for i, found in enumerate(axes) if any(axis == name for axis, _ in found)]
-        gathered = _gathered([rows[i] for i in along], group)
-        for i, told in zip(along, zip(*gathered, strict=True), strict=True):
+        parts = gathered([rows[i] for i in along], group)
+        for i, told in zip(along, zip(*parts, strict=True), strict=True):
             rows[i] = (
-                *_merged([row[:5] for row in told]),
-                *_merged([row[5:10] for row in told]),
+                *merged([row[:5] for row in told]),
+                *merged([row[5:10] for row in told]),
                 *_one([row[10:] for row in told]),
             )
     equal = (_twins(name, row[10:]) for name, row in zip(names, rows, strict=True))
     return (
-        [_stats(row[:5]) for row in rows],
-        [_stats(row[5:10]) for row in rows],
+        [stats_of(row[:5]) for row in rows],
+        [stats_of(row[5:10]) for row in rows],
         tuple(one for one in equal if one is not None),
     )
 
@@ -79,10 +79,10 @@ def from_all_ranks(rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
     """Per rank of the whole group its rows, of which each rank has as many."""
     import torch.distributed as dist
 
-    return _gathered(rows, dist.group.WORLD) if rows else [[] for _ in range(dist.get_world_size())]
+    return gathered(rows, dist.group.WORLD) if rows else [[] for _ in range(dist.get_world_size())]
 
 
-def _gathered(rows: Sequence[Row], group: Any) -> list[list[Row]]:
+def gathered(rows: Sequence[Row], group: Any) -> list[list[Row]]:
     """Per rank of the group its rows."""
     import torch.distributed as dist
 
@@ -93,13 +93,15 @@ def _gathered(rows: Sequence[Row], group: Any) -> list[list[Row]]:
     return [part.tolist() for part in parts]
 
 
-def _row(stats: TensorStats | None) -> Row:
+def stats_row(stats: TensorStats | None) -> Row:
+    """(entries, norm, largest, NaN, Inf)."""
     if stats is None:
         return (_NOTHING, 0.0, _NOTHING, 0.0, 0.0)
     return (stats.numel, stats.norm, _NOTHING if stats.max is None else stats.max, stats.nan, stats.inf)
 
 
-def _stats(row: Row) -> TensorStats | None:
+def stats_of(row: Row) -> TensorStats | None:
+    """The inverse."""
     numel, norm, largest, nan, inf = row
     if numel == _NOTHING:
         return None
@@ -107,7 +109,8 @@ def _stats(row: Row) -> TensorStats | None:
     return TensorStats(int(numel), rms, None if largest == _NOTHING else largest, int(nan), int(inf))
 
 
-def _merged(rows: Sequence[Row]) -> Row:
+def merged(rows: Sequence[Row]) -> Row:
+    """Of the parts of a tensor: that of the whole."""
     held = [row for row in rows if row[0] != _NOTHING]
     if not held:
         return rows[0]

@@ -30,7 +30,9 @@ def plain(tensor: torch.Tensor) -> torch.Tensor | None:
     tensor = tensor.detach()
     if tensor.dtype in _FLOATING and is_dense(tensor):
         return tensor
-    if hasattr(tensor, "to_local"):  # DTensor: the local shard
+    if hasattr(tensor, "to_local"):  # DTensor: the local shard; of a sum that nobody has taken yet, nothing
+        if any(placement.is_partial() for placement in getattr(tensor, "placements", ())):
+            return None
         tensor = tensor.to_local()
     if tensor.layout in (torch.sparse_coo, torch.jagged) or tensor.is_nested:
         tensor = (tensor.coalesce() if tensor.layout == torch.sparse_coo else tensor).values()

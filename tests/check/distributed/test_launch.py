@@ -25,6 +25,14 @@ def test_one_verdict_and_one_writer(tmp_path: Path) -> None:
     assert {name.partition(".")[2] for report in reports for name in report["trace"]["parameters"]} == {"weight", "bias"}
 
 
+@pytest.mark.slow
+def test_example_is_checked_on_its_shards() -> None:
+    root = Path(__file__).parents[3]
+    first, second = launch(["-m", "gradcheck_health", "check", "examples/distributed.py:build", "--timeout", "60"], cwd=root)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert "Sequential: no unhealthy gradient found" in first.out and second.out == ""
+
+
 @pytest.mark.slow  # each imports torch four times
 @pytest.mark.parametrize(
     ("fault", "code", "why"),
