@@ -47,6 +47,15 @@ def test_sick_model_fails_with_both_faults() -> None:
     assert {place["name"] for place in errors["missing-gradient"]["places"]} == {"aux.weight", "aux.bias"}
 
 
+@pytest.mark.parametrize(("factory", "found"), [("standard", ["width-unstable"]), ("mup", [])])
+def test_sweep_tells_the_two_parametrisations(factory: str, found: list[str]) -> None:
+    sizes = ("--width", "32,64,128,256", "--rounds", "4", "--select", "width-unstable")
+    done = gradhealth("scale", f"examples/scaling.py:{factory}", *sizes, "--output-format", "json")
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)["reports"]
+    assert [finding["rule"] for finding in report["findings"]] == found
+
+
 def test_sick_script_ends_with_the_message() -> None:
     done = run("examples/sick.py")
     assert done.returncode == 1
