@@ -54,7 +54,7 @@ def diagnose(
         findings, _ = _in_the_code(findings, subject.model, rules, settings) if findings else (findings, ())
         return accept(findings, {**ignore, **(settings.expect or {})}, ())[0]
 
-    trace = probe(subject)
+    trace = probe(subject, follow_samples="mixed-samples" in rules)
     if subject.take_steps is not None:
         trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1, trace))
     if subject.train is not None:

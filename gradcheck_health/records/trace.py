@@ -160,6 +160,8 @@ class Trace:
     """Of a training loop that was watched, or of a trial run of many steps."""
     fragile: tuple[str, ...] = ()
     """Operations that have no finite derivative somewhere: sqrt at 0, a division by what depends on the data."""
+    apart: bool = False
+    """Every operation of forward is known to keep the samples apart: that none moves another need not be measured."""
     edges: tuple[EdgeInput, ...] = ()
     compiles: bool = False
     """The model was handed over compiled."""

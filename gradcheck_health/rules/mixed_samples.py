@@ -32,8 +32,9 @@ _LAYOUT = "pass batch_axis=1 if the batch lies along axis 1, otherwise set batch
 def mixed_samples(trace: Trace, *, max_influence: float | None = None) -> Iterator[Finding | Need]:
     """In eval mode the output of one sample moves when the other samples of its batch change.
 
-    What it does: runs the model in eval mode, forward only, on five samples; then keeps one of them and changes all
-    others. What was kept must come out as before; where it does not, the first and the last of three are examined.
+    What it does: follows the axis of the samples through the operations of the forward pass. Where it cannot be followed,
+    runs the model in eval mode, forward only, on four samples, and on one of them alone, which must come out as among
+    the others; where it does not, the first and the last of three are examined.
 
     Why it is bad: the gradient of one sample's loss flows into other samples. The model learns from its neighbours
     in the batch, the validation loss misleads, and predictions depend on what happens to be served together. The
@@ -54,7 +55,7 @@ def mixed_samples(trace: Trace, *, max_influence: float | None = None) -> Iterat
 
     How to silence: batch_axis=None, or ignore={"mixed-samples": "the reason"}.
     """
-    if trace.declared.batched is False or trace.inputs.batch is None:
+    if trace.declared.batched is False or trace.inputs.batch is None or trace.apart:
         return
     if "mixing" not in trace.facts:
         yield Need("mixing")

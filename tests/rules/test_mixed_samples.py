@@ -130,7 +130,7 @@ class Fixed(nn.Module):
         self.layer = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x.view(8, 4))
+        return self.layer(x.T.T.view(8, 4))  # an attribute that is not followed, so that it has to run
 
 
 def test_model_that_cannot_run_on_three_samples_is_not_judged() -> None:

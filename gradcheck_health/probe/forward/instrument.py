@@ -27,6 +27,7 @@ from gradcheck_health.probe.forward.functions import WATCHED, Functions
 from gradcheck_health.probe.forward.losses import JOINS, Losses
 from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.loss_arguments import LOSSES
+from gradcheck_health.probe.samples.tracker import Samples
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.records.finding import LOSS
 
@@ -48,9 +49,15 @@ class Instrument(TorchFunctionMode):
     """Watches one forward (inside `forward()`) and one backward pass (inside `backward()`)."""
 
     def __init__(
-        self, names: Mapping[int, str], gather: Gather, dataflow: Dataflow | None = None, writes: Writes | None = None
+        self,
+        names: Mapping[int, str],
+        gather: Gather,
+        dataflow: Dataflow | None = None,
+        writes: Writes | None = None,
+        samples: Samples | None = None,
     ) -> None:
         super().__init__()
+        self.samples = samples
         self.writes = writes
         self.gather = gather
         self.dataflow = dataflow
@@ -195,6 +202,8 @@ class Instrument(TorchFunctionMode):
         if func.__name__ in FRAGILE and layer != LOSS and (name := fragile(func, args)):
             self.fragile[name] = None
         out = func(*args, **kwargs)
+        if self.samples is not None and self.samples.proving:
+            self.samples.follow(func, args, kwargs, out)
         if self.dataflow is not None:
             self.dataflow.observe(func, args, kwargs, out, layer)
         if self.writes is not None:

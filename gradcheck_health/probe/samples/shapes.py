@@ -1,0 +1,148 @@
+"""Along which axis of a result the samples lie: of what moves entries without computing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from gradcheck_health.probe.samples.operation import Along, Answer, Operation, Unproven, dims_of
+
+
+def view(call: Operation) -> Answer:
+    """Entries keep their order: the axis is where as many come before it, and it holds whole samples."""
+    tensor, along = call.input()
+    before, shape = math.prod(tensor.shape[: along.axis]), call.out.shape
+    for axis, size in enumerate(shape):
+        if math.prod(shape[:axis]) == before and size != 1:
+            if size % call.batch:
+                raise Unproven
+            return Along(axis, size // call.batch)
+    raise Unproven
+
+
+def permute(call: Operation) -> Answer:
+    tensor, along = call.input()
+    given = call.kwargs.get("dims", call.args[1:])
+    order = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+    places = [one % tensor.dim() for one in order]
+    if sorted(places) != list(range(tensor.dim())):
+        raise Unproven
+    return replace(along, axis=places.index(along.axis))
+
+
+def transpose(call: Operation) -> Answer:
+    tensor, along = call.input()
+    a, b = (value % tensor.dim() for value in (call.get(1, "dim0"), call.get(2, "dim1")))
+    return replace(along, axis={a: b, b: a}.get(along.axis, along.axis))
+
+
+def turned(call: Operation) -> Answer:
+    """t() of a matrix."""
+    tensor, along = call.input()
+    return replace(along, axis=1 - along.axis) if tensor.dim() == 2 else along
+
+
+def squeeze(call: Operation) -> Answer:
+    tensor, along = call.input()
+    dims = call.get(1, "dim")
+    chosen = set(range(tensor.dim())) if dims is None else dims_of(dims, tensor.dim())
+    return replace(along, axis=along.axis - sum(tensor.shape[one] == 1 for one in chosen if one < along.axis))
+
+
+def unsqueeze(call: Operation) -> Answer:
+    tensor, along = call.input()
+    return replace(along, axis=along.axis + (call.get(1, "dim") % (tensor.dim() + 1) <= along.axis))
+
+
+def expand(call: Operation) -> Answer:
+    tensor, along = call.input()
+    return replace(along, axis=along.axis + call.out.dim() - tensor.dim())
+
+
+def split(call: Operation) -> Answer:
+    """chunk, split, tensor_split: parts along another axis."""
+    tensor, along = call.input()
+    if call.get(2, "dim", 0) % tensor.dim() == along.axis:
+        raise Unproven
+    return [along] * len(call.out)
+
+
+def unbind(call: Operation) -> Answer:
+    tensor, along = call.input()
+    dim = call.get(1, "dim", 0) % tensor.dim()
+    if dim == along.axis:
+        raise Unproven
+    return [replace(along, axis=along.axis - (dim < along.axis))] * len(call.out)
+
+
+def joined(call: Operation, stacked: bool) -> Answer:
+    parts = [part for part in call.get(0, "tensors") if part.shape != (0,)]  # what a cache begins with
+    found = {along for part in parts if (along := call.of(part)) is not None}
+    rank = parts[0].dim()
+    dim = call.get(1, "dim", 0) % (rank + stacked)
+    if len(found) != 1 or not call.known.keys() <= {id(part) for part in parts} or any(part.dim() != rank for part in parts):
+        raise Unproven
+    (along,) = found
+    if not stacked and dim == along.axis:
+        raise Unproven
+    return replace(along, axis=along.axis + (stacked and dim <= along.axis))
+
+
+def taken(call: Operation) -> Answer:
+    """x[...]: whole samples, and slices, numbers and new axes elsewhere."""
+    tensor, along = call.input()
+    index = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
+    if not all(one is None or one is Ellipsis or type(one) in (int, slice) for one in index):
+        raise Unproven
+    spread = tensor.dim() - sum(one is not None and one is not Ellipsis for one in index)
+    place, axis = 0, 0  # in the tensor, in the result
+    for one in (*index, *(() if any(each is Ellipsis for each in index) else (Ellipsis,))):
+        if one is None:
+            axis += 1
+            continue
+        width = spread if one is Ellipsis else 1
+        if place <= along.axis < place + width:
+            if one is not Ellipsis and one != slice(None):
+                raise Unproven
+            return replace(along, axis=axis + along.axis - place)
+        place, axis = place + width, axis + (0 if type(one) is int else width)
+    raise Unproven
+
+
+def repeated(call: Operation) -> Answer:
+    tensor, along = call.input()
+    given = call.kwargs.get("repeats", call.args[1:])
+    times = given[0] if len(given) == 1 and not isinstance(given[0], int) else given
+    axis = along.axis + len(times) - tensor.dim()
+    if times[axis] != 1:
+        raise Unproven
+    return replace(along, axis=axis)
+
+
+def padded(call: Operation) -> Answer:
+    tensor, along = call.input()
+    if along.axis >= tensor.dim() - len(call.get(1, "pad")) // 2:
+        raise Unproven
+    return along
+
+
+def rolled(call: Operation) -> Answer:
+    tensor, along = call.input()
+    if along.axis in dims_of(call.get(2, "dims"), tensor.dim()):
+        raise Unproven
+    return along
+
+
+def narrowed(call: Operation) -> Answer:
+    tensor, along = call.input()
+    if call.get(1, "dim") % tensor.dim() == along.axis:
+        raise Unproven
+    return along
+
+
+def selected(call: Operation) -> Answer:
+    tensor, along = call.input()
+    dim = call.get(1, "dim") % tensor.dim()
+    if dim == along.axis:
+        raise Unproven
+    return replace(along, axis=along.axis - (dim < along.axis))

@@ -1,0 +1,108 @@
+"""Who reads `module.training` during a forward pass, and whether it runs the same operations in eval mode.
+
+The samples are followed in the mode that the model is in, and what counts is eval mode.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_ALIKE = frozenset(
+    (
+        ("timm.layers.norm_act", "forward"),  # as torch's batch norm
+        ("timm.layers.drop", "forward"),
+        ("torchvision.ops.stochastic_depth", "forward"),
+    )
+)
+"""(module, function) of libraries whose layers leave something out in eval mode and do nothing else instead."""
+_RATES = ("training", "dropout_p", "dropout")
+"""Arguments of functions of torch that say how much is dropped."""
+
+
+class TrainingReads:
+    """The places that read it."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[CodeType, int], Mapping[str, Any]] = {}
+
+    @contextlib.contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Reading goes through a property of `nn.Module` meanwhile."""
+        places = self._places
+
+        def read(module: nn.Module) -> bool:
+            frame: FrameType = sys._getframe(1)
+            places[frame.f_code, frame.f_lineno] = frame.f_globals
+            try:
+                value: bool = vars(module)["training"]
+            except KeyError:
+                raise AttributeError("training") from None
+            return value
+
+        if "training" in vars(nn.Module):
+            raise RuntimeError("nn.Module.training is taken")
+        nn.Module.training = property(read, lambda module, value: vars(module).__setitem__("training", value))  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            del nn.Module.training
+
+    def alike(self) -> bool:
+        """Eval mode runs the same operations, or fewer."""
+        return all(_alike(code, line, names) for (code, line), names in self._places.items())
+
+
+def _alike(code: CodeType, line: int, names: Mapping[str, Any]) -> bool:
+    if code.co_filename.startswith(_TORCH) or (names.get("__name__"), code.co_name) in _ALIKE:
+        return True
+    return any(chosen == line for chosen, _ in _rates(code)) and all(
+        _of_torch(called, names) for chosen, called in _rates(code) if chosen == line
+    )
+
+
+@cache
+def _rates(code: CodeType) -> tuple[tuple[int, str], ...]:
+    """Line and called function, "" where it does not only choose a rate, of each place that reads it."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, SyntaxError, TypeError):
+        return ()
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    reads = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "training"]
+    return tuple((first + node.lineno - 1, _called(node, parents)) for node in reads)
+
+
+def _called(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> str:
+    above = parents.get(node)
+    while isinstance(above, ast.UnaryOp | ast.IfExp):
+        if isinstance(above, ast.IfExp) and (node is not above.test or any(map(_computes, (above.body, above.orelse)))):
+            return ""
+        node, above = above, parents.get(above)
+    call = parents.get(above) if isinstance(above, ast.keyword) and above.arg in _RATES else None
+    return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+
+
+def _computes(node: ast.AST) -> bool:
+    return any(not isinstance(part, ast.Constant | ast.Attribute | ast.Name | ast.expr_context) for part in ast.walk(node))
+
+
+def _of_torch(called: str, names: Mapping[str, Any]) -> bool:
+    root, *path = called.split(".")
+    value = names.get(root)
+    for name in path:
+        value = getattr(value, name, None)
+    return bool(called) and (getattr(value, "__module__", None) or "").partition(".")[0] == "torch"

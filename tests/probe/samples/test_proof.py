@@ -1,0 +1,205 @@
+"""Where forward is said to keep samples apart, no sample moves another: on random modules, and on those that cheat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gradcheck_health import check_gradients
+from gradcheck_health.model.sandbox import sandbox
+from gradcheck_health.probe import Subject, probe, take
+from gradcheck_health.records.inputs import Inputs
+from tests.probe.samples.programs import SAMPLES, SHAPES, STEPS, Program
+
+Steps = list[tuple[str, int]]
+
+
+def verdicts(model: nn.Module, shape: tuple[int, ...]) -> tuple[bool, bool]:
+    """Whether the samples are proven to be apart, and whether one is measured to move another."""
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    subject = Subject(model, Inputs((x,), batch=SAMPLES))
+    with sandbox(model):
+        trace = probe(subject, follow_samples=True)
+        measured = take("mixing", subject, trace)
+    return trace.apart, any(one.influences for one in measured)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 47)), min_size=1, max_size=6), st.sampled_from(SHAPES))
+def test_proof_agrees_with_the_measurement_on_random_modules(steps: Steps, shape: tuple[int, ...]) -> None:
+    proven, moves = verdicts(Program(steps, shape), shape)
+    assert not (proven and moves)
+
+
+class Plain(nn.Module):
+    """What most networks are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+        self.token = nn.Parameter(torch.zeros(1, 1, 8))
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.memory = nn.LSTM(8, 8, batch_first=True)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        x = self.layer(torch.cat([self.token.expand(len(x), -1, -1), x], 1))
+        out: torch.Tensor = self.head(self.memory(x)[0][:, 0])
+        return out
+
+
+class Windows(nn.Module):
+    """Attention inside of windows, which lie behind one another in the axis of the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(3, 12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b, c, h, w = x.shape
+        x = (
+            torch.roll(x, shifts=(1, 1), dims=(2, 3))
+            .view(b, c, h // 2, 2, w // 2, 2)
+            .permute(0, 2, 4, 3, 5, 1)
+            .reshape(-1, 4, c)
+        )
+        q, k, v = self.qkv(x).reshape(-1, 4, 3, 2, 2).permute(2, 0, 3, 1, 4)
+        out: torch.Tensor = ((q @ k.transpose(-2, -1)).softmax(-1) @ v).transpose(1, 2).reshape(b, -1, 4)
+        return out.mean(1)
+
+
+IMAGES = (SAMPLES, 3, 4, 4)
+
+
+@pytest.mark.parametrize("build", [Plain, Windows])
+@pytest.mark.parametrize("training", [True, False])
+def test_usual_operations_are_followed(build: type[nn.Module], training: bool) -> None:
+    torch.manual_seed(0)
+    assert verdicts(build().train(training), IMAGES) == (True, False)
+    report = check_gradients(build().train(training), torch.randn(*IMAGES), select=["mixed-samples"])
+    assert report.trace.apart and "mixing" not in report.trace.facts and not report.findings
+
+
+class Joining(nn.Module):
+    """x - c * mean over the samples, in a way that is hard to see."""
+
+    def __init__(self, way: Any) -> None:
+        super().__init__()
+        self.layer, self.way = nn.Linear(4, 4), way
+        self.register_buffer("mean", torch.zeros(4))
+        self.total = torch.zeros(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.way(self, self.layer(x))
+        return out
+
+
+class Filled(torch.autograd.Function):
+    """Writes into a tensor that it was handed, unseen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, into: torch.Tensor) -> torch.Tensor:
+        into.copy_(x.mean(0))
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return gradients[0], None
+
+
+def _through_a_buffer(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    Filled.apply(x, self.mean)
+    return x - self.mean
+
+
+def _through_an_attribute(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        self.total[:] = x.mean(0)
+    return x - self.total
+
+
+def _through_a_view(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    y = x * 1
+    y.view(-1)[:] = (x - x.mean(0)).view(-1)
+    return y
+
+
+def _minus_mean(x: torch.Tensor) -> torch.Tensor:
+    return x - x.mean(0)
+
+
+def _minus_mean_in_place(x: torch.Tensor) -> None:
+    x.sub_(x.mean(0))
+
+
+def _scripted(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    return torch.jit.script(_minus_mean)(x)  # type: ignore[no-any-return]
+
+
+def _scripted_in_place(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    y = x * 1
+    torch.jit.script(_minus_mean_in_place)(y)
+    return y
+
+
+def _in_eval_mode(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    return x * 1 if self.training else x - x.mean(0)
+
+
+def _by_an_axis(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    axis = 1 if self.training else 0
+    return x.softmax(axis)
+
+
+def _own_dropout(x: torch.Tensor, training: bool) -> torch.Tensor:
+    return x * 1 if training else x - x.mean(0)
+
+
+def _by_an_argument(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    return _own_dropout(x, training=self.training)
+
+
+WAYS = {
+    "a buffer": _through_a_buffer,
+    "an attribute": _through_an_attribute,
+    "a view": _through_a_view,
+    "a script": _scripted,
+    "a script in place": _scripted_in_place,
+    "a number": lambda self, x: x - x.mean().item(),
+    "a list": lambda self, x: x - torch.tensor(x.mean(0).tolist()),
+    "an array": lambda self, x: x - torch.from_numpy(x.detach().numpy().mean(0)),
+    "memory": lambda self, x: x - torch.frombuffer(bytearray(x.detach().contiguous().numpy().tobytes()), dtype=x.dtype).mean(),
+    "eval mode": _in_eval_mode,
+    "an axis of eval mode": _by_an_axis,
+    "an argument of eval mode": _by_an_argument,
+    "flipping two axes": lambda self, x: x + x.flip(1, 0),
+    "a sort of indices": lambda self, x: x[x[:, 0].argsort()],
+    "data": lambda self, x: x - x.data.mean(0),
+    "a transpose by attribute": lambda self, x: x.T.softmax(-1).T,
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_proven_of_what_joins_samples(way: str) -> None:
+    torch.manual_seed(0)
+    assert verdicts(Joining(WAYS[way]), (SAMPLES, 4)) == (False, True)
+
+
+def test_nothing_hangs_on_modules_afterwards() -> None:
+    """The way by which reading `training` is noticed goes again, also where forward raises."""
+
+    def fails(self: Joining, x: torch.Tensor) -> torch.Tensor:
+        assert "training" in vars(nn.Module) and self.training and not hasattr(self, "nothing")
+        self.train(False).train(True)
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(Exception, match="on purpose"):
+        verdicts(Joining(fails), (SAMPLES, 4))
+    assert "training" not in vars(nn.Module)
