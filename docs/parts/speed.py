@@ -8,6 +8,8 @@ from typing import Any
 
 from docs.parts.measured import results
 
+LARGE_MS = 20
+"""Of a bare step, from which on a model counts in the means."""
 _RIVALS = ("gradcheck_health", "torchtest2", "pytest-torch", "torch-audit", "torchlens")
 
 
@@ -40,6 +42,26 @@ def speed_sound(document: Any) -> str:
         "extra memory / snapshot",
     )
     return _table(head, rows)
+
+
+def speed_third(document: Any) -> str:
+    """Models of timm, torchvision and transformers, and what the passes beyond the first cost."""
+    section = document["third"]
+    large = sorted((row for row in section["rows"] if row["bare_ms"] >= LARGE_MS), key=lambda row: row["whole"])
+    rows = [(row["model"], f"{row['bare_ms']:.3g} ms", f"{row['whole']:.2f}", _dearest(row["facts"])) for row in large]
+    most = [row["whole"] for row in large]
+    rows.append((f"geometric mean of {len(large)} from {LARGE_MS} ms on", "", f"{section['geometric']['whole']:.2f}", ""))
+    rows.append(("nine of ten at most", "", f"{most[-len(most) // 10 - 1]:.2f}", ""))
+    facts = [
+        (f"`{name}`", cost["models"], f"{cost['mean']:.2f}", f"{cost['largest']:.2f}")
+        for name, cost in section["facts"].items()
+    ]
+    head = ("model", "bare step", "whole call / bare", "of which, in bare steps")
+    return "\n".join([_table(head, rows), "", _table(("fact", "models", "bare steps, mean", "largest"), facts)])
+
+
+def _dearest(facts: Mapping[str, float]) -> str:
+    return ", ".join(f"`{name}` {cost:.1f}" for name, cost in facts.items() if cost >= 0.05)
 
 
 def speed_sick(document: Any) -> str:
@@ -110,6 +132,7 @@ def _made(make: Callable[[Any], str], *sections: str) -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "speed-sound": partial(_made, speed_sound, "sound"),
+    "speed-third": partial(_made, speed_third, "third"),
     "speed-sick": partial(_made, speed_sick, "sick"),
     "speed-rivals": partial(_made, speed_rivals, "rivals"),
     "speed-doors": partial(_made, speed_doors, "doors", "jobs"),

@@ -43,6 +43,7 @@ def check_gradients(
     extra_rules: Sequence[str | Callable[..., Any]] | None = None,
     seed: int | None = None,
     rounds: int | None = None,
+    fact_budget: int | None = None,
     fail_on: str | Severity | None = None,
     batch_size: int | None = None,
     batch_axis: int | str | None = "auto",
@@ -85,6 +86,8 @@ def check_gradients(
         extra_rules: rules of your own: functions of a `Trace`, or "package.module:function".
         seed: of every random draw.
         rounds: how often the model is measured before a verdict, at most.
+        fact_budget: forward passes of the whole batch that suspicions may cost, about; what is left then is reported as not
+            confirmed.
         fail_on: "error", "warning" or "note": from which severity on the report is not ok.
         batch_size: samples in a batch that is made up.
         batch_axis: the axis of the inputs along which the samples lie, None where there is none; "auto" finds it.

@@ -8,7 +8,8 @@ from typing import Any
 
 from gradcheck_health import rules as rule_files
 from gradcheck_health.check import comments
-from gradcheck_health.check.distributed.agree import shared_findings, shared_needs
+from gradcheck_health.check.budget import Budget, unconfirmed
+from gradcheck_health.check.distributed.agree import on_any_rank, shared_findings, shared_needs
 from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
@@ -63,23 +64,33 @@ def diagnose(
         trace = dataclasses.replace(trace, gaps=(*trace.gaps, _NO_STEP))
     if gate is not None:
         trace = gate.beside(trace, environment)
+    budget = Budget(settings.fact_budget, subject.inputs)
     for _ in range(ROUNDS_OF_NEEDS):
         findings, needs, ran = ask(rules, settings.rules, trace, accepted)
         needs += [fact for fact in facts if fact not in needs and _lacks(trace, fact)]
         needs = shared_needs(needs)
-        if not needs:
+        cut_off = bool(needs) and on_any_rank(budget.spent)
+        if cut_off or not needs:
             break
-        trace = _with_facts(trace, subject, needs)
+        trace = _with_facts(trace, subject, needs, budget)
     else:
         findings, needs, ran = ask(rules, settings.rules, trace, accepted)
+    if cut_off:
+        findings, ran = unconfirmed(rules, settings.rules, trace, budget), tuple(rules)
+        lacking = [f"not measured (cost): {described(fact)} ({fact})" for fact in facts if _lacks(trace, fact)]
+        trace = dataclasses.replace(trace, gaps=(*trace.gaps, *lacking))
     findings, stale = _in_the_code(shared_findings(findings), subject.model, rules, settings)
     report = _concluded(trace, environment, rules, settings, gate, ignore, findings, ran, stale, target)
     return dataclasses.replace(report, inputs=subject.inputs.alone())
 
 
-def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str]) -> Trace:
+def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str], budget: Budget) -> Trace:
     bare = dataclasses.replace(trace, reference=None)  # a fact that hands back a trace need not repeat it
-    taken = {fact: take(fact, subject, bare) for fact in needs}
+    taken = {}
+    for fact in needs:
+        if not on_any_rank(budget.spent):
+            with budget.paying():
+                taken[fact] = take(fact, subject, bare)
     gaps = tuple(
         f"not measured, since the model did not run for it: {described(fact)} ({fact})"
         for fact, measured in taken.items()

@@ -79,10 +79,10 @@ def ask(
         UsageError: a rule raised, or answered something else than a Finding or a known Need.
     """
     first = {name: rule for name, rule in chosen.items() if HIDES.get(name, ()) is None or name in _EXPLAINS}
-    findings, needs = _answers(first, options, trace)
+    findings, needs = answers(first, options, trace)
     if needs or any(_is_cause(finding) and HIDES.get(finding.rule, ()) is None for finding in accepted(findings)):
         return findings, needs, tuple(first)
-    others, needs = _answers({name: rule for name, rule in chosen.items() if name not in first}, options, trace)
+    others, needs = answers({name: rule for name, rule in chosen.items() if name not in first}, options, trace)
     return findings + others, needs, tuple(chosen)
 
 
@@ -103,7 +103,8 @@ def _is_cause(finding: Finding) -> bool:
     return finding.severity is Severity.ERROR and finding.suppressed is None
 
 
-def _answers(rules: Rules, options: Options, trace: Trace) -> tuple[list[Finding], list[str]]:
+def answers(rules: Rules, options: Options, trace: Trace) -> tuple[list[Finding], list[str]]:
+    """What some rules say to a trace, and the facts that they need."""
     from gradcheck_health.probe import fact_names
 
     findings: list[Finding] = []

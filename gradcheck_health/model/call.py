@@ -7,6 +7,7 @@ import random
 import sys
 import traceback
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import cache
 from os import _exit, getpid  # bound here: a model may replace those of `os`
 from typing import Any
@@ -24,6 +25,19 @@ from gradcheck_health.records.errors import GradhealthError, ModelError
 from gradcheck_health.records.frames import is_user_file
 from gradcheck_health.records.inputs import Inputs
 
+_COUNTED: ContextVar[list[Inputs] | None] = ContextVar("counted", default=None)
+
+
+@contextlib.contextmanager
+def calls_counted() -> Iterator[list[Inputs]]:
+    """What the model is called with inside the block."""
+    found: list[Inputs] = []
+    token = _COUNTED.set(found)
+    try:
+        yield found
+    finally:
+        _COUNTED.reset(token)
+
 
 def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
     """The model's output on a fresh copy of the batch, every random draw from `seed`.
@@ -31,6 +45,8 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
     Raises:
         ModelError: forward raised; says what, in which layer and on which line.
     """
+    if (counted := _COUNTED.get()) is not None:
+        counted.append(inputs)
     seed_everything(seed)
     torch.clear_autocast_cache()  # casts of weights that a fact has changed since
     with eager():

@@ -43,6 +43,8 @@ class Config:
         option=Option("model", "Measure a model at most this often before a verdict"),
     )
     """How often a model is measured before a verdict, at most."""
+    fact_budget: int = setting(64, "a whole number from 1 to 1000000", limits={"ge": 1, "le": 10**6})
+    """Forward passes of the whole batch that suspicions may cost, about; what is left then is reported as not confirmed."""
     select: tuple[Word, ...] | None = setting(
         None,
         'a list of rule names, at least one, such as ["vanishing-gradient"]',

@@ -18,6 +18,12 @@ def shared_needs(needs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(fact for told in ranks.exchange("the facts to measure", list(needs)) for fact in told))
 
 
+def on_any_rank(said: bool) -> bool:
+    """Whether it holds on one of them at least."""
+    ranks = current()
+    return said if ranks is None else any(any(told) for told in ranks.exchange("what the passes cost", [said]))
+
+
 def shared_findings(findings: Sequence[Finding]) -> list[Finding]:
     """What any rank found, each once, and the same on all of them; what only some found says which."""
     if (ranks := current()) is None:
