@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.nest import leaves, operand_tensors
 from gradcheck_health.probe.samples.operation import Along, Operation, Unproven
@@ -35,15 +36,17 @@ class Samples:
         self._batch, self.proving = batch, True
         self._known: dict[int, _Entry] = {}
         self._reads = TrainingReads()
-        for tensor, axis in given:
-            self._note(tensor, None if axis is None else Along(axis % tensor.dim()))
-        self._in_training = any(module.training for module in model.modules())
-        for module in model.modules():
-            if isinstance(module, torch.jit.ScriptModule):
-                self.proving = False
-            for own in (*module._parameters.values(), *module._buffers.values()):
-                if own is not None and not own.is_inference():
-                    self._note(own, None)
+        self._in_training = any(vars(module).get("training") for module in model.modules())
+        try:
+            for tensor, axis in given:
+                self._note(tensor, None if axis is None else Along(axis % tensor.dim()))
+            for module in model.modules():
+                self.proving &= not isinstance(module, torch.jit.ScriptModule)
+                for own in (*module._parameters.values(), *module._buffers.values()):
+                    if own is not None and not is_lazy(own):
+                        self._note(own, None)
+        except (RuntimeError, AttributeError):  # inference tensors do not count what is written into them
+            self.proving = False
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
