@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from benchmarks.watching.parts import Run
-from benchmarks.watching.sick import SICK
-from benchmarks.watching.sound import SOUND
+from benchmarks.watching.sick.table import SICK
+from benchmarks.watching.sound.table import SOUND
 from benchmarks.watching.zoo import entries, runs
 from gradcheck_health import watch
 

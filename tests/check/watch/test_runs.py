@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.watching.__main__ import _end, run
-from benchmarks.watching.sick import SICK
-from benchmarks.watching.sound import SOUND
+from benchmarks.watching.sick.table import SICK
+from benchmarks.watching.sound.table import SOUND
 
 QUIET = (
     "mlp-rprop", "lbfgs-wolfe", "fp16-overflows-first", "fp16-fused", "fp16-clipped", "accumulated", "sam", "two-optimizers",

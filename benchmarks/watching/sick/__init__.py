@@ -1,0 +1,1 @@
+"""Sick trainings, and what is wrong with each."""

@@ -1,0 +1,1 @@
+"""Sound trainings, by what is special about them."""
