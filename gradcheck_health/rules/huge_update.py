@@ -21,6 +21,11 @@ SUSPICIOUS = 0.1
 FALLEN = 0.5
 """A loss that has come down to this share is learnt, however large the steps were."""
 
+_THROWN = 10.0
+"""|dw| / |w| of a first step that leaves nothing of the initial weights."""
+_SINCE, _WORSE, _STANDS = 20, 2.0, 0.9
+"""So many steps later every loss is above this multiple of the first, and none of it has been made good."""
+
 
 def huge_update(trace: Trace, *, max_ratio: float = 0.5, max_growth: float = 10.0) -> Iterator[Finding | Need]:
     """The first steps change the weights by half of their size, or make the loss of the same batch ten times as large.
@@ -35,7 +40,8 @@ def huge_update(trace: Trace, *, max_ratio: float = 0.5, max_growth: float = 10.
 
     How it is measured: with the loss that was given or that the model returns, on the same batch, undone afterwards. A
     single step below 0.1 for every weight ends the matter. Matrices and kernels count; gains and biases, zeros, and groups
-    that a scheduler is warming up do not. In a watched loop the median over the last ten measured steps counts.
+    that a scheduler is warming up do not. In a watched loop the median over the last ten measured steps counts, and a first
+    step of ten times the weights, behind which the loss stands above twice its first value for twenty steps.
 
     When it is legitimate: second-order optimizers take long steps and are right to; their loss comes down.
 
@@ -129,6 +135,32 @@ def _in_a_loop(trace: Trace, max_ratio: float) -> Iterator[Finding]:
         middle = median(ratio for ratio, _ in rows) if rows else 0.0
         if middle > max_ratio:
             yield _large(track, rows, middle, max_ratio)
+    for track in over_time.by_loss(trace):
+        yield from _thrown_away(track)
+
+
+def _thrown_away(track: Track) -> Iterator[Finding]:
+    """One step left nothing of the initial weights, and the loss has stood above where it began ever since."""
+    losses = [loss for _, loss in track.losses]
+    first = next((one for one in track.moments[:1] if one.step == 1 and one.median is not None), None)
+    if first is None or len(losses) <= _SINCE or track.closure or over_time.signed(track):
+        return
+    early, late = median(losses[1 : _SINCE // 2]), median(losses[-_SINCE // 2 :])
+    if (first.median or 0.0) > _THROWN and min(losses[1:]) > _WORSE * losses[0] > 0 and late > _STANDS * early:
+        places = [i for i, ratio in enumerate(first.ratios) if ratio is not None and track.parameters[i].role in WEIGHTS]
+        yield Finding(
+            rule="huge-update",
+            severity=Severity.WARNING,
+            message=f"the first step of {track.optimizer} changes the weights by {first.median:.3g} of their size, and the "
+            f"loss stands at {late:.3g} since, from {losses[0]:.3g} (at most {_WORSE:g} x allowed)",
+            places=over_time.places(track, places),
+            details=(
+                ("because", f"at lr {first.lr[0]:.3g} nothing is left of the initial weights, and what came has no slope"),
+                ("help", "a smaller learning rate or a warm-up; normalise inputs and targets; a loss on logits"),
+            ),
+            got=late / losses[0],
+            bound=_WORSE,
+        )
 
 
 def _large(track: Track, rows: Sequence[tuple[float, int]], middle: float, bound: float) -> Finding:

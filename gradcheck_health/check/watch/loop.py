@@ -147,7 +147,8 @@ class Watch:
             self._ask_for_a_look()
 
     def _thrown_away(self) -> None:
-        self._judge()
+        """The step at which it is known is that which the last of these backward passes should have led to."""
+        self._judge(max(track.steps + track.discarded + 1 for track in self._watcher.history().tracks))
 
     def _judge(self, step: int | None = None) -> None:
         """Ask the rules that have not found anything yet."""

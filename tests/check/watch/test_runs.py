@@ -31,6 +31,7 @@ FOUND = {
     "wrong-sign": "unbounded-loss",
     "past-the-scaler": "nonfinite-gradient",
     "lr-1-adam-mlp": "diverging-loss",
+    "saturated-output": "huge-update",
 }
 
 
@@ -44,6 +45,12 @@ def test_sound_run_is_quiet(name: str) -> None:
 def test_sick_run_is_noticed(name: str, rule: str) -> None:
     found, _ = run(SICK[name], 0, 32)
     assert rule in {one.rule for _, one in found if str(one.severity) != "note"}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_step_that_never_comes_is_dated_by_the_backward_passes(told: bool) -> None:
+    found, _ = run(SICK["step-never-called-mlp"], 0, 32, told=told)
+    assert [(step, one.rule) for step, one in found] == [(21, "discarded-gradient")]
 
 
 @pytest.mark.parametrize("name", [*QUIET, "layer-unused", "deep-sigmoid", "lr-1e-9-adam-lm"])
