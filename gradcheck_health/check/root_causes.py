@@ -38,7 +38,7 @@ HIDES: dict[str, tuple[str, ...] | None] = {
     "broadcast-loss": ("mixed-samples", "high-initial-loss"),
     "misread-loss": ("high-initial-loss", "zero-gradient"),
     "ineffective-step": ("tiny-update",),
-    "nonfinite-update": ("huge-update",),
+    "nonfinite-update": ("huge-update", "nonfinite-gradient", "diverging-loss"),
     "uncleared-gradient": ("huge-update", "diverging-loss", "stagnant-loss"),
     "unoptimized-parameter": ("stagnant-loss", "tiny-update"),
     "discarded-gradient": ("ineffective-step", "stagnant-loss"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.history import Moment, Track
 from gradcheck_health.records.step import ParameterStep, StepTrace
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.rules.analysis import steps
+from gradcheck_health.records.wording import counted
+from gradcheck_health.rules.analysis import over_time, steps
 
 if TYPE_CHECKING:
     from gradcheck_health.records.training import Training
@@ -25,7 +28,8 @@ def nonfinite_update(trace: Trace) -> Iterator[Finding]:
     Why it is bad: one NaN in a weight reaches every other one in the next step. In float16 the usual eps of Adam, 1e-8, is 0:
     where the second moment of a small gradient is 0, too, the update is 0 / 0.
 
-    How it is measured: exactly, on all entries, after one step or as many as were taken; the gradients were finite before.
+    How it is measured: exactly, on all entries, after one step or as many as were taken; the gradients were finite before. In
+    a watched loop on a sample of each weight, at the step that makes them.
 
     When it is legitimate: never.
 
@@ -34,6 +38,8 @@ def nonfinite_update(trace: Trace) -> Iterator[Finding]:
 
     How to silence: ignore={"nonfinite-update": "the reason"}.
     """
+    if trace.history is not None:
+        yield from _in_a_loop(trace)
     before = {name for name, p in trace.parameters.items() if not p.value.finite}
     for count, step in enumerate((*trace.steps, *steps.series(trace)[1:]), 1):
         rows = [row for row in step.parameters if (row.nonfinite_weight or row.nonfinite_state) and row.name not in before]
@@ -42,6 +48,46 @@ def nonfinite_update(trace: Trace) -> Iterator[Finding]:
         if rows:
             yield _finding(trace, step, rows, count)
             return
+
+
+def _in_a_loop(trace: Trace) -> Iterator[Finding]:
+    for track in over_time.tracks(trace):
+        for moment in track.moments:
+            if moment.nonfinite:
+                break  # nonfinite-gradient
+            rows = enumerate(zip(moment.ratios, moment.weights, strict=True))
+            bad = [i for i, (ratio, size) in rows if math.isfinite(size) and _lost(ratio, track.parameters[i].dtype)]
+            if bad:
+                yield _broken(track, moment, bad)
+                break
+
+
+def _lost(ratio: float | None, dtype: str) -> bool:
+    """A wider type than float16 holds numbers whose squares are infinite; they are no Inf themselves."""
+    return ratio is not None and (math.isnan(ratio) or (dtype == "float16" and math.isinf(ratio)))
+
+
+def _broken(track: Track, moment: Moment, bad: Sequence[int]) -> Finding:
+    worst = track.parameters[bad[0]]
+    group = track.groups[worst.group]
+    drowned = group.eps is not None and group.eps <= SMALLEST.get(worst.dtype, 0.0)
+    because = f"eps = {group.eps:.2g} of {group.optimizer} is 0 in {worst.dtype}: a small gradient is divided by 0"
+    return Finding(
+        rule="nonfinite-update",
+        severity=Severity.ERROR,
+        message=f"step {moment.step} of {track.optimizer} makes NaN or Inf of {counted(len(bad), 'parameter')} (0 allowed): "
+        "its gradients are finite",
+        places=over_time.places(track, bad),
+        details=(
+            (
+                "because",
+                because if drowned else f"its state does not hold, at lr {moment.lr[worst.group]:.3g} in {worst.dtype}",
+            ),
+            ("help", "keep the weights in float32 and run the passes under torch.autocast, or set a larger eps"),
+        ),
+        got=float(len(bad)),
+        bound=0.0,
+    )
 
 
 def _finding(trace: Trace, step: StepTrace, rows: Sequence[ParameterStep], count: int) -> Finding:

@@ -13,6 +13,7 @@ from gradcheck_health.records.history import History, Noticed
 from gradcheck_health.records.trace import Trace
 
 RULES = (
+    "nonfinite-update",
     "nonfinite-gradient",
     "discarded-gradient",
     "uncleared-gradient",

@@ -292,3 +292,20 @@ def test_file_of_a_whole_run_is_the_history(tmp_path: Path) -> None:
     health = watched(model, optimizer, lambda tell: plain(model, optimizer, 20, tell), file=tmp_path / "run.jsonl")
     assert History.from_file(tmp_path / "run.jsonl") == health.history
     assert all(json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines())
+
+
+def test_optimizer_that_makes_nan_of_finite_gradients_is_the_cause_of_what_follows() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)).half()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)  # eps is 0 in float16
+    with warnings.catch_warnings(), watch(model, optimizer, second_look=False) as health:
+        warnings.simplefilter("ignore")
+        for k in range(6):
+            scale = 1e-4 if k >= 3 else 1.0
+            optimizer.zero_grad()
+            health.loss(model(torch.randn(4, 8).half()).float().square().mean() * scale).backward()
+            optimizer.step()
+    assert [one.rule for one in health.report.findings] == ["nonfinite-update"]
+    finding = health.report.findings[0]
+    assert str(finding.severity) == "error" and "eps = 1e-08 of Adam is 0 in float16" in dict(finding.details)["because"]
+    assert not any(one.rule == "nonfinite-gradient" for one in health.report.findings)
