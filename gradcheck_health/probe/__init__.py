@@ -10,7 +10,7 @@ from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.waiting import lost_rank
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.errors import ModelError, out_of_memory, ran_out_of_memory
+from gradcheck_health.records.errors import ModelError, one_line, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.trace import Trace
 
 __all__ = ["Subject", "described", "fact_names", "preload", "probe", "take"]
@@ -45,12 +45,15 @@ def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     if fact not in fact_names():
         raise ValueError(f"no fact is called {fact!r}; there are {', '.join(fact_names())}")
     module = importlib.import_module(f"gradcheck_health.probe.facts.{fact}")
+    together, failed = current(), ""
     try:
         measured: tuple[Trace, ...] = getattr(module, fact)(subject, trace)
     except (ModelError, RuntimeError, MemoryError) as error:
         if ran_out_of_memory(error):
             raise out_of_memory(f"while {fact} was measured", error) from error
-        if lost_rank(error) is not None and current() is not None:
-            raise  # the others wait for what comes next
-        return ()  # a cast to float32 inside, a batch that another seed makes impossible
+        if together is not None and lost_rank(error) is not None:
+            raise
+        measured, failed = (), one_line(error)  # a cast to float32 inside, a batch that another seed makes impossible
+    if together is not None:
+        together.all_or_none(fact, failed)
     return measured

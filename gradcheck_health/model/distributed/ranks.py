@@ -71,9 +71,23 @@ class Ranks:
         values: list[Any] = answer["values"]
         return values
 
+    def all_or_none(self, label: str, failed: str) -> None:
+        """What all ranks tried together did well on all of them, or failed on all.
+
+        Args:
+            failed: why it did on this one; "" if it did not.
+
+        Raises:
+            RankError: it failed on some: what comes next would be another operation there.
+        """
+        said = self.exchange(label, {"failed": f"rank {self.rank} failed at {label}: {failed}" if failed else ""})
+        texts = [one["failed"] for one in said if one["failed"]]
+        if texts and len(texts) < self.size:
+            raise RankError(texts[0], code=ExitCode.FAILED)
+
     def _collect(self, number: int, label: str) -> dict[str, Any]:
         """At the first rank: everybody's value, or the first reason why there is none."""
-        values = []
+        values: list[Any] = []
         deadline = time.monotonic() + self.timeout
         for rank in range(self.size):
             told = self._wait(f"{number}/{rank}", deadline - time.monotonic())
@@ -82,6 +96,8 @@ class Ranks:
             said: dict[str, Any] = json.loads(told)
             if "error" in said:
                 return said
+            if said["label"] != label and (failed := _failed(said["value"]) or next(filter(None, map(_failed, values)), "")):
+                return {"error": failed, "code": int(ExitCode.FAILED)}
             if said["label"] != label:
                 text = f"the ranks go different ways: rank 0 is at {label!r}, rank {rank} at {said['label']!r}"
                 return {"error": f"{text}\n  help    call the same checks, in the same order, on every rank"}
@@ -135,7 +151,8 @@ class Ranks:
                 for rank in range(self.size):
                     if rank != self.rank and self.store.check([f"{number}/{rank}"]):
                         said = json.loads(self.store.get(f"{number}/{rank}"))
-                        told, code = said.get("error"), said.get("code")
+                        failed = _failed(said.get("value"))
+                        told, code = (failed, ExitCode.FAILED) if failed else (said.get("error"), said.get("code"))
                 time.sleep(_LONGEST)
         text = told or (
             f"rank {self.rank} lost another rank of {self.size}, which ended or did not come within {self.timeout:g} s: "
@@ -195,6 +212,11 @@ def initialized() -> bool:
     """This process belongs to a group of several."""
     dist = sys.modules.get("torch.distributed")
     return dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _failed(value: Any) -> str:
+    """Why a rank failed at what all of them try, which it says where the others may be elsewhere."""
+    return str(value.get("failed") or "") if isinstance(value, dict) else ""
 
 
 def _break(why: str) -> None:
