@@ -70,9 +70,8 @@ def compared(ways: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         for way in ways:
             spread = check_gradients(WAYS[way](made(name)), optimizer="sgd")
             found[f"{way} {name}"] = {
-                "verdicts": [
-                    sorted([f.rule, str(f.severity), *sorted(f.names)] for f in one.findings) for one in (alone, spread)
-                ],
+                # that all ranks draw the same, as a note says, is this test's doing
+                "verdicts": [verdict(alone), [one for one in verdict(spread) if one[0] != "ranks-alike"]],
                 "differences": list(differences(alone.trace, spread.trace, partial="tensor" in way)),
             }
     return found
