@@ -32,8 +32,8 @@ def facts_of(model: nn.Module, fact: str, **options: Any) -> tuple[Trace, ...]:
     return take(fact, subject, first)
 
 
-NEED_MORE = {"initialisations", "more_steps"}
-"""Facts that no built model by itself shows: they need a factory, or an optimizer."""
+NEED_MORE = {"compiled", "initialisations", "more_steps", "ranks"}
+"""Facts that no built model by itself shows: they need compiled code, a factory, an optimizer, or several processes."""
 
 
 class Gated(nn.Module):

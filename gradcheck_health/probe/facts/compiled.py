@@ -22,11 +22,13 @@ NOTHING = 1e-3
 
 
 def compiled(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """One trace with `compiled`; empty where the code is not compiled for this batch yet, which would take seconds to minutes.
+    """One trace with `compiled`; empty where nothing is compiled, or not for this batch yet, which would take up to minutes.
 
     Raises:
         RuntimeError: the same, as torch says it.
     """
+    if subject.compiled is None:
+        return ()
     # the process is guarded around the whole check, and what has no buffers is in the same state after a pass
     with sandbox(subject.model, process=False):
         eager = _pass(subject, compiled=False)
