@@ -60,7 +60,9 @@ def top(target: str | None) -> SourceLine | None:
 
 def subject(report: Report) -> str:
     """What was checked, as the user named it."""
-    return report.model if report.target is None else report.target
+    if report.target is None:
+        return report.model
+    return f"{report.target}, shrunk" if "shrunk" in report.environment else report.target
 
 
 def full_text(finding: Finding) -> str:

@@ -143,6 +143,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         built = ", ".join(f"{escape(name)}={escape(value)}" for name, value in report.made_up_arguments.items())
         first = escape(next(iter(report.made_up_arguments)))
         yield from _line("built", f"with {built}, made up (pass --arg {first}=... for real ones)", width)
+    if sizes := report.environment.get("shrunk"):
+        yield from _line("shrunk", f"{escape(sizes)}: a smaller twin, which says nothing of depth", width)
     typed = report.repeat.startswith("gradhealth ")
     hint = f" ({'give --input' if typed else 'pass inputs='} for real ones)" if trace.inputs.made_up else ""
     fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"

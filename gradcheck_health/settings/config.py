@@ -151,6 +151,13 @@ class Config:
         {}, "a table of constructor arguments, such as {depth = 3}", example={"depth": 3}, entry="NAME", in_call=False
     )
     """Arguments for a model's constructor."""
+    shrink: bool = setting(
+        False,
+        "true or false",
+        option=Option("model", "Check a smaller twin, with few layers and narrow ones, and name it so"),
+        in_call=False,
+    )
+    """On the command line: a cheap first check of a model that is large by the arguments of its factory."""
     preset: Literal["autotrainer", "deepchecker", "sagemaker"] | None = setting(
         None,
         "'autotrainer', 'deepchecker' or 'sagemaker'",

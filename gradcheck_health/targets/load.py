@@ -5,6 +5,7 @@ A target becomes factories where it can, so that a verdict may be confirmed over
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from gradcheck_health.targets.arguments.complete import VARIADIC, arguments, com
 from gradcheck_health.targets.arguments.vocabulary import CONFIGURATION
 from gradcheck_health.targets.discovery import built, functions, is_model, models, outermost, public
 from gradcheck_health.targets.importing import import_target
+from gradcheck_health.targets.shrink import described, shrunk
 from gradcheck_health.targets.target import Target
 
 FACTORIES = ("build", "build_model", "create_model", "get_model", "make_model", "model")
@@ -35,19 +37,24 @@ class Loaded:
     """A factory (class or function, arguments bound), or a model."""
     made_up: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the constructor that were not given, and the values that were made up, in words."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """All that the factory is bound to."""
+    shrunk: str = ""
+    """What is smaller than the user has it, "depth 32 -> 2"."""
 
 
 Runs = Callable[[Any], bool]
 """Whether a model runs forward on some input."""
 
 
-def load(text: str, args: Mapping[str, Any] | None = None, runs: Runs | None = None) -> list[Loaded]:
+def load(text: str, args: Mapping[str, Any] | None = None, runs: Runs | None = None, *, shrink: bool = False) -> list[Loaded]:
     """Import a target and find the models in it.
 
     Args:
         text: what the user typed; not a directory.
         args: arguments for constructors and factories, by name; those that are required and missing are made up.
         runs: decides between values that build a model; None takes the first that do.
+        shrink: smaller twins of the models instead; one that cannot be shrunk is refused when it is built.
 
     Raises:
         UsageError: no such file or name, no model in it, or arguments that do not fit.
@@ -56,9 +63,20 @@ def load(text: str, args: Mapping[str, Any] | None = None, runs: Runs | None = N
     target, args = Target.parse(text), args or {}
     module = import_target(target.where, is_file=target.is_file)
     if target.name:
-        found = _lookup(module, target)
-        return [_bound(str(target), found, args, runs)]
-    return _discover(module, target, args, runs)
+        offered = [_bound(str(target), _lookup(module, target), args, runs)]
+    else:
+        offered = _discover(module, target, args, runs)
+    return [_shrunk(one, runs) for one in offered] if shrink else offered
+
+
+def _shrunk(one: Loaded, runs: Runs | None) -> Loaded:
+    try:
+        if is_model(one.model):
+            raise UsageError(f"{one.target} is a model that is already built and cannot be shrunk: name its class or factory")
+        factory, changed = shrunk(one.target, inspect.unwrap(one.model), one.arguments, runs)
+    except UsageError as error:
+        return dataclasses.replace(one, model=_refusing(error))
+    return dataclasses.replace(one, model=factory, shrunk=described(changed)) if changed else one
 
 
 def _lookup(module: ModuleType, target: Target) -> Any:
@@ -112,10 +130,14 @@ def _discover(module: ModuleType, target: Target, args: Mapping[str, Any], runs:
 def _refused(where: str, found: Any, args: Mapping[str, Any], reason: str) -> Loaded:
     """What says, when it is to be built, which arguments it lacks."""
 
-    def build() -> Any:
-        raise UsageError(_needs(where, found, args, reason))
+    return Loaded(where, _refusing(UsageError(_needs(where, found, args, reason))))
 
-    return Loaded(where, build)
+
+def _refusing(error: UsageError) -> Callable[[], Any]:
+    def build() -> Any:
+        raise error
+
+    return build
 
 
 def _needs(where: str, found: Any, args: Mapping[str, Any], reason: str) -> str:
@@ -166,12 +188,13 @@ def _completed(where: str, found: Any, args: Mapping[str, Any], runs: Runs | Non
     if _unknown(found, args):
         return "the arguments do not fit"
     if not _missing(found, args):
-        return Loaded(where, bound(found, args) if args else found)
+        return Loaded(where, bound(found, args) if args else found, arguments=args)
     with_them = complete(found, converted_all(found, args), _missing(found, args), runs)
     if with_them.arguments is None:
         return with_them.reason
     made_up = {name: format_value(value) for name, value in with_them.arguments.items()}
-    return Loaded(where, bound(found, {**args, **with_them.arguments}), made_up)
+    whole = {**args, **with_them.arguments}
+    return Loaded(where, bound(found, whole), made_up, whole)
 
 
 def _bound(where: str, found: Any, args: Mapping[str, Any], runs: Runs | None) -> Loaded:

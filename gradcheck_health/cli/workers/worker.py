@@ -107,6 +107,9 @@ def _report(one: Loaded, config: Config) -> Any:
     from gradcheck_health.check.api import check_gradients
 
     report = check_gradients(one.model, config=config, target=one.target, baseline=config.baseline)
+    if one.shrunk:  # no page, line or document may pass it off as the model itself
+        named, sizes = f"{report.model}, shrunk", {**report.environment, "shrunk": one.shrunk}
+        report = dataclasses.replace(report, model=named, environment=sizes)
     return dataclasses.replace(report, made_up_arguments=one.made_up, unrestored=()).to_dict()
 
 
@@ -171,7 +174,7 @@ def work(request: Mapping[str, Any], send: Send) -> None:
     wait = SHARE * config.timeout
     with in_group(f"{request['job']}/{request['target']}", wait):
         with in_step(wait) as ranks:
-            loaded = load(request["target"], config.args, runs)
+            loaded = load(request["target"], config.args, runs, shrink=config.shrink)
             if ranks is not None:
                 ranks.exchange("the models of the file", [one.target for one in loaded])
         send("targets", targets=[one.target for one in loaded])

@@ -67,14 +67,15 @@ def _entries(found: Callable[..., Any]) -> list[str]:
     for one in arguments(found).values():
         if re.fullmatch(CONFIGURATION, one.name.lower()):
             base = one.default if one.default not in (one.empty, None) else next(iter(configurations(found)), None)
-            names += [f"{one.name}.{key}" for key, value in _numbers(base).items()]
+            names += [f"{one.name}.{key}" for key, value in numbers(base).items()]
             names += [
                 f"{one.name}.{key}" for key in _declared(hints_of(found).get(one.name)) if f"{one.name}.{key}" not in names
             ]
     return names
 
 
-def _numbers(config: Any) -> dict[str, int]:
+def numbers(config: Any) -> dict[str, int]:
+    """The whole numbers in a configuration: a table, a dataclass, or an object with attributes."""
     table = config if isinstance(config, Mapping) else getattr(config, "__dict__", None) or {}
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         table = {one.name: getattr(config, one.name) for one in dataclasses.fields(config)}
