@@ -21,7 +21,7 @@ from gradcheck_health.model import checkpoint
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.checkpoint import Checkpoint
 from gradcheck_health.model.distributed.kinds import is_replicated
-from gradcheck_health.model.distributed.ranks import in_step
+from gradcheck_health.model.distributed.ranks import current, in_step
 from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
@@ -119,7 +119,8 @@ def prepared(
             try:
                 yield subject, _environment(built, settings)
             except ModelError as error:
-                fault = None if fed.made_up else blame(built, fed, settings.seed)
+                # of several ranks one alone must not run forward again: the others take no part in its collectives
+                fault = None if fed.made_up or current() is not None else blame(built, fed, settings.seed)
                 if fault is None:
                     raise
                 raise fault from error

@@ -30,6 +30,8 @@ def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code
 def _report(report: Report) -> Iterator[str]:
     for finding in worth_showing(report):
         yield f"{_where(finding, report)}: {finding.severity}: {escape(finding.rule)}: {escape(finding.message)}{_at(finding)}"
+    if sizes := report.environment.get("shrunk"):
+        yield f"{escape(subject(report))}: note: {escape(sizes)}"
     for entry in report.unmatched:
         yield f"{escape(subject(report))}: note: ignore entry {escape(entry)!r} matched nothing: remove it"
     for text in _change.flat(report.change):
