@@ -89,7 +89,7 @@ def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str], budget: Bu
     taken = {}
     for fact in needs:
         if not on_any_rank(budget.spent):
-            with budget.paying():
+            with budget.paying(fact):
                 taken[fact] = take(fact, subject, bare)
     gaps = tuple(
         f"not measured, since the model did not run for it: {described(fact)} ({fact})"

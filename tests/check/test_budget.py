@@ -25,12 +25,12 @@ def batch(rows: int) -> Inputs:
 def test_calls_count_by_their_share_of_the_batch_and_a_quarter_at_least() -> None:
     budget = Budget(2, batch(8))
     call(vanishing(), batch(8), 0)  # outside
-    with budget.paying():
+    with budget.paying("twice"):
         call(vanishing(), batch(8), 0)
         call(vanishing(), batch(4), 0)
         call(vanishing(), batch(1), 0)
     assert budget.passes == 1.75 and not budget.spent
-    with budget.paying():
+    with budget.paying("twice"):
         call(vanishing(), batch(8), 0)
     assert budget.spent
 
@@ -63,3 +63,11 @@ def test_fact_that_was_asked_for_by_name_is_a_gap_where_it_was_not_measured() ->
     report = check_gradients(vanishing(), torch.randn(8, 16), fact_budget=1, facts=("detailed", "initialisations"))
     missing = {"detailed", "initialisations"} - report.trace.facts.keys()
     assert missing and all(any(f"({fact})" in gap for gap in report.trace.gaps) for fact in missing)
+
+
+def test_steps_of_the_optimizer_are_not_what_suspicions_cost() -> None:
+    budget = Budget(2, batch(8))
+    with budget.paying("more_steps"):
+        for _ in range(3):
+            call(vanishing(), batch(8), 0)
+    assert budget.passes == 0

@@ -16,11 +16,11 @@ from gradcheck_health.records.frames import is_user_file, user_frames
 _HEAD = re.compile(r"(?P<current>Current thread|Thread) 0x(?P<number>[0-9a-f]+)")
 _FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>\d{1,9}) in (?P<name>.*)')
 _PACKAGE = Path(__file__).parents[2]
-IMPORTING = "while importing it"
+IMPORTING, BACKWARD = "while importing it", "in backward"
 SILENT = "Timeout ("
 """Heads the stack of a process that has said nothing for long."""
 _PHASES = (
-    ("/torch/autograd/", "_engine_run_backward", "in backward"),
+    ("/torch/autograd/", "_engine_run_backward", BACKWARD),
     ("/torch/nn/modules/module.py", "_call_impl", "in forward"),
     (f"{_PACKAGE}/check/prepare.py", "_build", "while building it"),
     (f"{_PACKAGE}/targets/arguments/", "", "while building it"),

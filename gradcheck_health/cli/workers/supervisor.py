@@ -168,7 +168,9 @@ class Supervisor:
         standing = stack_dump.read(written, self.main_thread)
         during = "while checking it" if self.current else "after a check" if self.targets else stack_dump.IMPORTING
         if standing is not None and standing.phase is not None and not cut_off:
-            during = standing.phase
+            # no check goes backward before the models of the file are known: frames that changed meanwhile are missing
+            own = during == stack_dump.IMPORTING and standing.phase == stack_dump.BACKWARD
+            during = during if own else standing.phase
         where = "".join(f"\n{line}" for line in standing.lines) if standing is not None else ""
         target = self.current or self.target
         if code is None:
