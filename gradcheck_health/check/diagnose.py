@@ -17,7 +17,7 @@ from gradcheck_health.model.source.locate import marked_code, with_source_lines
 from gradcheck_health.model.training_step import is_beside_forward
 from gradcheck_health.probe import described, probe, take
 from gradcheck_health.probe.subject import Subject
-from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.finding import Finding, worst_first
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.severed import unexplained
 from gradcheck_health.records.trace import Trace
@@ -121,12 +121,12 @@ def _concluded(
 ) -> Report:
     """Findings that the user accepted are marked, consequences of a cause are left out, the worst comes first."""
     marked, unmatched = accept(findings, ignore, ran, settings.expect)
-    ordered = sorted(root_causes(marked), key=lambda finding: finding.severity.rank)
+    ordered = worst_first(root_causes(marked))
     unmatched, gone = (unmatched, ()) if gate is None else gate.split(unmatched, settings)
     return Report(
         model=trace.model,
         target=target,
-        findings=tuple(ordered),
+        findings=ordered,
         trace=trace,
         rules=ran,
         seed=settings.seed,

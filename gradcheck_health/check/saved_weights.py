@@ -10,7 +10,7 @@ from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.model import checkpoint
 from gradcheck_health.probe.statistics.saved_weights import measured
-from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.finding import Finding, worst_first
 from gradcheck_health.records.measurements import InputsTrace
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.saved import SavedWeights
@@ -45,7 +45,7 @@ def check_weights(file: str, settings: Config, against: str | None = None) -> Re
     return Report(
         model=Path(file).name,
         target=file,
-        findings=tuple(sorted(root_causes(marked), key=lambda finding: finding.severity.rank)),
+        findings=worst_first(root_causes(marked)),
         trace=trace,
         rules=ran,
         seed=settings.seed,

@@ -10,7 +10,7 @@ from gradcheck_health import rules as rule_files
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.records.errors import UsageError
-from gradcheck_health.records.finding import Severity
+from gradcheck_health.records.finding import Severity, worst_first
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from gradcheck_health.records.training import Training
 from gradcheck_health.settings.config import Config
@@ -84,7 +84,7 @@ def check_step(
     return Report(
         model=trace.model,
         target=target,
-        findings=tuple(sorted(root_causes(accepted), key=lambda finding: finding.severity.rank)),
+        findings=worst_first(root_causes(accepted)),
         trace=trace,
         rules=ran,
         seed=settings.seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gradcheck_health.records.severity import Severity as Severity
@@ -75,3 +75,8 @@ def common_pattern(names: Sequence[str]) -> str:
             break
         kept.append(glob.escape(parts[0]))
     return ".".join(kept) + ".*" if kept else ""
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors before warnings before notes, otherwise in the order in which they came."""
+    return tuple(sorted(findings, key=lambda finding: finding.severity.rank))

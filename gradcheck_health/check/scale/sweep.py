@@ -11,7 +11,7 @@ from gradcheck_health.check.scale.measure import STEPS, measure
 from gradcheck_health.check.scale.sizes import Size, names_of, plan
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.records.errors import UsageError, describe_error
-from gradcheck_health.records.finding import Finding
+from gradcheck_health.records.finding import Finding, worst_first
 from gradcheck_health.records.report import Report
 from gradcheck_health.records.scale import SEEDS, WIDTHS, Measured, Scale, SizePoint, Sweep
 from gradcheck_health.records.training import Training
@@ -77,8 +77,8 @@ def concluded(report: Report, scale: Scale, rules: Mapping[str, Callable[..., An
     findings, unmatched = accept(found, config.ignore, ran, config.expect)
     others = [one for one in report.findings if one.rule not in RULES]  # one that is expected was not there yet
     known = [entry for entry in report.unmatched if entry.partition(":")[0] not in RULES]
-    ordered = sorted([*others, *findings], key=lambda one: one.severity.rank)
-    return dataclasses.replace(report, trace=trace, findings=tuple(ordered), unmatched=(*known, *unmatched))
+    ordered = worst_first([*others, *findings])
+    return dataclasses.replace(report, trace=trace, findings=ordered, unmatched=(*known, *unmatched))
 
 
 def _reason(error: Exception) -> str:

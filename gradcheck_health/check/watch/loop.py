@@ -22,7 +22,7 @@ from gradcheck_health.model.source.locate import with_source_lines
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.training.watching.tracker import Tracker
 from gradcheck_health.probe.training.watching.watcher import Watcher
-from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.finding import Finding, Severity, worst_first
 from gradcheck_health.records.history import History, Moment, Noticed
 from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from gradcheck_health.settings.config import Config
@@ -116,7 +116,7 @@ class Watch:
         return Report(
             model=self._trace.model,
             target=None,
-            findings=tuple(sorted(accepted, key=lambda finding: finding.severity.rank)),
+            findings=worst_first(accepted),
             trace=dataclasses.replace(self._trace, history=history, gaps=history.gaps),
             rules=self._ran,
             seed=self._settings.seed,

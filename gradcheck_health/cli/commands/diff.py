@@ -23,7 +23,7 @@ from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.records.errors import ExitCode, UsageError, describe_error
 from gradcheck_health.records.files import read_regular, write
-from gradcheck_health.records.finding import Severity
+from gradcheck_health.records.finding import Severity, worst_first
 from gradcheck_health.records.measurements import InputsTrace, LayerTrace
 from gradcheck_health.records.profile import Profile
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
@@ -162,8 +162,8 @@ def _compared(old: Baseline, new: Baseline, report: Report | None, bounds: Seque
     shifts, aligned, _ = compare(old.profile, now, bounds)
     worse = list(regressions(trace, [shift for shift in shifts if shift.fails], aligned, now))
     change = baselines.change(old, now, bounds, new=fresh, missing=baselines.gone(old.accepted, unmatched), notes=notes)
-    ordered = sorted([*accepted, *worse], key=lambda finding: finding.severity.rank)
-    return dataclasses.replace(made, trace=trace, findings=tuple(ordered), change=dataclasses.replace(change, target=""))
+    ordered = worst_first([*accepted, *worse])
+    return dataclasses.replace(made, trace=trace, findings=ordered, change=dataclasses.replace(change, target=""))
 
 
 def _skeleton(baseline: Baseline) -> Report:

@@ -11,6 +11,7 @@ from gradcheck_health.formats._text import safe_lines
 from gradcheck_health.records.codec import decode
 from gradcheck_health.records.errors import ExitCode, UsageError
 from gradcheck_health.records.files import read_regular
+from gradcheck_health.records.finding import worst_first
 from gradcheck_health.records.history import History
 from gradcheck_health.records.measurements import InputsTrace
 from gradcheck_health.records.report import Failure, Report
@@ -57,7 +58,7 @@ def _of_a_run(path: Path) -> Report:
         history = History.from_file(path)
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: {error}") from error
-    findings = tuple(sorted((one.finding for one in history.noticed), key=lambda finding: finding.severity.rank))
+    findings = worst_first(one.finding for one in history.noticed)
     fed = InputsTrace("the loop's own", "the loop", made_up=False, batch=None)
     trace = Trace(history.model, {}, {}, (), (), (), fed, "the loop", 0, history=history, gaps=history.gaps)
     return Report(history.model, None, findings, trace, rules=tuple(dict.fromkeys(one.rule for one in findings)))
