@@ -66,6 +66,8 @@ class Moment:
     """Size of one weight's gradient as applied over its size when backward had ended: 1 where nobody clipped; None: unknown."""
     nonfinite: int = 0
     """Parameters with NaN or Inf in their gradient; 0 where the step was skipped for it."""
+    broken: tuple[int, ...] = ()
+    """Positions of the parameters of which the step made NaN or Inf in the sample, although gradient and weight were finite."""
     skipped: bool = False
     """A fused optimizer left the weights as they were, because the loss scaler found Inf."""
     gradients: tuple[float | None, ...] = ()

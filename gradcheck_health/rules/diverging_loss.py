@@ -38,11 +38,13 @@ def diverging_loss(trace: Trace, *, max_growth: float = 10.0, max_level: float =
     """
     falls = {id(track) for track in over_time.by_loss(trace)}
     for track in over_time.tracks(trace):
-        values = [loss for _, loss in track.losses]
         start = over_time.start_loss(track)
         if start is None:
             continue
-        last = values[-1]
+        last = track.losses[-1][1]
+        if last <= min(max_growth, max_level) * start:
+            continue
+        values = [loss for _, loss in track.losses]
         if not math.isfinite(last):
             yield _finding(track, values, f"the loss is {last} at step {track.losses[-1][0]} (a finite number allowed)", None)
         elif id(track) in falls and not over_time.signed(track):

@@ -141,12 +141,12 @@ def _in_a_loop(trace: Trace, max_ratio: float) -> Iterator[Finding]:
 
 def _thrown_away(track: Track) -> Iterator[Finding]:
     """One step left nothing of the initial weights, and the loss has stood above where it began ever since."""
-    losses = [loss for _, loss in track.losses]
-    first = next((one for one in track.moments[:1] if one.step == 1 and one.median is not None), None)
-    if first is None or len(losses) <= _SINCE or track.closure or over_time.signed(track):
+    first = next((one for one in track.moments[:1] if one.step == 1 and (one.median or 0.0) > _THROWN), None)
+    if first is None or len(track.losses) <= _SINCE or track.closure or over_time.signed(track):
         return
+    losses = [loss for _, loss in track.losses]
     early, late = median(losses[1 : _SINCE // 2]), median(losses[-_SINCE // 2 :])
-    if (first.median or 0.0) > _THROWN and min(losses[1:]) > _WORSE * losses[0] > 0 and late > _STANDS * early:
+    if min(losses[1:]) > _WORSE * losses[0] > 0 and late > _STANDS * early:
         places = [i for i, ratio in enumerate(first.ratios) if ratio is not None and track.parameters[i].role in WEIGHTS]
         yield Finding(
             rule="huge-update",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,32 +51,21 @@ def nonfinite_update(trace: Trace) -> Iterator[Finding]:
 
 def _in_a_loop(trace: Trace) -> Iterator[Finding]:
     for track in over_time.tracks(trace):
-        for moment in track.moments:
-            if moment.nonfinite:
-                break  # nonfinite-gradient
-            rows = enumerate(zip(moment.ratios, moment.weights, strict=True))
-            bad = [i for i, (ratio, size) in rows if math.isfinite(size) and _lost(ratio, track.parameters[i].dtype)]
-            if bad:
-                yield _broken(track, moment, bad)
-                break
+        moment = next((one for one in track.moments if one.nonfinite or one.broken), None)
+        if moment is not None and not moment.nonfinite:  # otherwise nonfinite-gradient
+            yield _broken(track, moment)
 
 
-def _lost(ratio: float | None, dtype: str) -> bool:
-    """A wider type than float16 holds numbers whose squares are infinite; they are no Inf themselves."""
-    return ratio is not None and (math.isnan(ratio) or (dtype == "float16" and math.isinf(ratio)))
-
-
-def _broken(track: Track, moment: Moment, bad: Sequence[int]) -> Finding:
-    worst = track.parameters[bad[0]]
+def _broken(track: Track, moment: Moment) -> Finding:
+    worst, many = track.parameters[moment.broken[0]], counted(len(moment.broken), "parameter")
     group = track.groups[worst.group]
     drowned = group.eps is not None and group.eps <= SMALLEST.get(worst.dtype, 0.0)
     because = f"eps = {group.eps:.2g} of {group.optimizer} is 0 in {worst.dtype}: a small gradient is divided by 0"
     return Finding(
         rule="nonfinite-update",
         severity=Severity.ERROR,
-        message=f"step {moment.step} of {track.optimizer} makes NaN or Inf of {counted(len(bad), 'parameter')} (0 allowed): "
-        "its gradients are finite",
-        places=over_time.places(track, bad),
+        message=f"step {moment.step} of {track.optimizer} makes NaN or Inf of {many} (0 allowed): its gradients are finite",
+        places=over_time.places(track, moment.broken),
         details=(
             (
                 "because",
@@ -85,7 +73,7 @@ def _broken(track: Track, moment: Moment, bad: Sequence[int]) -> Finding:
             ),
             ("help", "keep the weights in float32 and run the passes under torch.autocast, or set a larger eps"),
         ),
-        got=float(len(bad)),
+        got=float(len(moment.broken)),
         bound=0.0,
     )
 

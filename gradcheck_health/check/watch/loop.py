@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,7 +141,7 @@ class Watch:
         often = moment.step <= EVERY_STEP or self._measured % NOW_AND_THEN == 0
         if self._log is not None and moment.step % self._every == 0:
             self._log({**self.metrics(), WORST: fastest_layer(self._watcher.history())}, moment.step)
-        if often or moment.nonfinite or moment.gradient == 0 or _breaks(moment):
+        if often or moment.nonfinite or moment.gradient == 0 or moment.broken:
             self._judge(moment.step)
         if moment.step == EARLY and self._looks and not self._waiting and uneven(moment, tracker.layout.parameters):
             self._ask_for_a_look()
@@ -200,11 +199,6 @@ class Watch:
 
             report = self.report
             raise UnhealthyGradientsError(render(report), report)
-
-
-def _breaks(moment: Moment) -> bool:
-    """The step may have made NaN or Inf."""
-    return not all(ratio is None or math.isfinite(ratio) for ratio in moment.ratios)
 
 
 def _as_note(one: Noticed) -> Noticed:

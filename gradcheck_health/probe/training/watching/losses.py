@@ -26,8 +26,8 @@ class Losses:
     def add(self, value: Any) -> None:
         """A tensor of one entry, or a number; the rest is ignored."""
         if isinstance(value, torch.Tensor):
-            if value.numel() == 1:
-                self._given.append(value.detach())
+            if value.numel() == 1 and not value.is_complex():
+                self._given.append(float(value.item()) if value.is_cpu else value.detach())
         elif isinstance(value, int | float):
             self._given.append(float(value))
 

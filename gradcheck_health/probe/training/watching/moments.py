@@ -109,6 +109,7 @@ def moment(
         loss=loss,
         clipped=clipped,
         nonfinite=0 if skipped else sum([one is not None and not math.isfinite(one) for one in gradients]),
+        broken=_broken(parameters, columns, ratios),
         skipped=skipped,
         gradients=tuple(gradients),
         weights=tuple(columns.weights),
@@ -116,4 +117,19 @@ def moment(
         along=tuple(columns.along),
         idle_rows=tuple(columns.idle),
         still=tuple(columns.still) if any(one is not None for one in columns.still) else (),
+    )
+
+
+def _broken(parameters: Sequence[WatchedParameter], columns: Columns, ratios: Sequence[float | None]) -> tuple[int, ...]:
+    """A wider type than float16 holds numbers whose squares are infinite; they are no Inf themselves."""
+    if all(ratio is None or math.isfinite(ratio) for ratio in ratios):
+        return ()
+    rows = enumerate(zip(ratios, columns.gradients, columns.weights, parameters, strict=True))
+    return tuple(
+        i
+        for i, (ratio, gradient, weight, one) in rows
+        if ratio is not None
+        and math.isfinite(weight)
+        and math.isfinite(gradient or 0.0)
+        and (math.isnan(ratio) or (math.isinf(ratio) and one.dtype == "float16"))
     )

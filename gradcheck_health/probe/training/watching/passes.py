@@ -81,8 +81,9 @@ class Passes:
         self._count(fresh)
         self._keep(parameter)
         if self.measuring and gradient is not None and gradient.layout == torch.strided:
-            with torch.no_grad(), torch._C.DisableTorchFunction():
-                self.arrived = torch.linalg.vector_norm(gradient.float() if gradient.element_size() < 4 else gradient)
+            with torch._C.DisableTorchFunction():
+                values = gradient.detach()
+                self.arrived = torch.linalg.vector_norm(values.float() if values.element_size() < 4 else values)
 
     def _scout(self, parameter: torch.Tensor) -> None:
         """Before the first step: a pass has begun where a parameter is reached that the last one reached, too."""

@@ -14,6 +14,8 @@ from gradcheck_health.probe.training.watching.sample import SAMPLE, Sample, entr
 from gradcheck_health.records.history import ROWS
 
 HALF = (torch.float16, torch.bfloat16)
+FEW = 4096
+"""Entries of a gradient that are summed in one go with those of others; a larger one has a norm of its own."""
 
 
 class Watched(NamedTuple):
@@ -46,129 +48,129 @@ class Reader:
         self._device = self._tensors[0].device
         self._whole = [one.numel() for one in self._tensors]
         self._sizes: list[float] = []
-        """Sums of w^2 at the last measured step."""
+        """Norms of the samples at the last measured step."""
         self._followed = [i for i, one in enumerate(watched) if one.rows]
-        counts = [watched[i].rows for i in self._followed]
-        self._counts = torch.tensor(counts, device=self._device)
-        self._ages = torch.zeros(sum(counts), dtype=torch.int32, device=self._device)
-        """For how many measured steps the gradient of each followed row has been zero."""
-        self._exact: set[int] = set()
-        """Weights of which many rows seem to be zero: a norm too small for float32 would seem so, too."""
+        self._order = [*self._followed, *(i for i, one in enumerate(watched) if not one.rows)]
+        """In which gradients are read: first those that are followed row by row."""
+        self._counts = [watched[i].rows or _few(self._tensors[i]) for i in self._order]
+        """Numbers of each."""
+        self._lengths = torch.tensor([*self._counts, *self._counts], device=self._device)
+        self._alive = torch.zeros(sum(self._counts), dtype=torch.float64, device=self._device)
+        """The measured step at which each of these numbers was last other than zero."""
+        self._step = 0
+        self._faint: set[int] = set()
+        """Weights of which many rows seem to be zero: those whose squares are too small for float32 seem so, too."""
         self._half = [i for i, one in enumerate(watched) if one.tensor.dtype in HALF and one.role == "weight"]
-        self._others: list[int] = []
         self._without: set[int] = set()
 
     def before(self) -> None:
         self._sample.before()
 
-    def after(self) -> torch.Tensor:
-        """One row of numbers on the device."""
+    def after(self) -> list[torch.Tensor]:
+        """Numbers on the device."""
         gradients: list[Any] = [one.grad for one in self._tensors]
         self._without = {i for i, one in enumerate(gradients) if one is None}
-        sums, moves = self._sample.after()
-        return torch.cat((*self._by_row(gradients), *self._norms(gradients), sums.double(), *self._still(moves)))
+        sizes, products, moves = self._sample.after()
+        return [*self._of_gradients(gradients), sizes, products, *self._still(gradients, moves)]
 
-    def columns(self, numbers: Sequence[float]) -> tuple[Columns, bool]:
+    def columns(self, numbers: Sequence[Sequence[float]]) -> tuple[Columns, bool]:
         """What `after` measured of each, in their order; and whether the last step had been undone before this one."""
-        count, at = len(self.watched), 2 * len(self._followed)
+        squares, sizes, products, *still = numbers
+        count, followed = len(self.watched), len(self._followed)
         gradients, idle = [math.nan] * count, [0] * count
-        for i, norm, rows in zip(self._followed, numbers, numbers[len(self._followed) : at], strict=False):
-            gradients[i], idle[i] = norm, int(rows)
+        for i, square in zip(self._order, squares, strict=False):
+            gradients[i] = math.sqrt(square)
+        for i, rows in zip(self._followed, squares[count : count + followed], strict=True):
+            idle[i] = int(rows)
             if 2 * rows > self.watched[i].rows:
-                self._exact.add(i)
-        for i, norm in zip(self._others, numbers[at:], strict=False):
-            gradients[i] = norm
-        at += len(self._others)
-        lines = self._sample.starts[-1]
-        changed, along, size = (self._summed(numbers[at + k * lines : at + (k + 1) * lines]) for k in range(3))
-        undone = size == self._sizes and self._sample.as_before()  # the second waits for the device: only where it may be
-        self._sizes = size
-        known: list[float | None] = [None if i in self._without else one for i, one in enumerate(gradients)]
+                self._faint.add(i)
+        lines = len(products)
+        old, changed = self._summed(sizes[:lines]), self._summed(sizes[lines:])
+        if lines > count:
+            products = [sum(products[a:b]) for a, b in pairwise(self._sample.starts)]
+        undone = old == self._sizes and self._sample.as_before()  # the second waits for the device: only where it may be
+        self._sizes = old
+        weights = [w * math.sqrt(n / part) for w, n, part in zip(old, self._whole, self._sample.sizes, strict=True)]
         columns = Columns(
-            known if self._without else list(gradients),
-            [math.sqrt(w * share) if w >= 0 else math.nan for w, share in zip(size, self._shares(), strict=True)],
-            [_ratio(dw, w) for dw, w in zip(changed, size, strict=True)],
-            [a / math.sqrt(dw * w) if 0 < dw * w < math.inf else None for a, dw, w in zip(along, changed, size, strict=True)],
+            [None if i in self._without else one for i, one in enumerate(gradients)],
+            weights,
+            [dw / w if w > 0 else math.nan if w else None for dw, w in zip(changed, old, strict=True)],
+            [a / (dw * w) if 0 < dw * w < math.inf else None for a, dw, w in zip(products, changed, old, strict=True)],
             idle,
-            self._stayed(numbers[at + 3 * lines :]),
+            self._stayed(*still),
         )
         return columns, undone
 
     def _summed(self, lines: Sequence[float]) -> list[float]:
-        """Of each tensor, out of those of its lines."""
-        starts = self._sample.starts
+        """Of each tensor, out of the norms of its lines."""
         if len(lines) == len(self.watched):
             return list(lines)
-        return [sum(lines[a:b]) for a, b in pairwise(starts)]
+        return [lines[a] if b == a + 1 else math.hypot(*lines[a:b]) for a, b in pairwise(self._sample.starts)]
 
-    def _shares(self) -> list[float]:
-        """Entries for each one that is sampled."""
-        return [whole / part for whole, part in zip(self._whole, self._sample.sizes, strict=True)]
+    def _of_gradients(self, gradients: Sequence[Any]) -> tuple[torch.Tensor, ...]:
+        """The square of the norm of each, then for how many rows of the followed ones there was none for `ROWS` steps."""
+        self._step += 1
+        parts = [self._numbers(gradients[i], count) for i, count in zip(self._order, self._counts, strict=True)]
+        values = torch.cat(parts).double()
+        alive = values != 0
+        if self._faint:
+            awake = [self._awake(i, gradients[i], part) for i, part in zip(self._order, parts, strict=True)]
+            alive |= torch.cat(awake) != 0
+        self._alive.masked_fill_(alive, self._step)
+        sums = torch.cat((values.mul_(values), (self._alive <= self._step - ROWS).double()))
+        return (torch.segment_reduce(sums, "sum", lengths=self._lengths, unsafe=True),)
 
-    def _stayed(self, numbers: Sequence[float]) -> list[float | None]:
-        found: list[float | None] = [None] * len(self.watched)
-        count = len(self._half)
-        for i, pushed, stays in zip(self._half, numbers, numbers[count:], strict=False):
-            found[i] = stays / pushed if pushed else None
-        return found
+    def _numbers(self, gradient: Any, count: int) -> torch.Tensor:
+        """So many numbers whose squares add up to that of the norm: of its rows, of its entries, or the norm itself."""
+        if gradient is None:
+            return torch.ones(count, device=self._device)
+        if gradient.layout != torch.strided:
+            return torch.linalg.vector_norm(_values(gradient)).div(math.sqrt(count)).expand(count)
+        values = _values(gradient)
+        if values.numel() == count:
+            return values.reshape(-1)
+        if count == 1:
+            return torch.linalg.vector_norm(values).reshape(1)
+        return torch.linalg.vector_norm(values if values.dim() == 2 else values.reshape(count, -1), dim=1)
 
-    def _by_row(self, gradients: Sequence[Any]) -> tuple[torch.Tensor, ...]:
-        """Norms of the gradients of the followed weights, and how many of their rows have had none for `ROWS` steps."""
-        if not self._followed:
-            return ()
-        parts, awake = [], []
-        for i in self._followed:
-            gradient = gradients[i]
-            if gradient is None or gradient.layout != torch.strided:
-                parts.append(torch.ones(self.watched[i].rows, device=self._device))
-                awake.append(parts[-1])
-                continue
-            table = gradient if gradient.dim() == 2 else gradient.reshape(self.watched[i].rows, -1)
-            if table.dtype in HALF:  # a square overflows
-                table = table.float()
-            parts.append(torch.linalg.vector_norm(table, dim=1))
-            awake.append(table.abs().amax(1) if i in self._exact else parts[-1])
-        sizes = torch.cat(parts).double()
-        alive = torch.cat(awake) if self._exact else sizes
-        self._ages = (self._ages + 1).mul_(alive == 0)
-        return self._sums(sizes * sizes).sqrt(), self._sums((self._ages >= ROWS).double())
+    def _awake(self, i: int, gradient: Any, norms: torch.Tensor) -> torch.Tensor:
+        """Of a faint weight the sums of its rows, which no square makes too small."""
+        if i not in self._faint or gradient is None or gradient.layout != torch.strided:
+            return norms
+        return _values(gradient).reshape(len(norms), -1).sum(1)
 
-    def _sums(self, values: torch.Tensor) -> torch.Tensor:
-        return torch.segment_reduce(values, "sum", lengths=self._counts, unsafe=True)
-
-    def _norms(self, gradients: Sequence[Any]) -> tuple[torch.Tensor, ...]:
-        """Of what is not followed by its rows and has a gradient."""
-        followed = {i for i in self._followed if gradients[i] is not None and gradients[i].layout == torch.strided}
-        self._others = [i for i, one in enumerate(gradients) if one is not None and i not in followed]
-        if not self._others:
-            return ()
-        found = torch._foreach_norm([_values(gradients[i]) for i in self._others])
-        return (torch.stack(found).double(),)
-
-    def _still(self, moves: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _still(self, gradients: Sequence[Any], moves: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Of each half-precision weight: sampled entries with a gradient, and those of them that stayed."""
         if not self._half:
             return ()
-        zero = torch.zeros((), dtype=torch.float64, device=self._device)
+        zero = torch.zeros((), dtype=torch.float64, device=moves.device)
         pushed, stays = [zero] * len(self._half), [zero] * len(self._half)
         flat, sample = moves.reshape(-1), self._sample
         for k, i in enumerate(self._half):
-            gradient = self._tensors[i].grad
+            gradient = gradients[i]
             if gradient is not None and gradient.layout == torch.strided and gradient.stride() == self._tensors[i].stride():
-                there = entries(gradient.detach()) != 0
+                there = entries(gradient.detach()).reshape(-1) != 0
                 pushed[k] = there.sum().double()
                 part = flat.narrow(0, sample.starts[i] * SAMPLE, sample.sizes[i])
                 stays[k] = (there & (part == 0)).sum().double()
         return torch.stack(pushed), torch.stack(stays)
 
+    def _stayed(self, pushed: Sequence[float] = (), stays: Sequence[float] = ()) -> list[float | None]:
+        found: list[float | None] = [None] * len(self.watched)
+        for i, there, stay in zip(self._half, pushed, stays, strict=True):
+            found[i] = stay / there if there else None
+        return found
 
-def _ratio(dw: float, w: float) -> float | None:
-    """|dw| / |w| out of their squares."""
-    return math.sqrt(dw / w) if w > 0 and dw >= 0 else math.nan if w else None
+
+def _few(tensor: torch.Tensor) -> int:
+    """Numbers that are read of a gradient that is not followed by its rows."""
+    count = tensor.numel() * (2 if tensor.is_complex() else 1)
+    return count if count <= FEW else 1
 
 
 def _values(gradient: torch.Tensor) -> torch.Tensor:
-    if gradient.dtype is torch.float32 and gradient.layout is torch.strided:
+    """Real, without a graph, and wide enough to be squared."""
+    if gradient.dtype is torch.float32 and gradient.layout is torch.strided and not gradient.requires_grad:
         return gradient
     values = gradient.detach()
     if values.is_sparse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from gradcheck_health.probe.training.watching.reader import Columns, Reader
 from gradcheck_health.records.history import Moment, Track
 
 AGAIN = 20
-"""Steps that are all measured after a jump of the learning rate."""
+"""Steps that are all measured after a jump of the learning rate, or where a group was added."""
 LOW = 1e-4
 """A learning rate at or below this share of its largest trains nothing."""
 POWER = 1e-4
@@ -53,22 +54,19 @@ class Tracker:
         self._lowest: list[int] = []
         self._stepped: set[int] = set()
         """Optimizers that have had their turn in this round."""
-        self._unread: list[tuple[Reader, torch.Tensor]] = []
+        self._unread: list[tuple[Reader, list[torch.Tensor]]] = []
 
     def begin(self, optimizer: torch.optim.Optimizer) -> None:
-        """Before a step: copy a sample of its weights, where the step is to be measured."""
+        """Before a step that is to be measured: copy a sample of its weights."""
         if self.layout.changed():
             self.layout.make()
             self._kept.forget_columns()
             self.missing = set(range(len(self.layout.parameters)))
-        if self.measures_next:
-            for reader in self.layout.readers[id(optimizer)]:
-                reader.before()
+        for reader in self.layout.readers[id(optimizer)]:
+            reader.before()
 
     def end(self, optimizer: torch.optim.Optimizer) -> Moment | None:
         """After a step; the moment, where the last optimizer of a round was measured."""
-        if id(optimizer) not in self.layout.readers:
-            return None  # the watching began in the middle of this step
         if self.measures_next:
             self._unread += [(reader, reader.after()) for reader in self.layout.readers[id(optimizer)]]
         self._stepped.add(id(optimizer))
@@ -125,8 +123,9 @@ class Tracker:
         }
         scalars = {name: value for name, value in extra.items() if isinstance(value, torch.Tensor)}
         waiting = self.losses.waiting()
-        numbers = transfer([*(row for _, row in self._unread), *scalars.values(), *waiting])
-        read = [(reader, *reader.columns(next(numbers))) for reader, _ in self._unread]
+        rows = [row for _, found in self._unread for row in found]
+        numbers = transfer([*rows, *scalars.values(), *waiting])
+        read = [(reader, *reader.columns(list(islice(numbers, len(found))))) for reader, found in self._unread]
         self._unread.clear()
         undone = all(again for _, _, again in read)
         columns = read[0][1] if len(read) == 1 else _in_order([(reader, found) for reader, found, _ in read])
@@ -174,10 +173,9 @@ class Tracker:
             now.append(float(lr))
         if len(now) != len(self._largest):
             self._largest, self._lowest = list(now), [0] * len(now)
-        if self._rates and len(now) == len(self._rates):
-            jumped = any(b > 2 * a > 0 for a, b in zip(self._rates, now, strict=True))
-            if jumped:
-                self._dense = max(self._dense, self.steps + AGAIN)
+        jumped = any(b > 2 * a > 0 for a, b in zip(self._rates, now, strict=False))
+        if self._rates and (jumped or len(now) != len(self._rates)):
+            self._dense = max(self._dense, self.steps + 1 + AGAIN)
         for i, lr in enumerate(now):
             self._largest[i] = max(self._largest[i], lr)
             self._lowest[i] = self._lowest[i] + 1 if lr <= LOW * self._largest[i] else 0
@@ -193,13 +191,9 @@ def _in_order(read: Sequence[tuple[Reader, Columns]]) -> Columns:
 
 
 def transfer(rows: Sequence[torch.Tensor]) -> Iterator[list[float]]:
-    """Each as a list of numbers: one transfer for each device that they lie on."""
+    """Each as a list of numbers: one transfer, where they lie together on a device that has to be waited for."""
     flat = [one.detach().reshape(-1) for one in rows]
-    if len({one.device for one in flat}) > 1:
-        return iter([one.double().tolist() for one in flat])
-    joined: list[float] = torch.cat([one.double() for one in flat]).tolist()
-    found, at = [], 0
-    for one in flat:
-        found.append(joined[at : at + one.numel()])
-        at += one.numel()
-    return iter(found)
+    if len({one.device for one in flat}) > 1 or not flat or flat[0].is_cpu:
+        return iter([one.tolist() for one in flat])
+    numbers = iter(torch.cat([one.double() for one in flat]).tolist())
+    return iter([list(islice(numbers, one.numel())) for one in flat])

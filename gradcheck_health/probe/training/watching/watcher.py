@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -105,9 +104,10 @@ class Watcher:
         if depth > 1:
             return None
         tracker = self._tracker_of[id(optimizer)]
-        with quietly() if tracker.measures_next else torch._C.DisableTorchFunction():
-            tracker.begin(optimizer)
-        return self._with_closure(args, kwargs)
+        if tracker.measures_next:
+            with torch._C.DisableTorchFunction():  # no subclass and no mode of the user's is asked
+                tracker.begin(optimizer)
+        return self._with_closure(args, kwargs) if kwargs or len(args) > 1 else None
 
     def _with_closure(self, args: Any, kwargs: Any) -> Any:
         """The loss is what a closure returns at its first call."""
@@ -129,14 +129,15 @@ class Watcher:
         return (*args[:place], watched, *args[place + 1 :]), kwargs
 
     def _end(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        depth = self._depth[id(optimizer)] = self._depth.get(id(optimizer), 1) - 1
-        if depth > 0:
+        depth = self._depth.get(id(optimizer), 0) - 1
+        self._depth[id(optimizer)] = max(depth, 0)
+        if depth:  # inside of another step; or the watching began in the middle of this one
             return
         tracker = self._tracker_of[id(optimizer)]
-        for value in self._losses:
-            tracker.losses.add(value)
-        self._losses.clear()
-        with quietly() if tracker.measures_next else torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction():
+            for value in self._losses:
+                tracker.losses.add(value)
+            self._losses.clear()
             moment = tracker.end(optimizer)
         self._evaluated += not self.model.training
         if tracker.steps <= EVIDENCE:
@@ -155,10 +156,3 @@ def _modal(module: nn.Module) -> bool:
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return module.p > 0
     return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """No graph is built, no subclass and no mode of the user's is asked."""
-    with torch.no_grad(), torch._C.DisableTorchFunction():
-        yield
