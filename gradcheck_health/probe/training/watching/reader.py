@@ -124,14 +124,14 @@ class Reader:
         """So many numbers whose squares add up to that of the norm: of its rows, of its entries, or the norm itself."""
         if gradient is None:
             return torch.ones(count, device=self._device)
-        if gradient.layout != torch.strided:
-            return torch.linalg.vector_norm(_values(gradient)).div(math.sqrt(count)).expand(count)
         values = _values(gradient)
-        if values.numel() == count:
+        if gradient.layout == torch.strided and values.numel() == count:
             return values.reshape(-1)
-        if count == 1:
-            return torch.linalg.vector_norm(values).reshape(1)
-        return torch.linalg.vector_norm(values if values.dim() == 2 else values.reshape(count, -1), dim=1)
+        if gradient.layout == torch.strided and count > 1:
+            rows: torch.Tensor = torch.linalg.vector_norm(values if values.dim() == 2 else values.reshape(count, -1), dim=1)
+            return rows
+        norm: torch.Tensor = torch.linalg.vector_norm(values)
+        return norm.div(math.sqrt(count)).expand(count)
 
     def _awake(self, i: int, gradient: Any, norms: torch.Tensor) -> torch.Tensor:
         """Of a faint weight the sums of its rows, which no square makes too small."""
