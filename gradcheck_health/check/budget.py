@@ -15,8 +15,8 @@ from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
 
-_UNPAID = ("more_steps",)
-"""The user's own optimizer decides how often a step calls the model: LBFGS does so 20 times."""
+_AT_MOST = {"more_steps": 10.0}
+"""Passes that a fact is charged. A step is one: the optimizer decides how often it calls the model (LBFGS 20 times)."""
 _LEAST = 0.25
 """Of a pass of the whole batch: calling the operations takes its time however few samples there are."""
 
@@ -38,9 +38,8 @@ class Budget:
         """Count the calls of the model inside the block, which takes a fact."""
         with calls_counted() as fed:
             yield
-        if fact in _UNPAID:
-            return
-        self.passes += sum(max(_size(one) / self._whole, _LEAST) for one in fed)
+        taken = sum(max(_size(one) / self._whole, _LEAST) for one in fed)
+        self.passes += min(taken, _AT_MOST.get(fact, taken))
 
 
 def _size(inputs: Inputs) -> int:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.sandbox.garbage import collector_paused
+from gradcheck_health.model.tree import modules, named_modules
 from gradcheck_health.model.wrappers import logical, own_class
 
 
@@ -26,12 +27,12 @@ class NamedParameter(NamedTuple):
 
 def layer_names(model: nn.Module) -> dict[int, str]:
     """id(module) -> its first name."""
-    return {id(module): logical(name) for name, module in model.named_modules()}
+    return {id(module): logical(name) for name, module in named_modules(model)}
 
 
 def registered(model: nn.Module) -> set[int]:
     """id of every tensor that the model calls its parameter, also where it overrides `parameters()`."""
-    found = {id(p) for module in model.modules() for p in module._parameters.values() if p is not None}
+    found = {id(p) for module in modules(model) for p in module._parameters.values() if p is not None}
     if getattr(model.parameters, "__func__", None) is not nn.Module.parameters:
         with contextlib.suppress(Exception):  # the override is the user's
             found |= {id(p) for p in model.parameters()}

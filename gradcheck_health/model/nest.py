@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import UserDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from torch import nn
 
 _DEPTH = 8
 _OPERAND_DEPTH = 4
+_HOLDERS = (tuple, list, dict, slice)
 
 
 class Step(NamedTuple):
@@ -96,14 +97,17 @@ def operand_tensors(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
     """The tensors among the arguments, or the results, of one operation of torch: in tuples, lists, dicts and slices."""
     if isinstance(value, torch.Tensor):
         yield value
-    elif isinstance(value, tuple | list) and depth < _OPERAND_DEPTH:
-        for item in value:
+        return
+    items: Iterable[Any] = ()
+    if isinstance(value, slice):
+        items = (value.start, value.stop, value.step)
+    elif depth < _OPERAND_DEPTH:
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    for item in items:  # most are numbers, and of every operation of a model they are asked for
+        if isinstance(item, torch.Tensor):
+            yield item
+        elif isinstance(item, _HOLDERS):
             yield from operand_tensors(item, depth + 1)
-    elif isinstance(value, dict) and depth < _OPERAND_DEPTH:
-        for item in value.values():
-            yield from operand_tensors(item, depth + 1)
-    elif isinstance(value, slice):
-        yield from operand_tensors((value.start, value.stop, value.step), depth + 1)
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

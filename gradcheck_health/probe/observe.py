@@ -101,8 +101,11 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     if is_distributed(model):
         whole = of_whole_tensors([entry.tensor for entry in named], *measured, equal, [entry.name for entry in named])
         measured, equal = whole[:2], whole[2]
-    # the rows of a weight that is spread lie on several ranks
-    rows = [None if is_sharded(entry.tensor) else gradient for entry, gradient in zip(named, arrived, strict=True)]
+    # the rows of a weight that is spread lie on several ranks; of zeros alone there is nothing to tell apart
+    rows = [
+        None if is_sharded(entry.tensor) or (known is not None and known.is_zero) else gradient
+        for entry, gradient, known in zip(named, arrived, measured[1], strict=True)
+    ]
     without = starved(named, rows, wide, activations)
     trace = Trace(
         model=own_class(model).__name__,

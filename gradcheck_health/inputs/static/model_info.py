@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,16 +77,20 @@ class ModelInfo:
     @cached_property
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """Parameters and buffers; lazy ones too."""
-        return (*self.model.parameters(), *self.model.buffers())
+        return tuple(self._each_tensor())
+
+    def _each_tensor(self) -> Iterator[torch.Tensor]:
+        yield from self.model.parameters()
+        yield from self.model.buffers()
 
     @cached_property
     def device(self) -> torch.device:
-        return next((tensor.device for tensor in self.tensors), torch.get_default_device())
+        return next((tensor.device for tensor in self._each_tensor()), torch.get_default_device())
 
     @cached_property
     def dtype(self) -> torch.dtype:
         """Of the first floating parameter of at least 16 bits; the default dtype without one."""
-        for tensor in self.tensors:
+        for tensor in self._each_tensor():
             if tensor.is_complex():
                 continue
             if tensor.is_floating_point() and tensor.dtype.itemsize >= 2:

@@ -7,18 +7,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.model.tree import modules
+
 REPLICATED = ("DistributedDataParallel",)
 """Wrappers around a module that every rank holds as a whole."""
 
 
 def is_replicated(model: nn.Module) -> bool:
     """A wrapper around a module that every rank holds as a whole, itself or inside a compiled one."""
-    return any(type(module).__name__ in REPLICATED for module in model.modules())
+    return any(type(module).__name__ in REPLICATED for module in modules(model))
 
 
 def is_distributed(model: nn.Module) -> bool:
     """Several ranks compute it together: forward or backward of one waits for the others."""
-    return any(_is_spread(module) for module in model.modules())
+    return any(_is_spread(module) for module in modules(model))
 
 
 def _is_spread(module: nn.Module) -> bool:
@@ -29,7 +31,7 @@ def _is_spread(module: nn.Module) -> bool:
 
 def is_fully_sharded(module: nn.Module) -> bool:
     """`fully_shard` was applied to it."""
-    return hasattr(module, "set_requires_gradient_sync")
+    return hasattr(type(module), "set_requires_gradient_sync")
 
 
 def is_sharded(tensor: Any) -> bool:

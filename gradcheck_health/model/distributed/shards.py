@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.model.distributed.kinds import is_fully_sharded, is_sharded
+from gradcheck_health.model.tree import modules
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:
@@ -51,7 +52,7 @@ def stand_ins(model: nn.Module) -> dict[int, nn.Parameter]:
 
 def whole_parameters(model: nn.Module) -> dict[int, nn.Parameter]:
     """The other way round: id of a sharded parameter -> what will stand in for it."""
-    for module in model.modules():
+    for module in modules(model):
         if is_fully_sharded(module):  # one after another, so that no more than one of them is whole at a time
             sharded: Any = module
             sharded.unshard()
@@ -69,7 +70,7 @@ def to_float64(model: nn.Module) -> None:
         model.double()
         return
     made: dict[int, nn.Parameter] = {}
-    for module in model.modules():
+    for module in modules(model):
         for key, parameter in module._parameters.items():
             if parameter is not None and parameter.is_floating_point():
                 if id(parameter) not in made:
@@ -88,7 +89,9 @@ def settle(model: nn.Module) -> None:
     """
     if "torch.distributed.fsdp" not in sys.modules:
         return
-    sharded: list[Any] = [module for module in model.modules() if is_fully_sharded(module)]
+    sharded: list[Any] = [module for module in modules(model) if is_fully_sharded(module)]
+    if not sharded:
+        return
     for module in sharded:
         if hasattr(module, "reset_iter_state") and getattr(module._get_fsdp_state(), "_is_root", False):
             with contextlib.suppress(RuntimeError):
@@ -115,7 +118,7 @@ def fsdp_groups(model: nn.Module) -> list[Any]:
     if "torch.distributed.fsdp" not in sys.modules:
         return []
     found: dict[int, Any] = {}
-    for module in model.modules():
+    for module in modules(model):
         if is_fully_sharded(module):
             state: Any = module._get_fsdp_state()  # type: ignore[operator]
             groups = getattr(state, "_fsdp_param_groups", None) or [getattr(state, "_fsdp_param_group", None)]

@@ -20,6 +20,7 @@ from gradcheck_health.model.distributed.shards import settle
 from gradcheck_health.model.sandbox.process import remember_process
 from gradcheck_health.model.sandbox.reversible import Reversible
 from gradcheck_health.model.sandbox.snapshot import Snapshot
+from gradcheck_health.model.tree import modules
 
 _AROUND: ContextVar[Snapshot | None] = ContextVar("around", default=None)
 """What the innermost sandbox that is open remembers."""
@@ -53,14 +54,14 @@ def _remember(model: nn.Module, process: bool, also: Sequence[Any], left: list[s
     undo.callback(memory.restore)
     # the table of an object is followed however far it leads, an object itself only as long as there is room
     held = [part for one in also for part in (one, getattr(one, "__dict__", None))]
-    memory.remember([*held, *model.modules(), model])  # scripted modules keep their children outside of vars()
+    memory.remember([*held, *modules(model), model])  # scripted modules keep their children outside of vars()
     memory.detach_gradients()  # not before the way back is laid for all of them
 
 
 def reachable_modules(model: nn.Module) -> list[nn.Module]:
     """Registered modules, and those that hide in attributes, lists and dicts of modules (people do forget `ModuleList`)."""
     seen: dict[int, nn.Module] = {}
-    stack: list[Any] = [*reversed(list(model.modules())), model]  # scripted modules keep theirs outside of vars()
+    stack: list[Any] = [*reversed(modules(model)), model]  # scripted modules keep theirs outside of vars()
     containers: set[int] = set()
     while stack:
         item = stack.pop()

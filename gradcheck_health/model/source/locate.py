@@ -12,6 +12,7 @@ from torch import nn
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.class_source import class_source
 from gradcheck_health.model.source.lines import place
+from gradcheck_health.model.tree import modules
 from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.records.finding import Finding, Place
 from gradcheck_health.records.frames import is_user_file
@@ -39,7 +40,7 @@ def with_source_lines(findings: Sequence[Finding], model: nn.Module) -> list[Fin
 def marked_code(model: nn.Module, mark: str) -> list[tuple[str, str, tuple[tuple[int, int], ...]]]:
     """(file as in `Place.source`, its text, the lines of the model's classes in it) of the files that hold the mark."""
     classes: dict[str, list[type]] = {}
-    for cls in {base for module in model.modules() for base in type(module).__mro__ if issubclass(base, nn.Module)}:
+    for cls in {base for kind in set(map(type, modules(model))) for base in kind.__mro__ if issubclass(base, nn.Module)}:
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         if file is not None and file.endswith(".py") and is_user_file(file):
             classes.setdefault(file, []).append(cls)

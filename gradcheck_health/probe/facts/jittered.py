@@ -14,14 +14,14 @@ from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.objective import objective
-from gradcheck_health.probe.statistics.tensor_stats import plain
+from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.evidence import Difference
 from gradcheck_health.records.trace import Trace
 
 SAMPLES = 2
-STEP = 1e-4
-"""Beside a weight: a thousand times the rounding of float32, and little beside what a gradient depends on."""
+STEP = 2e-4
+"""Beside a weight, at most: a thousand times the rounding of float32, and little beside what a gradient depends on."""
 STAYS = 0.1
 """Movement of a gradient beside its norm up to which it was resolved. What is rounding is another one each time: 1.4."""
 
@@ -44,8 +44,8 @@ def _moved(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         with torch.no_grad():
             for entry in named_parameters(unwrap(subject.model)):
                 if entry.name in before and entry.tensor.is_floating_point():
-                    noise = torch.randn(entry.tensor.shape, generator=generator).to(entry.tensor)
-                    entry.tensor.mul_(noise.mul_(STEP).add_(1.0))
+                    factor = torch.empty(entry.tensor.shape).uniform_(1.0 - STEP, 1.0 + STEP, generator=generator)
+                    entry.tensor.mul_(factor.to(entry.tensor))
         after = _gradients(subject)
     far = {name: _far(values, after.get(name)) for name, values in before.items()}
     unsteady = tuple(name for name in trace.parameters if not far.get(name, 1.0) <= STAYS)
@@ -70,5 +70,5 @@ def _far(before: torch.Tensor, after: torch.Tensor | None) -> float:
     """Distance over the norm; 1 where there is nothing to compare."""
     if after is None or after.shape != before.shape:
         return 1.0
-    size = float(torch.linalg.vector_norm(before, dtype=torch.float64))
-    return float(torch.linalg.vector_norm(after - before, dtype=torch.float64)) / size if size else 1.0
+    size = measure(before).norm
+    return measure(after - before).norm / size if size else 1.0

@@ -145,9 +145,9 @@ class Instrument(TorchFunctionMode):
         self._current = self._stack.pop()
         seen = self.layers[self._current]
         with torch._C.DisableTorchFunction():
-            for leaf in leaves(output):
-                if leaf.differentiable or leaf.tensor.is_floating_point():
-                    self._output(seen, leaf.tensor)
+            for tensor in (output,) if isinstance(output, torch.Tensor) else [leaf.tensor for leaf in leaves(output)]:
+                if tensor.is_floating_point() or (tensor.is_complex() and tensor.requires_grad):
+                    self._output(seen, tensor)
 
     def _output(self, seen: Seen, tensor: torch.Tensor) -> None:
         # Three tables, because a tensor is met in three ways. `_known` finds one that was measured before by its id; ids

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.model.tree import named_modules
 from gradcheck_health.model.wrappers import logical
 
 _PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
@@ -22,7 +23,7 @@ def carried(model: nn.Module) -> dict[str, int]:
     """
     return {
         f"{logical(path)}.{key}".lstrip("."): id(value)
-        for path, module in model.named_modules()
+        for path, module in named_modules(model)
         for key, value in vars(module).items()
         if type(value) not in _PLAIN and _has_graph(value) and not _normed(module, key)
     }
@@ -43,7 +44,7 @@ def stale(model: nn.Module, before: Mapping[str, int], nodes: Iterable[Any]) -> 
     if not before:
         return
     used = set(map(id, nodes))
-    for path, module in model.named_modules():
+    for path, module in named_modules(model):
         for key, value in vars(module).items():
             name = f"{logical(path)}.{key}".lstrip(".")
             if before.get(name) == id(value) and isinstance(value, torch.Tensor) and id(value.grad_fn) in used:

@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.model.sandbox.garbage import collector_paused
+from gradcheck_health.model.tree import named_modules
 from gradcheck_health.model.wrappers import logical, own_class
 from gradcheck_health.probe.forward.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.forward.instrument import Instrument
@@ -21,7 +22,8 @@ _ONE_SIDED = 0.05
 def layer_traces(model: nn.Module, instrument: Instrument, stats: Sequence[TensorStats]) -> dict[str, LayerTrace]:
     """Called layers in the order of their first call, then those that were never called."""
     traces = {}
-    modes = {logical(path): module.training for path, module in model.named_modules()}
+    named = [(logical(path), module) for path, module in named_modules(model)]
+    modes = {name: module.training for name, module in named}
     for name, seen in sorted(instrument.layers.items(), key=lambda item: item[1].order):
         gradients = [index for tensor in seen.tensors for index in instrument.gradients[tensor]]
         traces[name] = LayerTrace(
@@ -33,8 +35,7 @@ def layer_traces(model: nn.Module, instrument: Instrument, stats: Sequence[Tenso
             TensorStats.merge([stats[i] for i in gradients]) if gradients else None,
             training=modes.get(name, True),
         )
-    for path, module in model.named_modules():
-        name = logical(path)
+    for name, module in named:
         if name not in traces:
             traces[name] = LayerTrace(name, own_class(module).__name__, -1, 0)
     return traces

@@ -60,6 +60,8 @@ class Writes:
             return None
         if in_place and target.requires_grad and torch.is_grad_enabled():
             return None  # autograd knows
+        if not target.is_floating_point() and not target.is_complex():
+            return None  # a counter, a mask: no gradient is behind it
         with torch._C.DisableTorchFunction():
             owner = self._owner(target)
             if owner is not None:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.nest import leaves, operand_tensors
+from gradcheck_health.model.tree import modules
 from gradcheck_health.probe.samples.operation import Along, Operation, Unproven
 from gradcheck_health.probe.samples.table import QUESTIONS, RULES, plain_name
 from gradcheck_health.probe.samples.training_reads import TrainingReads
@@ -36,11 +37,12 @@ class Samples:
         self._batch, self.proving = batch, True
         self._known: dict[int, _Entry] = {}
         self._reads = TrainingReads()
-        self._in_training = any(vars(module).get("training") for module in model.modules())
+        parts = modules(model)
+        self._in_training = any(vars(module).get("training") for module in parts)
         try:
             for tensor, axis in given:
                 self._note(tensor, None if axis is None else Along(axis % tensor.dim()))
-            for module in model.modules():
+            for module in parts:
                 self.proving &= not isinstance(module, torch.jit.ScriptModule)
                 for own in (*module._parameters.values(), *module._buffers.values()):
                     if own is not None and not is_lazy(own):

@@ -1,0 +1,31 @@
+"""`model.tree` against torch's own walk."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from gradcheck_health.model.tree import modules, named_modules
+
+
+def shared() -> nn.Module:
+    """One layer under two names, a child that is None, a container without children."""
+    layer = nn.Linear(2, 2)
+    model = nn.Sequential(nn.Sequential(layer, nn.ReLU()), layer, nn.ModuleList())
+    model.register_module("none", None)
+    return model
+
+
+def cyclic() -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 2))
+    model[0].parent = model
+    return model
+
+
+@pytest.mark.parametrize(
+    "build", [shared, cyclic, lambda: nn.Transformer(8, 2, 2, 2, 8, batch_first=True), lambda: nn.Identity()]
+)
+def test_same_modules_under_the_same_names_in_the_same_order(build: object) -> None:
+    model = build()  # type: ignore[operator]
+    assert named_modules(model) == list(model.named_modules())
+    assert modules(model) == list(model.modules())
