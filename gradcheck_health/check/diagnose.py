@@ -55,7 +55,8 @@ def diagnose(
         findings, _ = _in_the_code(findings, subject.model, rules, settings) if findings else (findings, ())
         return accept(findings, {**ignore, **(settings.expect or {})}, ())[0]
 
-    trace = probe(subject, follow_samples="mixed-samples" in rules)
+    proofs = {"mixed-samples": "apart", "future-leak": "in order"}
+    trace = probe(subject, prove=[proof for rule, proof in proofs.items() if rule in rules])
     if subject.take_steps is not None:
         trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1, trace))
     if subject.train is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from gradcheck_health.model.names import NamedParameter, layer_names, named_para
 from gradcheck_health.model.nest import OutputTensor, leaves
 from gradcheck_health.model.wrappers import own_class, unwrap
 from gradcheck_health.probe.backward import backward
-from gradcheck_health.probe.experiments.subbatch import axis_of, unclear
+from gradcheck_health.probe.experiments.proofs import Proofs
 from gradcheck_health.probe.forward.causal_attention import causal_by_config
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import BATCH_NORM_VALUES
@@ -30,7 +30,6 @@ from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
-from gradcheck_health.probe.samples.tracker import Samples
 from gradcheck_health.probe.statistics.activations_over_ranks import of_whole_activations, tensor_parallel_groups
 from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.over_ranks import of_whole_tensors
@@ -49,13 +48,14 @@ NO_GRADIENT = "carries no gradient"
 """Why an output was not probed; the others were left out on purpose."""
 
 
-def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = None, follow_samples: bool = False) -> Trace:
+def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = None, prove: Collection[str] = ()) -> Trace:
     """What one forward and one backward pass show. Call it inside `sandbox(subject.model)`.
 
     Args:
         every: project every output leaf, beside a loss that the model returns (see `objective`).
         dataflow: take the second, slower pass, and tell this one what is seen.
-        follow_samples: try to prove that forward keeps the samples apart.
+        prove: what to try to prove of forward: "apart", that it keeps the samples apart, "in order", that no step of a sequence
+            moves an earlier one.
 
     Raises:
         ModelError: forward raised, or returned nothing that holds a tensor.
@@ -68,12 +68,12 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     fed = _inputs(subject.inputs)  # while nothing else takes memory
     gather = Gather()
     writes = Writes(model)
-    samples = _samples(subject) if follow_samples else None
-    instrument = Instrument(layer_names(model), gather, dataflow, writes, samples)
+    proofs = Proofs(subject, prove)
+    instrument = Instrument(layer_names(model), gather, dataflow, writes, proofs.followed)
     with eager(), instrument.forward():
-        with contextlib.nullcontext() if samples is None else samples.followed():
+        with proofs.noticed():
             output = call(subject.model, subject.inputs, subject.seed)
-        apart = samples is not None and samples.apart(output)
+        proven = proofs.of(output)
         instrument.outside = LOSS if subject.loss is not None else ""
         goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=every)
     found = list(leaves(output))
@@ -148,20 +148,12 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         misread=tuple(instrument.losses.misread) if goal.value is not None else (),
         pairings=tuple(instrument.losses.pairings) if goal.value is not None else (),
         fragile=tuple(instrument.fragile),
-        apart=apart,
+        apart="apart" in proven,
+        in_order="in order" in proven,
         constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
     instrument.forget()
     return of_whole_activations(trace, tensor_parallel_groups(model)) if is_distributed(model) else trace
-
-
-def _samples(subject: Subject) -> Samples | None:
-    """None where it is not known what a sample is."""
-    fed, declared = subject.inputs, subject.declared.batch_axis
-    if fed.batch is None or unclear(fed, 3, declared):
-        return None
-    tensors = [leaf.tensor for leaf in leaves((fed.args, dict(fed.kwargs)))]
-    return Samples(unwrap(subject.model), [(one, axis_of(one, fed.batch, declared)) for one in tensors], fed.batch)
 
 
 def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:

@@ -162,6 +162,8 @@ class Trace:
     """Operations that have no finite derivative somewhere: sqrt at 0, a division by what depends on the data."""
     apart: bool = False
     """Every operation of forward is known to keep the samples apart: that none moves another need not be measured."""
+    in_order: bool = False
+    """Every operation of forward is known to be causal: that no step moves an earlier one need not be measured."""
     edges: tuple[EdgeInput, ...] = ()
     compiles: bool = False
     """The model was handed over compiled."""

@@ -43,7 +43,7 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
 
     How to silence: causal=False, or ignore={"future-leak": "the reason"}.
     """
-    if trace.declared.causal is False or not (trace.declared.causal or trace.causal):
+    if trace.declared.causal is False or trace.in_order or not (trace.declared.causal or trace.causal):
         return
     if "future" not in trace.facts:
         yield Need("future")

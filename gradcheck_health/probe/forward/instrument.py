@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,10 +54,10 @@ class Instrument(TorchFunctionMode):
         gather: Gather,
         dataflow: Dataflow | None = None,
         writes: Writes | None = None,
-        samples: Samples | None = None,
+        proofs: Sequence[Samples] = (),
     ) -> None:
         super().__init__()
-        self.samples = samples
+        self.proofs = proofs
         self.writes = writes
         self.gather = gather
         self.dataflow = dataflow
@@ -202,8 +202,9 @@ class Instrument(TorchFunctionMode):
         if func.__name__ in FRAGILE and layer != LOSS and (name := fragile(func, args)):
             self.fragile[name] = None
         out = func(*args, **kwargs)
-        if self.samples is not None and self.samples.proving:
-            self.samples.follow(func, args, kwargs, out)
+        for proof in self.proofs:
+            if proof.proving:
+                proof.follow(func, args, kwargs, out)
         if self.dataflow is not None:
             self.dataflow.observe(func, args, kwargs, out, layer)
         if self.writes is not None:

@@ -21,6 +21,8 @@ class Along:
     inner: int = 1
 
 
+JOINED = Along(-1, 0)
+"""Of a tensor in which samples may have met."""
 Answer = Along | None | Sequence[Along | None]
 """None: the same whatever the samples are. A sequence: one for each result."""
 

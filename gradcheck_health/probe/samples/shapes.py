@@ -83,7 +83,7 @@ def joined(call: Operation, stacked: bool) -> Answer:
     if len(found) != 1 or not call.known.keys() <= {id(part) for part in parts} or any(part.dim() != rank for part in parts):
         raise Unproven
     (along,) = found
-    if not stacked and dim == along.axis:
+    if not stacked and dim == along.axis and len(parts) > 1:
         raise Unproven
     return replace(along, axis=along.axis + (stacked and dim <= along.axis))
 
@@ -102,11 +102,16 @@ def taken(call: Operation) -> Answer:
             continue
         width = spread if one is Ellipsis else 1
         if place <= along.axis < place + width:
-            if one is not Ellipsis and one != slice(None):
+            if one is not Ellipsis and (type(one) is int or not _whole(one, tensor.shape[along.axis])):
                 raise Unproven
             return replace(along, axis=axis + along.axis - place)
         place, axis = place + width, axis + (0 if type(one) is int else width)
     raise Unproven
+
+
+def _whole(part: slice, size: int) -> bool:
+    bounds = (part.start, part.stop, part.step)
+    return all(one is None or type(one) is int for one in bounds) and range(*part.indices(size)) == range(size)
 
 
 def repeated(call: Operation) -> Answer:

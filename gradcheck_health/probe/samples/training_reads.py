@@ -25,9 +25,15 @@ _ALIKE = frozenset(
         ("timm.layers.norm_act", "forward"),  # as torch's batch norm
         ("timm.layers.drop", "forward"),
         ("torchvision.ops.stochastic_depth", "forward"),
+        *((f"timm.models.{name}", "get_attention_biases") for name in ("levit", "efficientvit_msra", "efficientformer_v2")),
+        ("timm.models.efficientvit_msra", "forward"),
+        # the mean of two heads instead of both, and no auxiliary heads
+        *((f"timm.models.{name}", "forward_head") for name in ("levit", "efficientformer_v2")),
+        ("timm.models.repvit", "forward"),
+        *(("torchvision.models.googlenet", name) for name in ("_forward", "eager_outputs", "forward")),
     )
 )
-"""(module, function) of libraries whose layers leave something out in eval mode and do nothing else instead."""
+"""(module, function) of libraries whose layers leave something out in eval mode and do nothing that joins samples instead."""
 _RATES = ("training", "dropout_p", "dropout")
 """Arguments of functions of torch that say how much is dropped."""
 
@@ -105,6 +111,8 @@ def _computes(node: ast.AST) -> bool:
 
 def _of_torch(called: str, names: Mapping[str, Any]) -> bool:
     root, *path = called.split(".")
+    if root == "attention_interface" and names.get("__name__", "").startswith("transformers.models."):
+        return True  # one of its own spellings of attention, all of which take a rate
     value = names.get(root)
     for name in path:
         value = getattr(value, name, None)

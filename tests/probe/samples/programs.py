@@ -87,6 +87,17 @@ def _heads(self: Program, x: Tensor, n: int) -> Tensor:
     return F.scaled_dot_product_attention(q, q, q).flatten(-2)
 
 
+def _masked(self: Program, x: Tensor, n: int) -> Tensor:
+    """Under a triangle that is right, off by a step, upside down, has a row that is shut, or shuts not quite."""
+    steps = x.shape[-2]
+    seen = torch.ones(steps, steps, dtype=torch.bool)
+    mask = (seen.tril(), seen.tril(1), seen.triu(), seen.tril(-1), seen.tril() & (torch.arange(steps) > 1))[n % 5]
+    if n % 2:
+        return F.scaled_dot_product_attention(x, x, x, mask)
+    shut = (float("-inf"), torch.finfo(x.dtype).min, -3.0)[n % 3]
+    return F.scaled_dot_product_attention(x, x, x, torch.zeros(steps, steps).masked_fill(~mask, shut))
+
+
 def _written_view(self: Program, x: Tensor, n: int) -> Tensor:
     y = x * 1.0
     view = y.view(-1)
@@ -177,6 +188,8 @@ STEPS: dict[str, Callable[[Program, Tensor, int], Tensor]] = {
     "product from the left": lambda self, x, n: self.weight[: x.shape[-2], : x.shape[-2]] @ x,
     "einsum": lambda self, x, n: torch.einsum("abc,abd->acd" if n % 2 else "abc,adc->bd", x, x),
     "attention": _heads,
+    "causal attention": lambda self, x, n: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "attention under a mask": _masked,
     "layer norm": lambda self, x, n: F.layer_norm(x, x.shape[n % x.dim() :]),
     "group norm": lambda self, x, n: F.group_norm(x, 1),
     "batch norm": _batch_norm,

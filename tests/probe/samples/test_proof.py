@@ -24,7 +24,7 @@ def verdicts(model: nn.Module, shape: tuple[int, ...]) -> tuple[bool, bool]:
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
     subject = Subject(model, Inputs((x,), batch=SAMPLES))
     with sandbox(model):
-        trace = probe(subject, follow_samples=True)
+        trace = probe(subject, prove=("apart",))
         measured = take("mixing", subject, trace)
     return trace.apart, any(one.influences for one in measured)
 
