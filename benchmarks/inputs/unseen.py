@@ -147,10 +147,13 @@ def _classes(home: str) -> list[type[nn.Module]]:
                 importlib.import_module(f"{home}.{part.name}")
     files = sorted(name for name in sys.modules if name == home or name.startswith(f"{home}."))
     found = [value for name in files for value in vars(sys.modules[name]).values()]
-    own = [
-        cls for cls in found if isinstance(cls, type) and issubclass(cls, nn.Module) and cls.__module__.split(".")[0] == home
-    ]
+    own = [cls for cls in found if nn.Module in _ancestors(cls) and cls.__module__.split(".")[0] == home]
     return [cls for cls in dict.fromkeys(own) if cls.forward is not nn.Module.forward]
+
+
+def _ancestors(value: Any) -> Sequence[Any]:
+    """Of a class; none of what only says that it is one, as the annotations of some packages do."""
+    return type.mro(value) if issubclass(type(value), type) else ()
 
 
 LARGEST = 30_000_000

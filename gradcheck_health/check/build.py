@@ -13,7 +13,7 @@ from torch import nn
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.call import seed_everything
 from gradcheck_health.model.source.built_at import construction
-from gradcheck_health.model.training_step import bind_step
+from gradcheck_health.model.training_step import bind_step, is_bound
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.criterion import bind
 from gradcheck_health.probe.subject import Subject
@@ -84,7 +84,7 @@ def rebuilder(handed: Training, first: Subject, settings: Config, unwritten: mem
     def rebuild(seed: int) -> Subject:
         again = build(handed, seed)
         memory.write(again.model, unwritten, seed)
-        bind_step(again.model)
+        bind_step(again.model, beside_forward=is_bound(first.model))
         move(again.model, settings)
         loss = bind(again.loss, again.targets, settings.seed)
         return dataclasses.replace(first, model=unwrap(again.model), inputs=first.inputs.another(seed), loss=loss, seed=seed)

@@ -14,7 +14,6 @@ from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.model.source.locate import marked_code, with_source_lines
-from gradcheck_health.model.training_step import is_beside_forward
 from gradcheck_health.probe import described, probe, take
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.finding import Finding, worst_first
@@ -26,8 +25,6 @@ from gradcheck_health.settings.config import Config
 
 ROUNDS_OF_NEEDS = 12
 """How often rules may ask for more: two rounds are normal, four are rare."""
-
-_NO_STEP = "training_step: forward ran by itself, and no loss was given (give loss, or watch the whole step with check_step)"
 
 Rules = Mapping[str, Callable[..., Any]]
 
@@ -61,8 +58,8 @@ def diagnose(
         trace = dataclasses.replace(trace, steps=subject.take_steps(subject, 1, trace))
     if subject.train is not None:
         trace = dataclasses.replace(trace, history=subject.train(subject))
-    if trace.loss is None and is_beside_forward(subject.model):
-        trace = dataclasses.replace(trace, gaps=(*trace.gaps, _NO_STEP))
+    if trace.loss is None:
+        trace = dataclasses.replace(trace, gaps=(*trace.gaps, *subject.unseen))
     if gate is not None:
         trace = gate.beside(trace, environment)
     budget = Budget(settings.fact_budget, subject.inputs)

@@ -14,15 +14,14 @@ import torch
 from torch import nn
 
 from gradcheck_health.check.build import build, move, rebuilder, unwritten_memory
+from gradcheck_health.check.feeding import feed
 from gradcheck_health.check.trainable import refuse_transformed, require_trainable
 from gradcheck_health.inputs import blame, synthesize
 from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.checkpoint import Checkpoint
-from gradcheck_health.model.distributed.kinds import is_replicated
 from gradcheck_health.model.distributed.ranks import current, in_step
-from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
 from gradcheck_health.model.sandbox.lasting import noticed
@@ -37,7 +36,6 @@ from gradcheck_health.probe.training.trial import take_steps
 from gradcheck_health.probe.training.trial_run import given_run, trial_run
 from gradcheck_health.records.declarations import Declared
 from gradcheck_health.records.errors import ModelError, UsageError, did_you_mean
-from gradcheck_health.records.inputs import Inputs, Saved
 from gradcheck_health.records.training import Training
 from gradcheck_health.settings.config import Config
 from gradcheck_health.targets.importing import import_target
@@ -74,29 +72,19 @@ def prepared(
         trainers = Trainers.of(training)
         trained_by = settings.optimizer if not trainers.given or "optimizer" in settings.origins else family(trainers.given)
         declared = Declared.of(settings.causal, settings.batch_axis, trained_by, edge_inputs=settings.edge_inputs)
-        with as_forward(built) as stepping, sandbox(built, process=False, left=left), contextlib.ExitStack() as precision:
+        with as_forward(built), sandbox(built, process=False, left=left), contextlib.ExitStack() as precision:
             spare_more()  # what was remembered
             move(built, settings)
             precision.enter_context(_autocast(built, settings))
             if settings.checkpoint is not None:
                 checkpoint.load(built, Checkpoint.of(settings.checkpoint), convert=settings.dtype is not None)
-            fed = synthesize(
-                # a forward of the wrapper makes the next backward wait for the other ranks
-                unwrap(built) if is_replicated(built) else built,
-                _in_precision(training.inputs, settings),
-                seed=settings.seed,
-                batch_size=settings.batch_size or _samples(training.targets),
-                saved=saved(settings),
-                target=target,
-                stepwise=declared.causal is True,
-            )
-            if stepping:
-                fed = dataclasses.replace(fed, origin=f"{fed.origin}, fed to training_step")
-            fed = _with_axis(fed, declared)
+            fed, unseen = feed(training, settings, declared, target)
             loss = bind(_from_a_file(training.loss), training.targets, settings.seed)
             # inside its wrapper: DistributedDataParallel refuses a second forward when a parameter was not used in the first
             compiled = built if is_compiled(built) else None
-            subject = Subject(unwrap(built), fed, loss, settings.seed, settings.rounds, declared, compiled=compiled)
+            subject = Subject(
+                unwrap(built), fed, loss, settings.seed, settings.rounds, declared, compiled=compiled, unseen=unseen
+            )
             if subject.model is not built:
                 subject = dataclasses.replace(subject, around=built)
             # the weights of a file are the same whatever the seed
@@ -146,20 +134,6 @@ def _autocast(model: nn.Module, settings: Config) -> contextlib.AbstractContextM
     return torch.autocast(device, dtype=getattr(torch, settings.autocast))
 
 
-def _in_precision(inputs: Any, settings: Config) -> Any:
-    """Given tensors in the precision that the user asked for, as the text of a spec makes them."""
-    if settings.dtype is None:
-        return inputs
-    dtype = getattr(torch, settings.dtype)
-    odd = any(leaf.tensor.is_floating_point() and leaf.tensor.dtype != dtype for leaf in leaves(inputs))
-    return map_tensors(inputs, lambda one: one.to(dtype) if one.is_floating_point() else one) if odd else inputs
-
-
-def _samples(targets: Any) -> int | None:
-    """As many samples as there are targets, where a batch is made up for them."""
-    return len(targets) if isinstance(targets, torch.Tensor) and targets.dim() and len(targets) else None
-
-
 def runs(model: nn.Module) -> bool:
     """Whether inputs can be made up for the model."""
     try:
@@ -178,37 +152,6 @@ def _from_settings(settings: Config) -> Any:
         if place is None
         else input_files.beside(settings.inputs, Path(place.rpartition(":")[0] or place).parent)
     )
-
-
-def saved(settings: Config) -> list[Saved]:
-    """Inputs that were inferred earlier."""
-    return [
-        Saved(
-            name,
-            entry["model"],
-            entry["forward"],
-            entry["inputs"],
-            settings.origins.get(f"saved_inputs.{name}", "saved_inputs"),
-        )
-        for name, entry in settings.saved_inputs.items()
-    ]
-
-
-def _with_axis(fed: Inputs, declared: Declared) -> Inputs:
-    """The batch that the user declared, instead of the one that the first axis suggests."""
-    if declared.batched is None:
-        return fed
-    resample = fed.resample
-    again = None if resample is None else lambda seed: _with_axis(resample(seed), declared)
-    axis, batch = declared.batch_axis, None
-    if axis is not None:
-        tensors = (
-            leaf.tensor for leaf in leaves((fed.args, dict(fed.kwargs))) if -leaf.tensor.dim() <= axis < leaf.tensor.dim()
-        )
-        batch = next((int(tensor.shape[axis]) for tensor in tensors), None)
-        if batch is None:
-            raise UsageError(f"batch_axis {axis}: no input has such an axis: {fed.describe()}; allowed: an axis, or none")
-    return dataclasses.replace(fed, batch=batch, resample=again)
 
 
 def _environment(model: nn.Module, settings: Config) -> dict[str, str]:

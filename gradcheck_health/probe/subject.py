@@ -46,6 +46,9 @@ class Subject:
     compiled: nn.Module | None = None
     """The model in its compiled form, where it was handed over so; `model` is what is inside."""
 
+    unseen: tuple[str, ...] = ()
+    """What of the model's training the inputs do not run, and why."""
+
     def reseeded(self, seed: int) -> Subject:
         """The same weights under another batch and projection."""
         return dataclasses.replace(self, inputs=self.inputs.another(seed), seed=seed)

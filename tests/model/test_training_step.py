@@ -1,4 +1,4 @@
-"""Modules without a forward are called by their training step, as a trainer calls them."""
+"""Modules with a training step are called by it, as a trainer calls them."""
 
 from __future__ import annotations
 
@@ -81,3 +81,79 @@ def test_a_module_with_neither_is_reported_so() -> None:
 
     with pytest.raises(InputInferenceError, match='missing the required "forward"'):
         check_gradients(Empty())
+
+
+class Both(nn.Module):
+    """A forward to predict, and a step that calls the module and holds the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.net(x)
+        return scores
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x, y = batch
+        return F.cross_entropy(self.scores(x), y)
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self(x)
+
+
+class Probabilities(Both):
+    def scores(self, x: Tensor) -> Tensor:
+        return self(x).softmax(-1)
+
+
+class Backward(Both):
+    """It does the work of its trainer, and gives the loss back only to be shown."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        loss.backward()
+        return loss
+
+
+class Attached(Both):
+    """It needs what only a trainer has."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        raise RuntimeError("there is no trainer")
+
+
+def test_the_step_is_run_where_the_module_has_a_forward_too() -> None:
+    model = Both()
+    report = check_gradients(model)
+    assert report.ok and not report.trace.gaps
+    assert report.trace.loss is not None and "fed to training_step" in report.trace.inputs.origin
+    assert "forward" not in vars(model) and model(torch.randn(3, 12)).shape == (3, 5)
+
+
+def test_what_is_wrong_between_forward_and_loss_is_found() -> None:
+    for checked in (Probabilities, Probabilities()):
+        (finding,) = check_gradients(checked).findings
+        assert finding.rule == "double-softmax"
+
+
+@pytest.mark.parametrize(
+    ("model", "why"), [(Backward, "it goes backward itself"), (Attached, "RuntimeError: there is no trainer")]
+)
+def test_a_step_that_does_not_run_by_itself_is_named_and_forward_checked(model: type[nn.Module], why: str) -> None:
+    report = check_gradients(model)
+    assert report.ok and report.trace.loss is None
+    (gap,) = report.trace.gaps
+    assert gap.startswith(f"training_step: {why}; forward ran without a loss")
+
+
+def test_what_is_given_decides_between_the_two() -> None:
+    x, y = torch.randn(6, 12), torch.randint(5, (6,))
+    for batch in (((x, y),), {"batch": (x, y)}):
+        assert check_gradients(Both(), batch).trace.loss is not None
+    for inputs in (x, (x,), {"x": x}):
+        report = check_gradients(Both(), inputs)
+        assert report.ok and report.trace.loss is None
+        assert "training_step: the inputs are those of forward" in report.trace.gaps[0]
+    report = check_gradients(Both(), x, loss=F.cross_entropy, targets=y)
+    assert report.ok and report.trace.loss is not None and not report.trace.gaps
