@@ -69,6 +69,9 @@ def objective(
         differentiable = [leaf for leaf in differentiable if not AUXILIARY.search(leaf.path)] or differentiable
     if not differentiable:  # the whole graph is cut off: backward has nothing to do, and the rules will say why
         return Objective((), (), "random projection", end=output)
+    if not any(leaf.tensor.is_nested or leaf.tensor.numel() for leaf in differentiable):
+        shapes = ", ".join(str(list(leaf.tensor.shape)) for leaf in differentiable)
+        raise ModelError(f"the output is empty, of shape {shapes}: nothing of these inputs is left; give larger ones")
     own = own_loss(differentiable)
     if own is not None and not every:
         return Objective(

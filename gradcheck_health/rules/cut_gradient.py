@@ -75,8 +75,9 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     from the result.
 
     When it is legitimate: a straight-through estimator or a stop-gradient leaves another way for the gradient, and is
-    not reported. A teacher, a target or a moving average (in eval mode while the model trains, or with the shapes of a
-    part that is trained and takes nothing from it) is a note. A backbone that is frozen on purpose should say so with
+    not reported. What forward itself writes to (a codebook that follows its mean) is a note, and so is a teacher,
+    a target or a moving average (in eval mode while the model trains, or with the shapes of a part that is trained and
+    takes nothing from it). A backbone that is frozen on purpose should say so with
     requires_grad_(False).
 
     How to fix: remove the cut, or use a differentiable relaxation, or freeze what lies before it.
@@ -106,7 +107,12 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
         for name, part in parts.items():
             if (found := taught[name]) is not None:
                 yield _teacher(trace, part, *found)
-        if rest := [member for name, part in parts.items() if taught[name] is None for member in part]:
+        written = {one.parameter for one in trace.rewritten}
+        if moved := [member for name, part in parts.items() if taught[name] is None for member in part if member[1] in written]:
+            yield _moved(trace, moved)
+        if rest := [
+            member for name, part in parts.items() if taught[name] is None for member in part if member[1] not in written
+        ]:
             yield _finding(trace, rest)
 
 
@@ -156,19 +162,30 @@ def _severed(trace: Trace) -> Iterator[Finding | Need]:
 
 
 def _teacher(trace: Trace, members: list[tuple[Cut, str]], path: str, why: str) -> Finding:
-    """Sound by design: a note that says how to tell everybody so."""
+    return _by_design(trace, members, f"{path} is a teacher or a target", why, f"model.{path}.requires_grad_(False)")
+
+
+def _moved(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
+    """Codebooks and running means that stand where trained parameters stand."""
+    first = next(one for one in trace.rewritten if one.parameter == members[0][1])
+    why = f"forward writes to it ({first.op}, {first.source})" if first.source else f"forward writes to it ({first.op})"
+    return _by_design(trace, members, "forward itself moves them", why, "register_buffer, or requires_grad_(False)")
+
+
+def _by_design(trace: Trace, members: list[tuple[Cut, str]], what: str, why: str, advice: str) -> Finding:
+    """Sound: a note that says how to tell everybody so."""
     cut, names = members[0][0], [name for _, name in members]
     trainable = sum(p.trainable for p in trace.parameters.values())
     layer = trace.layers.get(cut.layer)
     return Finding(
         rule="cut-gradient",
         severity=Severity.NOTE,
-        message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off: {path} is a teacher or a target",
+        message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off: {what}",
         places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
         details=(
             ("starts", str(Place(cut.layer, layer.kind if layer else "", cut.source, cut.op))),
             ("because", why),
-            ("help", f"say so: model.{path}.requires_grad_(False); an optimizer and weight decay then leave it alone, too"),
+            ("help", f"say so: {advice}; an optimizer and weight decay then leave it alone, too"),
         ),
         got=float(len(names)),
         bound=0.0,

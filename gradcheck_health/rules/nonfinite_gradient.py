@@ -24,9 +24,9 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
     Why it is bad: one NaN reaches every weight in one step, and nothing brings the model back.
 
-    How it is measured: exactly, on all entries. Inf in the forward pass alone is no fault (masks are filled with it);
-    an error needs a non-finite gradient of a parameter, a loss that is no number, NaN in an output, or in a weight. NaN
-    on the way back that a ReLU masks, so that no parameter gets it, is a warning, and Inf there is nothing. What
+    How it is measured: exactly, on all entries. Inf in the forward pass alone, or in a frozen parameter, is no fault (masks are
+    filled with it); an error needs a non-finite gradient of a parameter, a loss that is no number, NaN in an output, or in
+    a weight. NaN on the way back that a ReLU masks, so that no parameter gets it, is a warning, and Inf there is nothing. What
     float16 alone cannot hold is left to half-precision-overflow. In a watched loop the gradients of each measured step that
     is taken count; those that a loss scaler skips do not.
 
@@ -41,7 +41,8 @@ def nonfinite_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if over_time.watched_only(trace):
         yield from _in_a_loop(trace)
         return
-    weights = [p for p in trace.parameters.values() if not p.value.finite]
+    # Inf in what is frozen is a mask
+    weights = [p for p in trace.parameters.values() if p.value.nan or (p.value.inf and p.trainable)]
     gradients = [p for p in trace.parameters.values() if p.gradient is not None and not p.gradient.finite]
     outputs = [out for out in trace.outputs if out.stats is not None and out.stats.nan]
     lost = trace.loss is not None and not math.isfinite(trace.loss)

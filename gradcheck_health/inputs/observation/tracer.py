@@ -43,7 +43,7 @@ class FailedOperation:
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    error: BaseException
+    error: Exception
     site: Site
 
 
@@ -86,6 +86,8 @@ class Tracer(TorchFunctionMode):
         """Products of arguments that ran over the batch."""
         self.counted: dict[Path, None] = {}
         """Arguments of true and false that were taken for numbers."""
+        self.emptied: FailedOperation | None = None
+        """The first slice that began behind the end of what it was taken from."""
         self.misaligned: CtcLoss | None = None
         """An alignment loss to which no path between the targets and the steps is possible."""
         self.unbatched: torch.Tensor | None = None
@@ -124,6 +126,15 @@ class Tracer(TorchFunctionMode):
                 self.failure = FailedOperation(name, func, args, kwargs, error, _site(name, sys._getframe(1)))
             raise
         self._record(name, args, kwargs, out)
+        if (
+            name == "__getitem__"
+            and self.emptied is None
+            and isinstance(out, torch.Tensor)
+            and not out.numel()
+            and args[0].numel()
+        ):
+            nothing = IndexError(f"nothing is left of {list(args[0].shape)}: {list(out.shape)}")
+            self.emptied = FailedOperation(name, func, args, kwargs, nothing, _site(name, sys._getframe(1)))
         return out
 
     def _record(self, name: str, args: Any, kwargs: Any, out: Any) -> None:

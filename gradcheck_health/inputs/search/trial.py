@@ -83,7 +83,7 @@ class TrialRunner:
             except Exception as error:  # noqa: BLE001 - whatever the model raises is what the trial shows
                 outcome = self._failed(plan, tracer, error)
             else:
-                outcome = self._succeeded(plan, tracer, output)
+                outcome = self._empty(plan, tracer, output) or self._succeeded(plan, tracer, output)
         self.work += tracer.flops + tracer.calls * 1e5 + tracer.elements * 50.0
         self.first = self.first or tracer.elements
         return outcome
@@ -95,6 +95,14 @@ class TrialRunner:
         # the traceback keeps every tensor of the failed forward alive
         _drop_frames(error)
         return Outcome(plan, False, len(tracer.covered), error, place, edits, measures, tracer.flops, tracer.elements)
+
+    def _empty(self, plan: Plan, tracer: Tracer, output: Any) -> Outcome | None:
+        """It ran, and gave nothing from which a loss could come: a failure, at the slice that left nothing."""
+        found = [tensor for tensor in tensors(output) if tensor.is_floating_point() or tensor.is_complex()]
+        if not found or any(tensor.numel() for tensor in found):
+            return None
+        tracer.failure = tracer.emptied
+        return self._failed(plan, tracer, ValueError("the output is empty") if tracer.emptied is None else tracer.emptied.error)
 
     def _succeeded(self, plan: Plan, tracer: Tracer, output: Any) -> Outcome:
         names, differentiable = reached(self.info.model, output)

@@ -34,8 +34,13 @@ def indexing(failure: FailedOperation) -> list[Want]:
         return wants
     dim = 0
     for part in parts:
-        if part is None or part is Ellipsis:
+        if part is None:
             continue
+        if part is Ellipsis:
+            dim += x.dim() - used
+            continue
+        if isinstance(part, slice) and dim < x.dim() and (least := _least(part)) > x.shape[dim]:
+            wants.append(Want("least", x, dim, least, why="a slice of it", cost=0.8))
         if isinstance(part, int) and dim < x.dim() and not -x.shape[dim] <= part < x.shape[dim]:
             wants.append(Want("least", x, dim, part + 1 if part >= 0 else -part, why="indexed", cost=0.8))
         if isinstance(part, torch.Tensor) and not part.is_floating_point() and part.dtype is not torch.bool and dim < x.dim():
@@ -47,6 +52,12 @@ def indexing(failure: FailedOperation) -> list[Want]:
             dim += part.dim() - 1
         dim += 1
     return wants
+
+
+def _least(part: slice) -> int:
+    """How long an axis has to be for the slice to leave something of it."""
+    start, stop = (end if isinstance(end, int) else 0 for end in (part.start, part.stop))
+    return start + 1 + (-stop if stop < 0 else 0) if start >= 0 else 0
 
 
 def gather(failure: FailedOperation) -> list[Want]:

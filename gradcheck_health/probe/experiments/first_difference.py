@@ -107,7 +107,10 @@ def _apart(a: torch.Tensor | None, b: torch.Tensor | None) -> float | None:
     """Distance; None where the two cannot be compared."""
     if a is None or b is None:
         return 0.0 if a is b else None
-    return None if a.shape != b.shape else distance(a, b)
+    if a.shape != b.shape:
+        return None
+    # what a mask has made infinite does not move, nor does a tensor without entries
+    return distance(a.nan_to_num(0.0, 0.0, 0.0), b.nan_to_num(0.0, 0.0, 0.0)) if a.numel() else 0.0
 
 
 def _cause(steps: Sequence[_Step], moved: Sequence[bool], index: int) -> tuple[_Step, int]:
