@@ -133,7 +133,8 @@ def test_a_trial_ends_where_its_results_hold_too_much(monkeypatch: pytest.Monkey
     assert bench.run(plan).ok and bench.run(plan.resize(T=20)).ok
     Growing.steps = 0
     outcome = bench.run(plan.resize(T=100))
-    assert isinstance(outcome.error, TooLargeError) and not outcome.edits and Growing.steps == 0
+    assert isinstance(outcome.error, TooLargeError) and Growing.steps == 0
+    assert [edit.plan.size("B") * edit.plan.size("T") for edit in outcome.edits] == [200, 150], "less of the same"
     assert trial.TrialRunner(ModelInfo(Growing()), 0).run(plan.resize(T=100)).ok, "the first guess may cost what it does"
 
 

@@ -21,6 +21,7 @@ from gradcheck_health.inputs.wants.edits import Measure, propose
 from gradcheck_health.model.call import eager
 from gradcheck_health.model.nest import tensors, walk
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.records.errors import ran_out_of_memory
 
 ENTRIES = 5e8
 """What all results of one trial may hold together, 2 GB in float32; more where the first guess needed a quarter of it."""
@@ -89,8 +90,9 @@ class TrialRunner:
         return outcome
 
     def _failed(self, plan: Plan, tracer: Tracer, error: Exception) -> Outcome:
-        if isinstance(error, TooLargeError):
-            return Outcome(plan, False, 0, error)
+        if isinstance(error, TooLargeError) or ran_out_of_memory(error):
+            _drop_frames(error)
+            return Outcome(plan, False, len(tracer.covered), error, edits=_smaller(plan))
         edits, measures, place = propose(plan, tracer, error, self.info)
         # the traceback keeps every tensor of the failed forward alive
         _drop_frames(error)
@@ -114,6 +116,18 @@ class TrialRunner:
             outcome.mixed = True
             outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.info)
         return outcome
+
+
+def _smaller(plan: Plan) -> list[Edit]:
+    """What runs may still be too much of it: fewer samples, or half as much of each."""
+    used = {dim for _, leaf in plan.leaves() for dim in leaf.dims}
+    half = {dim: plan.size(dim) // 2 for dim in "THWDL" if dim in used and plan.size(dim) >= _HALVED}
+    smaller = [{"B": 2}] if "B" in used and plan.size("B") > 2 else []
+    return [Edit(plan.resize(**sizes), cost, "it is less") for cost, sizes in enumerate([*smaller, half]) if sizes]
+
+
+_HALVED = 8
+"""An axis from which on half of it is still an axis of its kind."""
 
 
 def _drop_frames(error: BaseException) -> None:

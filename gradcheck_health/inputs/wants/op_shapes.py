@@ -89,6 +89,8 @@ def view(failure: FailedOperation) -> list[Want]:
     sizes = failure.kwargs.get("shape", sizes) or failure.kwargs.get("size", sizes)
     if failure.name == "unflatten":
         dim, parts = argument(failure, 1, "dim"), argument(failure, 2, "sizes")
+        if dim >= x.dim():
+            return [Want("rank", x, value=dim + 1, why="unflatten", cost=0.7)]
         known = math.prod(s for s in parts if s > 0)
         return [Want("multiple" if -1 in parts else "size", x, dim, known, why="unflatten")]
     if not all(isinstance(s, int) for s in sizes) or not sizes:
