@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,13 @@ from torch.utils.weak import WeakIdKeyDictionary
 from gradcheck_health.inputs.observation.batch_axis import grouping, works_along
 from gradcheck_health.inputs.observation.ctc import CtcLoss
 from gradcheck_health.inputs.observation.dimension_flow import ELEMENTWISE, layout_after
+from gradcheck_health.inputs.observation.failed_operation import FailedOperation, Site, emptied, site_of
 from gradcheck_health.inputs.observation.joined_dimensions import PRODUCTS, Sum, concatenated, crossed, merged, multiplied
 from gradcheck_health.inputs.observation.work import work
 from gradcheck_health.inputs.plan import Path
 from gradcheck_health.model.nest import operand_tensors
-from gradcheck_health.records.frames import is_package_file
 
 Layout = tuple["tuple[Path, int] | Sum | None", ...]
-Site = tuple[str, str, int]
-"""Operation, file, line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +31,6 @@ class ArgumentPaths:
     paths: frozenset[Path]
     layout: Layout | None = None
     """For each dimension the input dimension that it is, or a sum of some; None for the whole where nothing is known."""
-
-
-@dataclass(slots=True)
-class FailedOperation:
-    """The operation that raised, with its operands alive."""
-
-    name: str
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    error: Exception
-    site: Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +109,11 @@ class Tracer(TorchFunctionMode):
             out = func(*args, **kwargs)
         except Exception as error:
             if self.failure is None or self.failure.error is not error:
-                self.failure = FailedOperation(name, func, args, kwargs, error, _site(name, sys._getframe(1)))
+                self.failure = FailedOperation(name, func, args, kwargs, error, site_of(name, sys._getframe(1)))
             raise
         self._record(name, args, kwargs, out)
-        if (
-            name == "__getitem__"
-            and self.emptied is None
-            and isinstance(out, torch.Tensor)
-            and not out.numel()
-            and args[0].numel()
-        ):
-            nothing = IndexError(f"nothing is left of {list(args[0].shape)}: {list(out.shape)}")
-            self.emptied = FailedOperation(name, func, args, kwargs, nothing, _site(name, sys._getframe(1)))
+        if name == "__getitem__" and self.emptied is None:
+            self.emptied = emptied(name, func, args, kwargs, out, sys._getframe(1))
         return out
 
     def _record(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
@@ -233,7 +212,7 @@ class Tracer(TorchFunctionMode):
         # merging leading axes is sound: rows stay rows. On a feature map that leaves the channels as they are, no more.
         suffix = [math.prod(before.shape[-n:]) for n in range(1, 2 if before.dim() == 4 and self.images else before.dim())]
         if wanted not in suffix:
-            self.merges.append(Merge(before.numel() // max(self.batch, 1), wanted, _site("view", frame), before))
+            self.merges.append(Merge(before.numel() // max(self.batch, 1), wanted, site_of("view", frame), before))
 
 
 _UNBATCHED = {"conv1d": 2, "conv2d": 3, "conv3d": 4}
@@ -243,13 +222,3 @@ _DOMAINS = {"log", "log2", "log10", "sqrt", "rsqrt", "pow", "__pow__", "asin", "
 _LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss"}
 _COUNTING = {"__add__", "__mul__", "__radd__", "__rmul__", "add", "cumsum", "einsum", "mean", "mul", "sum"}
 _TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}
-
-
-def _site(name: str, frame: Any) -> Site:
-    """The user's line that called the operation, not torch's own."""
-    inner = frame
-    while frame is not None and "/torch/" in frame.f_code.co_filename and frame.f_back is not None:
-        frame = frame.f_back
-    if frame is None or is_package_file(frame.f_code.co_filename):
-        frame = inner  # a layer of torch that nobody's code calls
-    return (name, frame.f_code.co_filename, frame.f_lineno) if frame is not None else (name, "", 0)

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from gradcheck_health.inputs.observation.tracer import Site, Tracer
+from gradcheck_health.inputs.observation.failed_operation import Site
+from gradcheck_health.inputs.observation.tracer import Tracer
 from gradcheck_health.inputs.plan import Plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.operations import operation_wants

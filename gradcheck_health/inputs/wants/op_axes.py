@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation
+from gradcheck_health.inputs.observation.failed_operation import FailedOperation
 from gradcheck_health.inputs.wants.op_layers import argument
 from gradcheck_health.inputs.wants.want import Want, size
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation
+from gradcheck_health.inputs.observation.failed_operation import FailedOperation
 from gradcheck_health.inputs.wants.op_layers import argument
 from gradcheck_health.inputs.wants.op_shapes import aligned
 from gradcheck_health.inputs.wants.want import Want, equal, size

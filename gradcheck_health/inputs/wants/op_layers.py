@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation
+from gradcheck_health.inputs.observation.failed_operation import FailedOperation
 from gradcheck_health.inputs.plan import SPATIAL, Dim
 from gradcheck_health.inputs.wants.want import Want, size
 from gradcheck_health.records.errors import message_of as text_of

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation
+from gradcheck_health.inputs.observation.failed_operation import FailedOperation
 from gradcheck_health.inputs.wants.op_layers import argument
 from gradcheck_health.inputs.wants.want import Want, equal, size
 from gradcheck_health.model.nest import operand_tensors

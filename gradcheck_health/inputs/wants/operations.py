@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from gradcheck_health.inputs.observation.tracer import FailedOperation
+from gradcheck_health.inputs.observation.failed_operation import FailedOperation
 from gradcheck_health.inputs.wants import op_layers
 from gradcheck_health.inputs.wants.op_axes import matrices, padding, ranked, resampling, sampling, spectrum
 from gradcheck_health.inputs.wants.op_index import gather, indexing, loss, one_hot
