@@ -42,25 +42,23 @@ def registered(model: nn.Module) -> set[int]:
 @collector_paused()
 def named_parameters(model: nn.Module) -> list[NamedParameter]:
     """Every parameter once, tied ones under their first name with the others as aliases."""
-    found: dict[int, list[tuple[str, nn.Module, nn.Parameter]]] = {}
+    found: dict[int, list[tuple[str, nn.Module, str, nn.Parameter]]] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        prefix = logical(path)
+        prefix, kind = logical(path), own_class(module).__name__
         for key, parameter in module._parameters.items():
             if parameter is not None:
                 full = f"{prefix}.{key}" if prefix else key
-                found.setdefault(id(parameter), []).append((full, module, parameter))
+                found.setdefault(id(parameter), []).append((full, module, kind, parameter))
     named = []
     for places in found.values():
-        name, module, parameter = places[0]
-        aliases = tuple(dict.fromkeys(alias for alias, _, _ in places[1:] if alias != name))
+        name, module, kind, parameter = places[0]
+        aliases = tuple(dict.fromkeys(alias for alias, *_ in places[1:] if alias != name)) if len(places) > 1 else ()
         layer = name.rpartition(".")[0]
-        named.append(
-            NamedParameter(parameter, name, layer, own_class(module).__name__, _role(name, module, parameter), aliases)
-        )
+        named.append(NamedParameter(parameter, name, layer, kind, _role(name, module, kind, parameter), aliases))
     return named
 
 
-def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
+def _role(name: str, module: nn.Module, kind: str, parameter: torch.Tensor) -> str:
     key = name.rpartition(".")[2]
     shape = () if is_lazy(parameter) else parameter.shape
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
@@ -68,7 +66,5 @@ def _role(name: str, module: nn.Module, parameter: torch.Tensor) -> str:
     if len(shape) == 0:
         return "scalar"
     if len(shape) == 1:
-        return (
-            "bias" if "bias" in key or key == "beta" else "scale" if "norm" in own_class(module).__name__.lower() else "vector"
-        )
+        return "bias" if "bias" in key or key == "beta" else "scale" if "norm" in kind.lower() else "vector"
     return "bias" if key.startswith("bias") else "weight"

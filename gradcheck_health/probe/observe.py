@@ -98,7 +98,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     stats, activations = gather.collect(), activation_traces(instrument)
     measured = [_at(stats, i) for i in values], [_at(stats, i) for i in gradients]
     equal = twins(named, flow.graph)
-    if is_distributed(model):
+    spread = is_distributed(model)
+    if spread:
         whole = of_whole_tensors([entry.tensor for entry in named], *measured, equal, [entry.name for entry in named])
         measured, equal = whole[:2], whole[2]
     # the rows of a weight that is spread lie on several ranks; of zeros alone there is nothing to tell apart
@@ -153,7 +154,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
     instrument.forget()
-    return of_whole_activations(trace, tensor_parallel_groups(model)) if is_distributed(model) else trace
+    return of_whole_activations(trace, tensor_parallel_groups(model)) if spread else trace
 
 
 def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:

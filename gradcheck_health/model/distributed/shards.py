@@ -87,11 +87,9 @@ def settle(model: nn.Module) -> None:
     After a forward that raised it holds whole parameters and waits for the rest of it; after a cast that was put back it knows
     the shards of the cast, and the room for whole parameters of the other kind.
     """
-    if "torch.distributed.fsdp" not in sys.modules:
+    if not _any_sharded():
         return
     sharded: list[Any] = [module for module in modules(model) if is_fully_sharded(module)]
-    if not sharded:
-        return
     for module in sharded:
         if hasattr(module, "reset_iter_state") and getattr(module._get_fsdp_state(), "_is_root", False):
             with contextlib.suppress(RuntimeError):
@@ -109,13 +107,19 @@ def settle(model: nn.Module) -> None:
             group._init_mp_dtypes()
 
 
+def _any_sharded() -> bool:
+    """`fully_shard` was called in this process: it makes a class for each class of modules, and a check asks often."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and bool(fsdp.FSDPModule.__subclasses__())
+
+
 def _fsdp_parameters(model: nn.Module) -> list[Any]:
     return [one for group in fsdp_groups(model) for one in group.fsdp_params]
 
 
 def fsdp_groups(model: nn.Module) -> list[Any]:
     """What `fully_shard` knows of the parameters that it gathers together; torch gives no public way to it."""
-    if "torch.distributed.fsdp" not in sys.modules:
+    if not _any_sharded():
         return []
     found: dict[int, Any] = {}
     for module in modules(model):

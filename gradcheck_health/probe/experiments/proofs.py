@@ -55,6 +55,8 @@ def _steps(subject: Subject, reads: TrainingReads) -> Steps | None:
     """None where no input is a sequence behind a batch: tokens [samples, steps], features [samples, steps, features]."""
     fed = subject.inputs
     tensors = [leaf.tensor for leaf in leaves((fed.args, dict(fed.kwargs)))]
+    if any(one.is_nested for one in tensors):  # of which no two sequences need be equally long
+        return None
     sequences = [one for one in tensors if one.dim() == (3 if one.is_floating_point() else 2) and one.shape[0] == fed.batch]
     steps = sequences[0].shape[1] if sequences else 0
     if steps < LEAST or steps == fed.batch:

@@ -17,9 +17,10 @@ from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.records.writes import Overwritten, Rewritten
 
 _FUNCTION = torch.autograd.function.__file__
+_NO_VALUES = frozenset(("requires_grad_", "detach_", "share_memory_"))
 _HARMLESS = frozenset(
     # masks of scores, whose entries pass nothing afterwards, and the old spelling of a straight-through estimator
-    ("masked_fill_", "round_", "sign_", "floor_", "ceil_", "copy_", "detach_", "requires_grad_", "set_")
+    ("masked_fill_", "round_", "sign_", "floor_", "ceil_", "copy_", "set_")
 )
 
 
@@ -55,6 +56,8 @@ class Writes:
         """None for what writes nothing that counts."""
         name, target = func.__name__, args[0] if args else None
         sets = name == "__set__" and getattr(func.__self__, "__name__", "") == "data"
+        if name in _NO_VALUES:
+            return None
         in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
         if not (sets or in_place) or not isinstance(target, torch.Tensor) or target.layout != torch.strided or target.is_meta:
             return None
