@@ -13,6 +13,8 @@ from gradcheck_health.records.report import Report
 TOP, BOTTOM = 120.0, 900.0
 LOG = 20.0
 """A quantity whose largest value is so many times its smallest is drawn on a log scale."""
+APART = 30.0
+"""Marks that stand closer than this share one number tag."""
 _READ: dict[str, Callable[[Moment], float | None]] = {
     "norm of the gradient, as applied": lambda one: one.gradient,
     "how far a step moves the typical weight, of its size": lambda one: one.median,
@@ -32,10 +34,11 @@ class StepMark:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A curve with the values at its upper and lower end."""
+    """A curve between two lines, and the values that these stand for."""
 
     name: str
     path: str
+    scale: str
     high: str
     low: str
 
@@ -47,7 +50,10 @@ class RunChart:
     title: str
     panels: tuple[Panel, ...]
     marks: tuple[StepMark, ...]
+    tags: tuple[StepMark, ...]
+    """The numbers of the marks, where they stand; those that stand together in one."""
     first: int
+    middle: int
     last: int
 
 
@@ -56,19 +62,30 @@ def run_charts(report: Report) -> tuple[RunChart, ...]:
     history = report.trace.history
     if history is None:
         return ()
-    numbers = {finding.rule: i for i, finding in reversed(list(enumerate(report.active, 1)))}
+    numbers = {(finding.rule, finding.message): i for i, finding in enumerate(report.active, 1)}
     found = []
     for track in history.tracks:
         if len(track.moments) < 2:
             continue
         first, last = track.moments[0].step, track.moments[-1].step
-        at = [(max(min(one.step, last), first), one.finding) for one in history.noticed if one.finding.rule in numbers]
-        marks = tuple(
-            StepMark(places(_x(step, first, last)), f"{numbers[one.rule]} {one.rule}", one.severity.value) for step, one in at
-        )
-        title = f"{track.optimizer}: {track.steps} steps, {len(track.moments)} shown"
-        found.append(RunChart(title, _panels(track, first, last), marks, first, last))
+        known = [(one, numbers.get((one.finding.rule, one.finding.message))) for one in history.noticed]
+        at = [(_x(max(min(one.step, last), first), first, last), number, one.finding) for one, number in known if number]
+        marks = tuple(StepMark(places(x), f"{number} {one.rule}", one.severity.value) for x, number, one in at)
+        tags = tuple(StepMark(places(x / 10), text, "") for x, text in _together([(x, str(number)) for x, number, _ in at]))
+        rest = f" of {track.parameters[0].name} and {len(track.parameters) - 1} more" if len(history.tracks) > 1 else ""
+        title = f"{track.optimizer}{rest}: {track.steps} steps, {len(track.moments)} shown"
+        found.append(RunChart(title, _panels(track, first, last), marks, tags, first, (first + last) // 2, last))
     return tuple(found)
+
+
+def _together(numbers: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    found: list[tuple[float, str]] = []
+    for x, text in sorted(numbers):
+        if found and x - found[-1][0] < APART:
+            found[-1] = (found[-1][0], f"{found[-1][1]} {text}")
+        else:
+            found.append((x, text))
+    return found
 
 
 def _panels(track: Track, first: int, last: int) -> tuple[Panel, ...]:
@@ -94,7 +111,7 @@ def _panel(name: str, values: Sequence[tuple[int, float | None]], first: int, la
         share = (scaled(value) - bottom) / (top - bottom) if top > bottom else 0.5
         path.append(f"{pen}{places(_x(step, first, last))} {places(BOTTOM - share * (BOTTOM - TOP))}")
         pen = "L"
-    return Panel(f"{name}{' (log scale)' if scaled is math.log else ''}", "".join(path), number(high, 3), number(low, 3))
+    return Panel(name, "".join(path), ", log scale" if scaled is math.log else "", number(high, 3), number(low, 3))
 
 
 def _x(step: int, first: int, last: int) -> float:

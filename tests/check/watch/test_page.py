@@ -37,7 +37,7 @@ def test_page_draws_five_curves_and_marks_the_step_of_the_finding(run: tuple[str
     figure = part[part.index("<figure") : part.index("</figure>") + len("</figure>")]
     paths = [node for node in ElementTree.fromstring(figure).iter("path") if node.get("class") == "line"]
     assert [len(re.findall(r"[ML]", node.get("d") or "")) for node in paths] == [30] * 5
-    assert f'd="M{1000 * 9 / 29:.1f} 0V1000"' in figure  # found at step 10 of 1 to 30
+    assert f'd="M{1000 * 9 / 29:.1f} 120V1000"' in figure  # found at step 10 of 1 to 30
     assert "1 tiny-update" in part
 
 
