@@ -12,6 +12,7 @@ from torch import nn
 
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.call import seed_everything
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.source.built_at import construction
 from gradcheck_health.model.training_step import bind_step, is_bound
 from gradcheck_health.model.wrappers import unwrap
@@ -35,7 +36,7 @@ def build(handed: Training, seed: int) -> Training:
     seed_everything(seed)
     name = getattr(factory, "__qualname__", type(factory).__name__)
     try:
-        with construction():
+        with construction(), jointly("the factory"):
             made = factory()
     except GradhealthError:
         raise

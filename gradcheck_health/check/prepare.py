@@ -21,7 +21,7 @@ from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.checkpoint import Checkpoint
-from gradcheck_health.model.distributed.ranks import current, in_step
+from gradcheck_health.model.distributed.ranks import current, in_step, perhaps_alone
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
 from gradcheck_health.model.sandbox.lasting import noticed
@@ -64,7 +64,8 @@ def prepared(
     model = handed.model
     left = [] if left is None else left
     with noticed(left), process_guard(), old_objects_spared(), contextlib.ExitStack() as together:
-        training = build(handed, settings.seed)
+        with perhaps_alone(settings.timeout):
+            training = build(handed, settings.seed)
         built = training.model
         together.enter_context(in_step(settings.timeout, built))
         require_trainable(built)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.distributed.shards import settle
 from gradcheck_health.model.names import layer_names
 from gradcheck_health.model.nest import fresh
@@ -53,7 +54,8 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
         args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
         process = getpid()
         try:
-            return model(*args, **kwargs)
+            with jointly("forward"):
+                return model(*args, **kwargs)
         except GradhealthError:
             raise
         except Exception as error:

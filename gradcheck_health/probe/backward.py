@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.distributed.shards import stand_ins
 from gradcheck_health.model.names import registered
 from gradcheck_health.model.sandbox.saved_tensor import SavedGradient
@@ -48,7 +49,8 @@ def backward(goal: Objective, model: nn.Module, leaves: Iterable[torch.Tensor] |
             saved.detach()
         with torch.inference_mode(False), torch.enable_grad():
             start = _Seed.apply(goal.gradients, *goal.roots)  # type: ignore[no-untyped-call]
-        start.backward()
+        with jointly("backward"):
+            start.backward()
     finally:
         for saved in foreign:
             saved.restore()

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.nest import OutputTensor, leaves
 from gradcheck_health.probe.loss_arguments import explain
 from gradcheck_health.records.errors import ModelError, UsageError, describe_error
@@ -55,7 +56,7 @@ def objective(
     """
     if loss is not None:
         try:
-            with torch.inference_mode(False), torch.enable_grad():  # whatever surrounds the check
+            with torch.inference_mode(False), torch.enable_grad(), jointly("the loss"):  # whatever surrounds the check
                 value = loss(output)
         except Exception as error:
             because = explain(error)

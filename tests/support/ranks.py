@@ -9,10 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+RESULT = "RESULT "
+"""In front of what a rank returned."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,13 @@ def launch(
     arguments: Sequence[str], *, size: int = 2, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> list[Ended]:
     """`python ARGUMENTS` as each of `size` ranks."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun keeps it, and no rank
+    common = {
+        "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
     started, processes = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         files = [(open(f"{folder}/{rank}.out", "w+"), open(f"{folder}/{rank}.err", "w+")) for rank in range(size)]  # noqa: SIM115
@@ -52,28 +60,69 @@ def launch(
     return ended
 
 
-def results(function: str, *, size: int = 2, **options: Any) -> list[Any]:
+def torchrun(arguments: Sequence[str], folder: Path, *, size: int = 2) -> tuple[int, list[str]]:
+    """The exit code of torchrun itself, and what each rank wrote to its standard output; `folder` is where they run."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size), "--redirects", "3"]
+    logs = folder / "logs"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        [*command, "--log-dir", str(logs), "-m", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    return done.returncode, [next(logs.glob(f"*/attempt_0/{rank}/stdout.log")).read_text() for rank in range(size)]
+
+
+def results(function: str, *, size: int = 2, env: Mapping[str, str] | None = None, **options: Any) -> list[Any]:
     """What `package.module:function` returns on each rank, as JSON, with the process group initialised."""
-    ended = launch(["-m", "tests.support.ranks", function, json.dumps(options)], size=size, cwd=Path(__file__).parents[2])
-    for rank, one in enumerate(ended):
-        assert one.code == 0, f"rank {rank} ended with {one.code}:\n{one.out}\n{one.err}"
-    return [json.loads(one.out.rpartition("RESULT ")[2]) for one in ended]
+    command = [sys.executable, "-m", "tests.support.ranks", function, json.dumps(options), str(size)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **(env or {})}
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return [json.loads(line.removeprefix(RESULT)) for line in done.stdout.splitlines() if line.startswith(RESULT)]
 
 
-def main(function: str, options: str) -> None:
+def main(function: str, options: str, size: str) -> int:
+    """Every rank is a fork of this process, so that torch is imported once."""
     import importlib
 
     import torch
-    import torch.distributed as dist
 
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
     module, _, name = function.partition(":")
-    result = getattr(importlib.import_module(module), name)(**json.loads(options))
-    sys.stdout.write(f"RESULT {json.dumps(result)}\n")
-    dist.barrier()  # the rank that keeps the store leaves last
-    dist.destroy_process_group()
+    called = getattr(importlib.import_module(module), name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        children = []
+        for rank in range(int(size)):
+            if (child := os.fork()) == 0:
+                work(partial(called, **json.loads(options)), rank, int(size), port, Path(folder, str(rank)))
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        sys.stdout.writelines(f"{RESULT}{file.read_text()}\n" for file in sorted(Path(folder).iterdir()))
+    return int(any(codes))
+
+
+def work(called: Callable[[], Any], rank: int, size: int, port: int, file: Path) -> NoReturn:
+    """One rank."""
+    import torch.distributed as dist
+
+    code = 1
+    try:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        dist.init_process_group("gloo")
+        file.write_text(json.dumps(called()))
+        dist.barrier()  # the rank that keeps the store leaves last
+        code = 0
+    except BaseException:  # noqa: BLE001 - shown, and told by the code
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

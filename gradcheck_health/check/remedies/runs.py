@@ -12,6 +12,7 @@ from gradcheck_health.check.remedies.catalogue import Remedy
 from gradcheck_health.check.remedies.clipping import run_answers
 from gradcheck_health.check.remedies.patient import Patient
 from gradcheck_health.check.remedies.short_run import short_run
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError, describe_error
@@ -61,7 +62,7 @@ _CLIPPED = ("exploding-gradient", "exploding-through-time")
 
 def _ran(trial: RemedyTrial, patient: Patient, finding: Finding, remedy: Remedy, plain: ShortRun) -> RemedyTrial:
     try:
-        with sandbox(patient.model, process=False):
+        with jointly("a remedy"), sandbox(patient.model, process=False):
             subject = with_loss(patient.subject, apply(remedy, patient, finding))
             return dataclasses.replace(trial, run=short_run(subject, plain.steps, plain.optimizer))
     except Exception as error:  # noqa: BLE001 - as below

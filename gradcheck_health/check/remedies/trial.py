@@ -23,6 +23,7 @@ from gradcheck_health.check.remedies.operations import survey
 from gradcheck_health.check.remedies.output import Output, output_of
 from gradcheck_health.check.remedies.patient import Change, Patient
 from gradcheck_health.check.remedies.runs import RANK, plain_run, with_runs
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.probe import probe, take
 from gradcheck_health.probe.subject import Subject
@@ -139,7 +140,7 @@ def _screened(
             out.append((1e8, dataclasses.replace(base, why=SPENT)))
             continue
         try:
-            with sandbox(patient.model, process=False):
+            with jointly("a remedy"), sandbox(patient.model, process=False):
                 seen = _first_look(name, remedy, patient, finding)
         except Exception as error:  # noqa: BLE001 - the user's model under a change that it was not written for
             out.append((1e9, _failed(base, error)))
@@ -177,7 +178,7 @@ def _checked(
 ) -> tuple[float, RemedyTrial]:
     """The whole check under a cure, and the score of what it leaves."""
     try:
-        with sandbox(patient.model, process=False):
+        with jointly("a remedy"), sandbox(patient.model, process=False):
             subject = under(one.remedy, patient, finding, apply(one.remedy, patient, finding))
             after = diagnose(subject, clinic.environment, clinic.rules, clinic.settings)
             output = output_of(patient, after.trace)

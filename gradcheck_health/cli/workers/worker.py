@@ -1,8 +1,8 @@
 """The process that imports the user's file and checks the models in it: `fork_server` forks it, `supervisor` reads its records.
 
-One JSON record a line goes to a private pipe: `begin`, `targets` (what the file offers), then for each `start` and the job's
-own kind, `nothing` or `failure`, at last `done`. Whatever the user's code prints, raises or calls, the parent can tell how far
-it came; and each record is signed, so that what that code writes into the pipe is no record.
+One JSON record a line goes to a private pipe: `begin`, `joined` (the other ranks are there), `targets` (what the file offers),
+then for each `start` and the job's own kind, `nothing` or `failure`, at last `done`. Whatever the user's code prints, raises or
+calls, the parent can tell how far it came; and each record is signed, so that what that code writes into the pipe is no record.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gradcheck_health.cli.workers.group import SHARE, in_group
 from gradcheck_health.model import memory
+from gradcheck_health.model.distributed.launch_group import MEETING, SHARE, in_group
 from gradcheck_health.records import errors
 from gradcheck_health.records.errors import (
     ExitCode,
@@ -172,8 +172,9 @@ def work(request: Mapping[str, Any], send: Send) -> None:
     if (size := memory.limit(config.memory)) is not None:
         memory.restrict(size)
     wait = SHARE * config.timeout
-    with in_group(f"{request['job']}/{request['target']}", wait):
-        with in_step(wait) as ranks:
+    with in_group(f"{request['job']}/{request['target']}", MEETING * config.timeout):
+        send("joined")
+        with in_step(wait, leaves=True) as ranks:
             loaded = load(request["target"], config.args, runs, shrink=config.shrink)
             if ranks is not None:
                 ranks.exchange("the models of the file", [one.target for one in loaded])
@@ -190,7 +191,7 @@ def _each(loaded: Sequence[Loaded], settings: Validated, request: Mapping[str, A
         send("start", target=one.target)
         try:
             config = settings.for_model(one.target)
-            with in_step(SHARE * config.timeout):
+            with in_step(SHARE * config.timeout, leaves=True):
                 value = JOBS[request["job"]](one, config)
             send(request["job"], target=one.target, value=value)
         except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt of user code, too

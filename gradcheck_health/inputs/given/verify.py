@@ -19,6 +19,7 @@ from gradcheck_health.inputs.search.make_up import finished, infer
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.from_failure import explain
 from gradcheck_health.model.call import eager
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.nest import fresh, tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.records import errors
@@ -136,7 +137,7 @@ def failure(info: ModelInfo, inputs: Inputs, seed: int) -> tuple[Tracer, Excepti
     with sandbox(info.model):
         torch.manual_seed(seed)
         try:
-            with eager(), tracer:
+            with eager(), jointly("forward"), tracer:
                 info.model(*fresh(inputs.args), **fresh(dict(inputs.kwargs)))
         except Exception as error:  # noqa: BLE001 - the model's own
             return tracer, error
@@ -152,7 +153,7 @@ def reached_by(info: ModelInfo, inputs: Inputs, seed: int) -> tuple[frozenset[st
     with sandbox(info.model):
         torch.manual_seed(seed)
         try:
-            with eager():
+            with eager(), jointly("forward"):
                 output = info.model(*fresh(inputs.args), **fresh(dict(inputs.kwargs)))
         except Exception as error:
             raise ModelError(f"{type(info.owner).__name__} does not run on {inputs.describe()}: {one_line(error)}") from error

@@ -1,172 +1,25 @@
-"""The ranks of a process group in step: what one has to say, also that it failed, reaches all, and nobody waits for ever.
-
-Small texts go through the store of the group, never through its collectives: a store works for every backend, knows who is
-missing when the time is over, and tells the others at once what one of them raised.
-"""
+"""The ranks of a process group in step: a check that all of them take part in, and what each may do without the others."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import sys
 import time
 import zlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
+from gradcheck_health.model.distributed.exchange import Parted, Ranks
 from gradcheck_health.model.distributed.kinds import is_distributed
-from gradcheck_health.model.distributed.waiting import limited, lost_rank
-from gradcheck_health.records.errors import ExitCode, GradhealthError, ModelError, RankError, one_line
-
-_NUMBERS = itertools.count()
-"""Of what the ranks tell one another: equal on all of them, because they go the same way."""
-_PAUSE, _LONGEST = 0.0005, 0.02
-"""Seconds between two questions to the store, at first and at most."""
-_GRACE = 5.0
-"""Seconds that a rank waits longer for the answer of the first one than that one waits for all."""
-_SOON = 2.0
-"""Seconds in which another rank may say why it left a collective operation."""
-_broken: tuple[int, str] | None = None
-"""A process group, by its id, whose members are no longer together, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """The ranks that check together, as seen from one of them."""
-
-    rank: int
-    size: int
-    timeout: float
-    """Seconds that they wait for one another."""
-    store: Any
-    generator: int = 0
-    """A number for the state of torch's generator when the ranks came together."""
-
-    def exchange(self, label: str, value: Any) -> list[Any]:
-        """What every rank has to say here, in their order; values are what JSON can hold.
-
-        Raises:
-            RankError: one of them failed, did not come in time, or is somewhere else.
-        """
-        number = next(_NUMBERS)
-        self._post(number, {"label": label, "value": value})
-        if self.rank == 0:
-            answer = self._collect(number, label)
-            self.store.set(f"{number}/all", json.dumps(answer))
-        else:
-            told = self._wait(f"{number}/all", self.timeout + _GRACE)
-            answer = {"error": _gone(0, self.timeout, label)} if told is None else json.loads(told)
-        if number:
-            self._forget(number - 1)
-        if "error" in answer:
-            if "code" not in answer:
-                _break(answer["error"])
-            raise RankError(answer["error"], code=answer.get("code", ExitCode.STOPPED))
-        values: list[Any] = answer["values"]
-        return values
-
-    def all_or_none(self, label: str, failed: str) -> None:
-        """What all ranks tried together did well on all of them, or failed on all.
-
-        Args:
-            failed: why it did on this one; "" if it did not.
-
-        Raises:
-            RankError: it failed on some: what comes next would be another operation there.
-        """
-        said = self.exchange(label, {"failed": f"rank {self.rank} failed at {label}: {failed}" if failed else ""})
-        texts = [one["failed"] for one in said if one["failed"]]
-        if texts and len(texts) < self.size:
-            raise RankError(texts[0], code=ExitCode.FAILED)
-
-    def _collect(self, number: int, label: str) -> dict[str, Any]:
-        """At the first rank: everybody's value, or the first reason why there is none."""
-        values: list[Any] = []
-        deadline = time.monotonic() + self.timeout
-        for rank in range(self.size):
-            told = self._wait(f"{number}/{rank}", deadline - time.monotonic())
-            if told is None:
-                return {"error": _gone(rank, self.timeout, label)}
-            said: dict[str, Any] = json.loads(told)
-            if "error" in said:
-                return said
-            if said["label"] != label and (failed := _failed(said["value"]) or next(filter(None, map(_failed, values)), "")):
-                return {"error": failed, "code": int(ExitCode.FAILED)}
-            if said["label"] != label:
-                text = f"the ranks go different ways: rank 0 is at {label!r}, rank {rank} at {said['label']!r}"
-                return {"error": f"{text}\n  help    call the same checks, in the same order, on every rank"}
-            values.append(said["value"])
-        return {"values": values}
-
-    def _post(self, number: int, said: dict[str, Any]) -> None:
-        self.store.set(f"{number}/{self.rank}", json.dumps(said))
-
-    def _wait(self, key: str, seconds: float) -> str | None:
-        """What stands under a key; None where nothing does in time. Asked again and again, so that Ctrl-C comes through."""
-        pause, deadline = _PAUSE, time.monotonic() + seconds
-        while not self.store.check([key]):
-            if time.monotonic() > deadline:
-                return None
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST)
-        text: bytes = self.store.get(key)
-        return text.decode()
-
-    def _forget(self, number: int) -> None:
-        """Everybody is past it: whoever answers to this number has read the one before."""
-        with contextlib.suppress(Exception):  # not every store can
-            self.store.delete_key(f"{number}/{self.rank}")
-            if self.rank == 0:
-                self.store.delete_key(f"{number}/all")
-
-    def failed(self, error: BaseException) -> None:
-        """Tell the others, who may wait at the next number; say on their behalf why a collective operation broke off.
-
-        Raises:
-            RankError: the error came from another rank.
-        """
-        if isinstance(error, RankError):
-            return
-        number = next(_NUMBERS)
-        if (lost := lost_rank(error)) is not None:
-            self._blame(number, lost, error)
-        code = error.exit_code if isinstance(error, GradhealthError) else ExitCode.FAILED
-        said = {"error": f"rank {self.rank} failed: {error if isinstance(error, GradhealthError) else one_line(error)}"}
-        with contextlib.suppress(Exception):  # its store may have ended with the first rank
-            self._post(number, {**said, "code": int(code)})
-            if self.rank == 0:
-                self.store.set(f"{number}/all", json.dumps({**said, "code": int(code)}))
-
-    def _blame(self, number: int, lost: BaseException, error: BaseException) -> NoReturn:
-        told = code = None
-        deadline = time.monotonic() + _SOON
-        with contextlib.suppress(Exception):
-            while told is None and time.monotonic() < deadline:
-                for rank in range(self.size):
-                    if rank != self.rank and self.store.check([f"{number}/{rank}"]):
-                        said = json.loads(self.store.get(f"{number}/{rank}"))
-                        failed = _failed(said.get("value"))
-                        told, code = (failed, ExitCode.FAILED) if failed else (said.get("error"), said.get("code"))
-                time.sleep(_LONGEST)
-        text = told or (
-            f"rank {self.rank} lost another rank of {self.size}, which ended or did not come within {self.timeout:g} s: "
-            f"{one_line(lost)}\n  help    look at the output of the other ranks; allow more time with timeout"
-        )
-        with contextlib.suppress(Exception):
-            self._post(number, {"error": text, "code": int(code or ExitCode.STOPPED)})
-            if self.rank == 0:
-                self.store.set(f"{number}/all", json.dumps({"error": text, "code": int(code or ExitCode.STOPPED)}))
-        _break(text)
-        raise RankError(text, code=code or ExitCode.STOPPED) from error
-
+from gradcheck_health.model.distributed.waiting import limited
+from gradcheck_health.records.errors import ModelError
 
 _CURRENT: ContextVar[Ranks | None] = ContextVar("ranks", default=None)
+_broken: tuple[int, str] | None = None
+"""A process group, by its id, whose members are no longer together, and why."""
 
 
 def current() -> Ranks | None:
@@ -175,12 +28,13 @@ def current() -> Ranks | None:
 
 
 @contextlib.contextmanager
-def in_step(timeout: float, model: nn.Module | None = None) -> Iterator[Ranks | None]:
+def in_step(timeout: float, model: nn.Module | None = None, *, leaves: bool = False) -> Iterator[Ranks | None]:
     """All ranks of the process group do the block together, and what one of them raises ends it for all.
 
     Args:
         timeout: seconds that they wait for one another, also inside the model's own collective operations.
         model: only where it is distributed; None: wherever there is a process group.
+        leaves: the process ends afterwards.
 
     Raises:
         RankError: another rank failed, ended or stalled.
@@ -189,23 +43,64 @@ def in_step(timeout: float, model: nn.Module | None = None) -> Iterator[Ranks | 
         yield around
         return
     import torch.distributed as dist
-    from torch.distributed import distributed_c10d
 
-    store = distributed_c10d.PrefixStore("gradhealth", distributed_c10d._get_default_store())
-    generator = zlib.crc32(bytes(torch.get_rng_state().tolist()))
-    ranks = Ranks(dist.get_rank(), dist.get_world_size(), timeout, store, generator)
+    ranks = _ranks(timeout, leaves)
     token = _CURRENT.set(ranks)
     try:
-        if _broken is not None and _broken[0] == id(dist.group.WORLD):
-            ranks.failed(ModelError(text := f"not checked, since the ranks are no longer together: {_broken[1]}"))
-            raise RankError(text)
-        with limited(timeout):
-            yield ranks
-    except BaseException as error:
-        ranks.failed(error)
-        raise
+        try:
+            if _broken is not None and _broken[0] == id(dist.group.WORLD):
+                raise ModelError(f"not checked, since the ranks are no longer together: {_broken[1]}")
+            ranks.joins()
+            with limited(timeout):
+                yield ranks
+        except Parted:
+            raise
+        except BaseException as error:
+            ranks.failed(error)
+            raise
+    except Parted as parted:
+        if not parted.together:
+            _break(str(parted))
+        raise parted.error from parted.__cause__
     finally:
         _CURRENT.reset(token)
+
+
+@contextlib.contextmanager
+def jointly(doing: str) -> Iterator[None]:
+    """What the ranks of a check do together, such as a pass through the model: an error of some of them ends the check of all.
+
+    An error that all of them meet is each one's own, as in one process: whoever handles it goes the way that the others go.
+    """
+    begun = time.monotonic()
+    try:
+        yield
+    except Exception as error:
+        if (ranks := _CURRENT.get()) is not None:
+            ranks.compare_failure(doing, error, time.monotonic() - begun)
+        raise
+
+
+@contextlib.contextmanager
+def perhaps_alone(timeout: float) -> Iterator[None]:
+    """What every rank may do without the others, such as building a model: `DistributedDataParallel` waits for them inside.
+
+    Raises:
+        RankError: another rank raised here, or did not come, and this one waited for it.
+    """
+    if _CURRENT.get() is not None or not initialized():
+        yield
+        return
+    try:
+        with limited(timeout):
+            yield
+    except BaseException as error:
+        try:
+            _ranks(timeout).failed_alone(error)
+        except Parted as parted:
+            _break(str(parted))
+            raise parted.error from error
+        raise
 
 
 def initialized() -> bool:
@@ -214,9 +109,13 @@ def initialized() -> bool:
     return dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _failed(value: Any) -> str:
-    """Why a rank failed at what all of them try, which it says where the others may be elsewhere."""
-    return str(value.get("failed") or "") if isinstance(value, dict) else ""
+def _ranks(timeout: float, leaves: bool = False) -> Ranks:
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d
+
+    store = distributed_c10d.PrefixStore("gradhealth", distributed_c10d._get_default_store())
+    generator = zlib.crc32(bytes(torch.get_rng_state().tolist()))
+    return Ranks(dist.get_rank(), dist.get_world_size(), timeout, store, generator, leaves)
 
 
 def _break(why: str) -> None:
@@ -224,10 +123,3 @@ def _break(why: str) -> None:
     import torch.distributed as dist
 
     _broken = (id(dist.group.WORLD), why.partition("\n")[0])
-
-
-def _gone(rank: int, timeout: float, label: str) -> str:
-    return (
-        f"rank {rank} did not come within {timeout:g} s (at {label}): it ended, stalled, or does not take part\n"
-        "  help    call the check on every rank; allow more time with timeout"
-    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+_USUAL = ("default_pg_timeout", "default_pg_nccl_timeout")
+"""How long the operations of a new group wait, in torch's own module."""
 _LOST = re.compile(
     "connection (closed|reset|refused)|broken pipe|timed? ?out|pair closure|watchdog|communicator was aborted"
     "|socket closed|gloo.*(recv|send|read|write)",
@@ -30,19 +32,26 @@ def lost_rank(error: BaseException) -> BaseException | None:
 
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """No collective operation of any group waits longer than this: by themselves they wait for half an hour."""
-    undo: list[Callable[[], None]] = []
+    """No collective operation of any group waits longer than this, also of one that is made inside: else it is half an hour."""
+    from torch.distributed import distributed_c10d
+
+    limit = timedelta(seconds=seconds)
+    usual = {name: value for name in _USUAL if (value := getattr(distributed_c10d, name, None)) is not None}
+    before = [(backend, backend.options._timeout) for backend in _backends()]
     try:
-        for backend in _backends():
-            before = backend.options._timeout
-            if before > (limit := timedelta(seconds=seconds)):
-                backend._set_default_timeout(limit)
-                undo.append(lambda backend=backend, before=before: backend._set_default_timeout(before))  # type: ignore[misc]
+        for backend, timeout in before:
+            backend._set_default_timeout(min(timeout, limit))
+        for name, timeout in usual.items():
+            setattr(distributed_c10d, name, min(timeout, limit))
         yield
     finally:
-        for one in undo:
+        for name, timeout in usual.items():
+            setattr(distributed_c10d, name, timeout)
+        known = [backend for backend, _ in before]
+        made = [(backend, usual["default_pg_timeout"]) for backend in _backends() if backend not in known]
+        for backend, timeout in [*before, *made]:
             with contextlib.suppress(RuntimeError):  # it was ended meanwhile
-                one()
+                backend._set_default_timeout(timeout)
 
 
 def _backends() -> Iterator[Any]:

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from gradcheck_health.model.call import call, drew, eager
+from gradcheck_health.model.distributed.exchange import Ranks
 from gradcheck_health.model.distributed.groups import Scheme, scheme, shard_key
-from gradcheck_health.model.distributed.ranks import Ranks, current
+from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import local, whole_parameters
 from gradcheck_health.model.names import NamedParameter, named_parameters
 from gradcheck_health.model.nest import leaves

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gradcheck_health.model.distributed.kinds import is_sharded
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.distributed.shards import local
 from gradcheck_health.records.evidence import Twins
 from gradcheck_health.records.measurements import TensorStats
@@ -89,7 +90,8 @@ def gathered(rows: Sequence[Row], group: Any) -> list[list[Row]]:
     device = "cpu" if "gloo" in dist.get_backend(group) else torch.device("cuda", torch.cuda.current_device())
     mine = torch.tensor(rows, dtype=torch.float64, device=device)
     parts = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(parts, mine, group=group)
+    with jointly("the statistics of the parts"):
+        dist.all_gather(parts, mine, group=group)
     return [part.tolist() for part in parts]
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.records.errors import GradhealthError, ModelError, describe_error
 
 
 def call_step(step: Callable[..., Any], batch: tuple[Any, ...]) -> None:
     """Raises: ModelError: it raised."""
     try:
-        step(*batch)
+        with jointly("the training step"):
+            step(*batch)
     except GradhealthError:
         raise
     except Exception as error:

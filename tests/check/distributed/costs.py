@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from gradcheck_health.probe import Subject, probe
 from gradcheck_health.probe.statistics import over_ranks
 from gradcheck_health.records.inputs import Inputs
 from tests.check.distributed.spread import WAYS, made
+
+
+def communications(ways: Sequence[str]) -> dict[str, Any]:
+    return {way: communication(way) for way in ways}
 
 
 def communication(way: str) -> dict[str, Any]:

@@ -186,10 +186,10 @@ def frozen() -> nn.Module:
     return model
 
 
-def verdicts(which: str) -> dict[str, Any]:
+def verdicts() -> dict[str, Any]:
     """Per set-up (rule, severity, names...) of the findings, or the error."""
     found: dict[str, Any] = {}
-    for name, made in (SICK if which == "sick" else SOUND).items():
+    for name, made in {**SICK, **SOUND}.items():
         torch.manual_seed(0)
         setup = made[1] if isinstance(made, tuple) else made
         handed = setup()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,18 +62,22 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }  # fmt: skip
 
 
-def compared(ways: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """`way name` -> the verdicts, and the differences of the traces."""
-    found = {}
-    for name in names:
-        alone = check_gradients(made(name), optimizer="sgd")
-        for way in ways:
-            spread = check_gradients(WAYS[way](made(name)), optimizer="sgd")
-            found[f"{way} {name}"] = {
-                # that all ranks draw the same, as a note says, is this test's doing
-                "verdicts": [verdict(alone), [one for one in verdict(spread) if one[0] != "ranks-alike"]],
-                "differences": list(differences(alone.trace, spread.trace, partial="tensor" in way)),
-            }
+def compared(ways: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """`way name` -> the verdicts, and the differences of the traces, of the names of each way.
+
+    A rank tells of every net the verdict; each net is checked alone by one rank, which tells the rest of it.
+    """
+    names = list(dict.fromkeys(name for own in ways.values() for name in own))
+    mine = names[dist.get_rank() :: dist.get_world_size()]
+    alone = {name: check_gradients(made(name), optimizer="sgd") for name in mine}
+    found: dict[str, Any] = {}
+    for way, name in [(one, name) for one in ways for name in ways[one]]:
+        spread = check_gradients(WAYS[way](made(name)), optimizer="sgd")
+        # that all ranks draw the same, as a note says, is this test's doing
+        found[f"{way} {name}"] = told = {"verdict": [one for one in verdict(spread) if one[0] != "ranks-alike"]}
+        if name in alone:
+            told["alone"] = verdict(alone[name])
+            told["differences"] = list(differences(alone[name].trace, spread.trace, partial="tensor" in way))
     return found
 
 

@@ -1,4 +1,4 @@
-"""A rank that raises, ends or stalls ends the check of the other, in time and with the right code."""
+"""A rank that raises, runs out of memory, leaves, is killed, stalls or stays away ends the check of all others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 
 @pytest.mark.slow
-def test_every_fault_in_both_kinds_of_model() -> None:
-    command = [sys.executable, "-m", "benchmarks.rank_faults", "--runs", "8"]
+def test_every_fault_ends_all_ranks_in_time_with_the_right_code() -> None:
+    command = [sys.executable, "-m", "benchmarks.rank_faults", "--runs", "7", "--jobs", "3"]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8" in done.stdout
+    assert "7 of 7" in done.stdout

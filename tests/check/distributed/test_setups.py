@@ -13,18 +13,14 @@ RULES = {"ranks-disagree", "rank-scaled-gradient", "uneven-gradient", "ranks-ali
 
 
 @pytest.fixture(scope="module")
-def sick() -> list[dict[str, Any]]:
-    return results("tests.check.distributed.setups:verdicts", which="sick")
-
-
-@pytest.fixture(scope="module")
-def sound() -> list[dict[str, Any]]:
-    return results("tests.check.distributed.setups:verdicts", which="sound")
+def ranks() -> list[dict[str, Any]]:
+    """One launch for all."""
+    return results("tests.check.distributed.setups:verdicts")
 
 
 @pytest.mark.parametrize("name", setups.SICK)
-def test_broken_set_up_is_found_and_explained(name: str, sick: list[dict[str, Any]]) -> None:
-    first, second = (rank[name] for rank in sick)
+def test_broken_set_up_is_found_and_explained(name: str, ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank[name] for rank in ranks)
     assert first["verdict"] == second["verdict"]
     rule = setups.SICK[name][0]
     (said,) = (text for text in first["texts"] if text[0] == rule)
@@ -35,12 +31,13 @@ def test_broken_set_up_is_found_and_explained(name: str, sick: list[dict[str, An
 
 
 @pytest.mark.parametrize("name", setups.SOUND)
-def test_sound_set_up_is_quiet(name: str, sound: list[dict[str, Any]]) -> None:
-    first, second = (rank[name]["verdict"] for rank in sound)
+def test_sound_set_up_is_quiet(name: str, ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank[name]["verdict"] for rank in ranks)
     assert first == second
     assert [finding for finding in first if finding[1] != "note"] == []
 
 
 def test_there_are_twenty_of_each() -> None:
+    assert not setups.SICK.keys() & setups.SOUND.keys()
     assert len(setups.SICK) >= 20
     assert len(setups.SOUND) >= 20

@@ -12,38 +12,33 @@ from tests.support.ranks import results
 NAMES = [*nets.SOUND, *nets.SICK]
 SPLIT = ["mlp", "deep mlp", "gelu", "transformer", "vanishing", "exploding"]
 """Those that tensor parallelism can split."""
+ON_TWO = {"ddp": NAMES, "fsdp": NAMES, "tensor": SPLIT}
+ON_FOUR = {"hsdp": SPLIT, "fsdp and tensor": SPLIT, "fsdp": ["transformer", "vanishing"], "tensor": ["transformer"]}
+"""What two ranks cannot show: a mesh of two axes, and parts of a tensor that are not halves."""
 
 
 @pytest.fixture(scope="module")
-def told() -> list[dict[str, Any]]:
-    """One spawn for all."""
-    return results("tests.check.distributed.spread:compared", ways=["ddp", "fsdp"], names=NAMES)
+def on_two() -> list[dict[str, Any]]:
+    """One launch for all."""
+    return results("tests.check.distributed.spread:compared", ways=ON_TWO)
 
 
 def check(told: list[dict[str, Any]], way: str, name: str) -> None:
-    for rank in told:
-        alone, spread = rank[f"{way} {name}"]["verdicts"]
-        assert alone == spread
-        assert rank[f"{way} {name}"]["differences"] == []
-    assert any(finding[1] == "error" for finding in alone) == (name in nets.SICK)
+    ranks = [rank[f"{way} {name}"] for rank in told]
+    (whole,) = (rank for rank in ranks if "alone" in rank)
+    assert [rank["verdict"] for rank in ranks] == [whole["alone"]] * len(ranks)
+    assert whole["differences"] == []
+    assert any(finding[1] == "error" for finding in whole["alone"]) == (name in nets.SICK)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_trace_and_verdict_are_those_of_one_process(way: str, name: str, told: list[dict[str, Any]]) -> None:
-    check(told, way, name)
-
-
-def test_tensor_parallel_model_is_that_of_one_process() -> None:
-    told = results("tests.check.distributed.spread:compared", ways=["tensor"], names=SPLIT)
-    for name in SPLIT:
-        check(told, "tensor", name)
+@pytest.mark.parametrize(("way", "name"), [(way, name) for way, names in ON_TWO.items() for name in names])
+def test_trace_and_verdict_are_those_of_one_process(way: str, name: str, on_two: list[dict[str, Any]]) -> None:
+    check(on_two, way, name)
 
 
 @pytest.mark.slow
 def test_four_ranks() -> None:
-    ways, names = ["ddp", "fsdp", "hsdp", "tensor", "fsdp and tensor"], SPLIT
-    told = results("tests.check.distributed.spread:compared", size=4, ways=ways, names=names)
-    for way in ways:
+    told = results("tests.check.distributed.spread:compared", size=4, ways=ON_FOUR)
+    for way, names in ON_FOUR.items():
         for name in names:
             check(told, way, name)

@@ -1,4 +1,4 @@
-"""The process group of a worker that torchrun started: made before the user's file is imported, so that it may use it."""
+"""The process group of a process that torchrun started: made before the user's file is imported, so that it may use it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from gradcheck_health.records.launch import launched
 
 SHARE = 0.5
 """Of the time that a silent worker has: the ranks wait no longer for one another, so that each can still say why it ends."""
+MEETING = 0.8
+"""Of it, until they have met: another rank may still wait for this one at the target before, for that share of the time."""
 _GOODBYE = 5.0
 
 
 @contextlib.contextmanager
 def in_group(purpose: str, timeout: float) -> Iterator[None]:
-    """A member of the default process group, where torchrun started this command; otherwise nothing.
+    """A member of the default process group, where torchrun started this process and it is in none; otherwise nothing.
 
     Args:
-        purpose: what the worker does: the groups of two workers that follow one another must not meet.
+        purpose: what is done in it: two groups that follow one another must not meet.
         timeout: seconds that a member waits for another one.
     """
     here = launched()
@@ -31,6 +33,10 @@ def in_group(purpose: str, timeout: float) -> Iterator[None]:
         return
     import torch
     import torch.distributed as dist
+
+    if dist.is_initialized():  # the user's own
+        yield
+        return
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
@@ -53,10 +59,14 @@ def in_group(purpose: str, timeout: float) -> Iterator[None]:
         yield
     finally:
         _part(own, rank, size)
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _part(store: Any, rank: int, size: int) -> None:
-    """The rank that keeps the store leaves last."""
+    """The rank that keeps the store leaves last; most often torchrun keeps it."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return
     with contextlib.suppress(Exception):  # it may be gone
         store.set(f"left/{rank}", "")
         until = time.monotonic() + _GOODBYE
