@@ -192,7 +192,7 @@ def assert_gradients_healthy(model: Any, inputs: Any = None, **settings: Any) ->
     __tracebackhide__ = True
     report = check_gradients(model, inputs, **settings)
     if not report.ok:
-        from gradcheck_health.formats.terminal import render
+        from gradcheck_health.formats.terminal import render_once
 
-        raise UnhealthyGradientsError(render(report), report)
+        raise UnhealthyGradientsError(render_once(report), report)
     return report

@@ -33,7 +33,7 @@ def check_apart(isolation: str, check: Callable[[], Report], limit: float = 300.
         limit: seconds without an answer after which the process is killed.
 
     Raises:
-        UsageError: no such isolation, a system that cannot fork, or CUDA is in use, which does not survive a fork.
+        UsageError: no such isolation, a system that cannot fork, CUDA is in use, or a process group: none survives a fork.
         ModelError: the process died, or gave no answer in time.
     """
     if isolation not in KINDS:
@@ -42,6 +42,9 @@ def check_apart(isolation: str, check: Callable[[], Report], limit: float = 300.
         raise UsageError(f"isolation='fork': {sys.platform} cannot fork: leave it out, or check with the command gradhealth")
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
         raise UsageError("isolation='fork': CUDA is in use, which does not survive a fork: check before the first use of it")
+    dist = sys.modules.get("torch.distributed")
+    if dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise UsageError("isolation='fork': a forked copy is no member of the process group of the ranks: leave it out")
     _flush()  # what waits in them would be written twice
     reader, writer = os.pipe()
     with warnings.catch_warnings():

@@ -102,7 +102,7 @@ def assert_step_healthy(step: Callable[..., Any], model: Any, optimizer: Any, **
     __tracebackhide__ = True
     report = check_step(step, model, optimizer, **settings)
     if not report.ok:
-        from gradcheck_health.formats.terminal import render
+        from gradcheck_health.formats.terminal import render_once
 
-        raise UnhealthyGradientsError(render(report), report)
+        raise UnhealthyGradientsError(render_once(report), report)
     return report

@@ -13,6 +13,8 @@ from gradcheck_health.records.finding import Finding, Place, Severity, common_pa
 from gradcheck_health.records.report import Report
 
 MAX_NAMES = 4
+_LAUNCHED = " -m gradcheck_health "
+"""In a command that torchrun starts."""
 
 
 def places(found: Sequence[Place], limit: int = 60) -> str:
@@ -33,6 +35,11 @@ def one_line(finding: Finding) -> str:
     return f"{escape(finding.rule)}: {escape(finding.message)}{where}"
 
 
+def typed(report: Report) -> bool:
+    """It was made by a command that was typed."""
+    return report.repeat.startswith("gradhealth ") or _LAUNCHED in report.repeat
+
+
 def repeat_command(report: Report) -> str:
     """What makes the report again."""
     if report.repeat:
@@ -48,12 +55,14 @@ def accept_command(report: Report, finding: Finding) -> str:
     """What accepts a finding, or all that a report fails with where it was compared with a baseline."""
     if report.change is not None and report.change.target:
         again = command("update", escape(report.change.target))
-        if again.startswith("gradhealth ") and " --" in report.repeat:
-            _, *options = re.split(r" (?=--[a-z])", report.repeat)
+        before, launched, rest = report.repeat.partition(_LAUNCHED)
+        if again.startswith("gradhealth ") and typed(report):
+            again = f"{before}{launched}{again.removeprefix('gradhealth ')}" if launched else again
+            _, *options = re.split(r" (?=--[a-z])", rest or before)
             again += "".join(f" {escape(one)}" for one in options if not one.startswith(("--fail-on", "--fail-if")))
         return again
     key = accept_key(finding)
-    if report.repeat.startswith("gradhealth "):
+    if typed(report):
         return f"--ignore {quoted(f'{key}=the reason')}"
     return f"ignore={{{key!a}: 'the reason'}}"
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from gradcheck_health.formats import _change, _remedies, _run, _scale
 from gradcheck_health.formats._flow import bars
 from gradcheck_health.formats._text import defuse, escape, shorten, wrap
-from gradcheck_health.formats._wording import MAX_NAMES, accept_command, places, repeat_command, worth_showing
+from gradcheck_health.formats._wording import MAX_NAMES, accept_command, places, repeat_command, typed, worth_showing
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.launch import shown_elsewhere
 from gradcheck_health.records.measurements import CutPoint
 from gradcheck_health.records.report import Failure, Report
 from gradcheck_health.records.trace import Trace
@@ -54,6 +55,13 @@ def render(
         lines += [*([""] if lines[-1] else []), *_scale.lines(report.trace.scale, width), ""]
     lines += _footer(report, shown, width, verbose, repeat)
     return "\n".join(defuse(line.rstrip()) for line in lines) + "\n"
+
+
+def render_once(report: Report) -> str:
+    """The verdict, of which the other ranks that found it together show the first line only."""
+    if not shown_elsewhere(report.trace.ranks):
+        return render(report)
+    return f"{_headline(report, worth_showing(report), MAX_PROSE)}: the report is that of rank 0\n"
 
 
 def render_run(reports: Sequence[Report], failures: Sequence[Failure], exit_code: int) -> str:
@@ -145,8 +153,8 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield from _line("built", f"with {built}, made up (pass --arg {first}=... for real ones)", width)
     if sizes := report.environment.get("shrunk"):
         yield from _line("shrunk", f"{escape(sizes)}: a smaller twin, which says nothing of depth", width)
-    typed = report.repeat.startswith("gradhealth ")
-    hint = f" ({'give --input' if typed else 'pass inputs='} for real ones)" if trace.inputs.made_up else ""
+    by_command = typed(report)
+    hint = f" ({'give --input' if by_command else 'pass inputs='} for real ones)" if trace.inputs.made_up else ""
     fed = f"{escape(trace.inputs.description)}, {escape(trace.inputs.origin)}{hint}"
     yield from _line("inputs", f"{fed}; seed {report.seed}; {counted(report.rounds, 'round')}", width)
     if trace.history is not None:
@@ -164,7 +172,7 @@ def _footer(report: Report, shown: Sequence[Finding], width: int, verbose: bool,
         yield from _change.lines(report.change, width, verbose=verbose, new=not report.findings)
     notes = _notes(report.active) - _notes(shown)
     if notes:
-        yield from _line("notes", f"{notes}, not shown ({'-v' if typed else 'report.findings'} shows them)", width)
+        yield from _line("notes", f"{notes}, not shown ({'-v' if by_command else 'report.findings'} shows them)", width)
     failing = list(filter(report.fails, shown)) or list(shown)
     if failing:
         # lines to copy: never broken

@@ -10,7 +10,7 @@ import importlib
 
 import pytest
 
-PARTS = ("options", "marker", "fixture", "baseline", "collection", "summary")
+PARTS = ("options", "marker", "fixture", "baseline", "collection", "summary", "launch")
 """The files of this folder that hold hooks or fixtures, in the order in which pytest comes to know them."""
 
 

@@ -92,12 +92,14 @@ def _written(node: pytest.Item, path: Path, name: str, report: Report) -> Report
     """Put what was found into the baseline, and take it as accepted from here on."""
     from gradcheck_health import baseline as baselines
     from gradcheck_health.baseline import files
+    from gradcheck_health.records.launch import shown_elsewhere
 
     def changed(old: Baseline | None) -> Baseline:
         files.refuse_another(path, old, name)
         return baselines.of(report, before=old, target=name)
 
-    files.update(path, changed)
+    if not shown_elsewhere(report.trace.ranks):
+        files.update(path, changed)
     node.user_properties.append((WRITTEN, str(path)))
     known = {entry.key for entry in baselines.entries(report.active)}
     return dataclasses.replace(

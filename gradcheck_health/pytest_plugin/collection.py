@@ -93,16 +93,21 @@ class ModelItem(pytest.Item):
 
     def runtest(self) -> None:
         """Every model that the target stands for, each under the settings for it."""
+        from gradcheck_health.model.distributed.launch_group import in_group
+        from gradcheck_health.settings.resolution import validated
         from gradcheck_health.targets.expand import seen_from
         from gradcheck_health.targets.importing import make_importable, own_imports
         from gradcheck_health.targets.target import Target
 
         make_importable(self.path.parent)  # for rules of the user
         target = Target.parse(seen_from(self.path.parent, self.name))
-        with own_imports(Path(target.where)) if target.is_file else contextlib.nullcontext(), _exit_raises():
+        purpose = f"pytest/{self.nodeid}"
+        own = own_imports(Path(target.where)) if target.is_file else contextlib.nullcontext()
+        with own, _exit_raises(), in_group(purpose, validated(self.sources).for_model(str(target)).timeout):
             self._check(target)
 
     def _check(self, target: Target) -> None:
+        from gradcheck_health.model.distributed.ranks import in_step
         from gradcheck_health.records.errors import GradhealthError, NothingToCheckError
         from gradcheck_health.settings.resolution import validated
         from gradcheck_health.targets.load import load
@@ -112,7 +117,8 @@ class ModelItem(pytest.Item):
         nothing: list[GradhealthError] = []
         checked = 0
         try:
-            loaded = load(str(target), settings.for_model(str(target)).args)
+            with in_step(settings.for_model(str(target)).timeout):
+                loaded = load(str(target), settings.for_model(str(target)).args)
         except NothingToCheckError as error:
             loaded, nothing = [], [error]
         except GradhealthError as error:
@@ -121,7 +127,8 @@ class ModelItem(pytest.Item):
         for model in loaded:
             config = settings.for_model(model.target)
             try:
-                report = check_beside(self, model.target, model.model, None, config, {"target": model.target})
+                with in_step(config.timeout):
+                    report = check_beside(self, model.target, model.model, None, config, {"target": model.target})
                 checked += 1
                 conclude(report, self, at(str(self.path), self.line or 1))
             except NothingToCheckError as error:

@@ -33,24 +33,26 @@ def conclude(report: Report, node: pytest.Item, warn: Callable[[Warning], None],
     """
     __tracebackhide__ = True
     from gradcheck_health.formats import terminal
+    from gradcheck_health.records.launch import shown_elsewhere
 
     report = dataclasses.replace(report, repeat=_repeat(node, report.seed))
     node.stash.setdefault(REPORTS, []).append(report)
     node.user_properties.extend(_properties(report))
     if not report.ok:
         asked = f"asked:   {place}\n" if place else ""
-        pytest.fail(terminal.render(report) + asked, pytrace=False)
-    for warning in _warnings(report):
+        pytest.fail(terminal.render_once(report) + asked, pytrace=False)
+    for warning in () if shown_elsewhere(report.trace.ranks) else _warnings(report):
         warn(warning)
 
 
 def _repeat(node: pytest.Item, seed: int) -> str:
     """The command that runs this test again, from where pytest was started, with the options of this plugin."""
     from gradcheck_health.formats._text import quoted
+    from gradcheck_health.records.launch import launcher
 
     path, _, rest = node.nodeid.partition("::")
     place = os.path.relpath(node.config.rootpath / path, node.config.invocation_params.dir)
-    words = ["pytest", quoted(f"{place}::{rest}" if rest else place)]
+    words = [f"{launcher()}pytest", quoted(f"{place}::{rest}" if rest else place)]
     for name, value in options.given(node.config).items():
         if value is not None and value is not False and name not in ("seed", "update", "update_new_only"):
             flag = f"--gradhealth-{name.replace('_', '-')}"

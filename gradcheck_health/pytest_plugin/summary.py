@@ -95,8 +95,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     from gradcheck_health import formats
     from gradcheck_health.records.files import replace
+    from gradcheck_health.records.launch import writes
     from gradcheck_health.records.report import Failure, Report
 
+    if not writes():
+        return
     reports = [Report.from_json(one) for one in collected.reports]
     failures = [Failure(**one) for one in collected.failures]
     code = max((one.exit_code for one in failures), default=int(not all(one.ok for one in reports)))
@@ -108,6 +111,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     collected = config.stash.get(COLLECTED, None)
     if collected is None or not (collected.lines or collected.not_checked):
+        return
+    from gradcheck_health.records.launch import launcher, writes
+
+    if not writes():
         return
     terminalreporter.section("gradient health")
     sick = [line for line in collected.lines if not line[1]["ok"]]
@@ -124,7 +131,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         from gradcheck_health.formats._text import quoted
 
         words = [quoted(str(one)) for one in config.invocation_params.args]
-        terminalreporter.write_line(" ".join(["accept: pytest", *words, ACCEPT]))
+        terminalreporter.write_line(" ".join([f"accept: {launcher()}pytest", *words, ACCEPT]))
 
 
 def _unchecked(nodeid: str, reason: str) -> str:

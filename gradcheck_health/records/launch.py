@@ -35,6 +35,20 @@ def writes() -> bool:
     return found is None or found.rank == 0
 
 
+def shown_elsewhere(ranks: int) -> bool:
+    """What so many ranks found together is shown by another one of them."""
+    return ranks > 1 and not writes()
+
+
+def launcher() -> str:
+    """`torchrun --nproc-per-node 2 -m `, as it is typed before the module to start again what torchrun started; else ""."""
+    if (here := launched()) is None:
+        return ""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE") or here.size)
+    nodes = f"--nnodes {here.size // local} " if here.size > local else ""
+    return f"torchrun {nodes}--nproc-per-node {local} -m "
+
+
 @contextlib.contextmanager
 def in_turn() -> Iterator[None]:
     """Around all that a process shows and writes: rank 0 leaves first, the others of its machine wait for that.

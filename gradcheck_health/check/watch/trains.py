@@ -53,9 +53,9 @@ def assert_trains(model: Any, inputs: Any = None, **settings: Any) -> Report:
     __tracebackhide__ = True
     report = check_trains(model, inputs, **settings)
     if not report.ok:
-        from gradcheck_health.formats.terminal import render
+        from gradcheck_health.formats.terminal import render_once
 
-        raise UnhealthyGradientsError(render(report), report)
+        raise UnhealthyGradientsError(render_once(report), report)
     return report
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gradcheck_health import rules
 from gradcheck_health.formats._text import quoted
 from gradcheck_health.records.errors import ExitCode
+from gradcheck_health.records.launch import launcher
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.rules import presets, saved
 from gradcheck_health.settings.config import Config
@@ -72,7 +73,8 @@ def repeatable(report: Report, command: str, request: CheckRequest) -> Report:
     """The report with the command that makes it again."""
     target = report.target or ""
     named = f"./{target}" if target.startswith("-") else target
-    words = [f"gradhealth {command}", quoted(named), f"--seed {report.seed}", *request.options]
+    program = f"{again}gradcheck_health" if (again := launcher()) else "gradhealth"
+    words = [f"{program} {command}", quoted(named), f"--seed {report.seed}", *request.options]
     return dataclasses.replace(report, repeat=" ".join(words))
 
 

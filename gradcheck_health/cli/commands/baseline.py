@@ -12,6 +12,7 @@ from gradcheck_health.cli.commands import _session
 from gradcheck_health.cli.workers import pool
 from gradcheck_health.formats._text import escape, safe_lines, shorten, wrap
 from gradcheck_health.records.errors import ExitCode, GradhealthError, UsageError
+from gradcheck_health.records.launch import in_turn, writes
 from gradcheck_health.records.report import Failure, NothingToCheck, Report
 from gradcheck_health.settings.config import FOLDER
 from gradcheck_health.settings.source import Source
@@ -43,6 +44,15 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
         UsageError: nothing is run: `CI` is set, or an option, a setting or a target cannot be right.
     """
     files.refuse_in_ci()
+    with in_turn():
+        return _run(order, *((show, tell, status) if writes() else (_unseen, tell, _unseen)))
+
+
+def _unseen(text: str) -> None:
+    """Takes what another rank shows."""
+
+
+def _run(order: Order, show: _session.Write, tell: _session.Write, status: _session.Write) -> int:
     sources, config = _session.settings(order.request)
     place = config.baseline or FOLDER
     sources.append(Source("gradhealth baseline", {"baseline": place}))
@@ -60,7 +70,10 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
                 own = files.path_for(place, result.target or "")
                 if not isinstance(result, Failure) and written.setdefault(own, result.target or "") != result.target:
                     raise files.another(own, written[own], result.target or "")
-                show(_told(result, order, Path(place)))
+                if isinstance(result, Failure):
+                    raise GradhealthError(_session.message(result))
+                if writes():
+                    show(_told(result, order, Path(place)))
                 done += 1
             except GradhealthError as error:
                 tell(f"error: {safe_lines(str(error))}\n")
@@ -74,14 +87,12 @@ def run(order: Order, show: _session.Write, tell: _session.Write, status: _sessi
     return code if done or code else ExitCode.USAGE
 
 
-def _told(result: Report | Failure, order: Order, place: Path) -> str:
+def _told(result: Report, order: Order, place: Path) -> str:
     """Change one baseline, and say what it holds now.
 
     Raises:
         GradhealthError: it stays as it was.
     """
-    if isinstance(result, Failure):
-        raise GradhealthError(_session.message(result))
     target = result.target or ""
     path = files.path_for(place, target)
     seen: list[Baseline | None] = []
