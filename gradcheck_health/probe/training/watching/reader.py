@@ -16,6 +16,8 @@ from gradcheck_health.records.history import ROWS
 HALF = (torch.float16, torch.bfloat16)
 FEW = 4096
 """Entries of a gradient that are summed in one go with those of others; a larger one has a norm of its own."""
+COLUMNS = 16
+"""Of a row that seems to be zero, looked at once more."""
 
 
 class Watched(NamedTuple):
@@ -134,10 +136,11 @@ class Reader:
         return norm.div(math.sqrt(count)).expand(count)
 
     def _awake(self, i: int, gradient: Any, norms: torch.Tensor) -> torch.Tensor:
-        """Of a faint weight the sums of its rows, which no square makes too small."""
+        """Of a faint weight sums over a few columns, which no square makes too small."""
         if i not in self._faint or gradient is None or gradient.layout != torch.strided:
             return norms
-        return _values(gradient).reshape(len(norms), -1).sum(1)
+        table = _values(gradient).reshape(len(norms), -1)
+        return table[:, :: max(1, table.shape[1] // COLUMNS)].sum(1)
 
     def _still(self, gradients: Sequence[Any], moves: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Of each half-precision weight: sampled entries with a gradient, and those of them that stayed."""
