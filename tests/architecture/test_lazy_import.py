@@ -21,6 +21,11 @@ for part in plugin.PARTS: importlib.import_module(f"{plugin.__name__}.{part}")
 """
 """What pytest loads at every start of every user."""
 
+PYTEST = """
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+import pytest; pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "gradcheck_health.pytest_plugin"])
+"""
+"""A run without what other packages plug in."""
 QUIETLY = "import os, contextlib\nwith contextlib.redirect_stdout(open(os.devnull, 'w')):\n"
 
 
@@ -52,7 +57,7 @@ def heavy_after(code: str, folder: Path) -> set[str]:
         PLUGIN,
         "import gradcheck_health.rules as rules; assert rules.names()",
         "import gradcheck_health.records.report, gradcheck_health.records.trace",
-        "import pytest; pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider'])",
+        PYTEST,
     ],
 )
 def test_import_is_light(code: str, tmp_path: Path) -> None:
