@@ -156,6 +156,8 @@ class History:
     frozen: int = 0
     """Parameters that ask for no gradient."""
     noticed: tuple[Noticed, ...] = ()
+    rules: tuple[str, ...] = ()
+    """Names of the rules that judge it while it runs."""
     gaps: tuple[str, ...] = ()
     """What was not seen, each one sentence."""
 

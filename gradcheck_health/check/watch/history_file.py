@@ -16,7 +16,9 @@ from gradcheck_health.records.history import History, Moment, Noticed
 class HistoryFile:
     """Each line is handed to the system at once; a run that begins writes the file anew."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rules: tuple[str, ...]) -> None:
+        """Args: rules: names of those that judge the run."""
+        self._rules = rules
         self._file: IO[str] = path.open("w", encoding="utf-8")
         self._layouts: dict[int, tuple[Any, ...]] = {}
 
@@ -25,7 +27,7 @@ class HistoryFile:
         number = watcher.trackers.index(tracker)
         if self._layouts.get(number) != tracker.layout.parameters:
             self._layouts[number] = tracker.layout.parameters
-            self._line({"history": _without_moments(watcher.history()).to_dict()})
+            self._about(watcher.history())
         self._line({"track": number, "moment": encode(moment)})
 
     def notice(self, one: Noticed) -> None:
@@ -33,14 +35,14 @@ class HistoryFile:
 
     def close(self, history: History) -> None:
         """The end of the loop: the counters as they are then."""
-        self._line({"history": _without_moments(history).to_dict()})
+        self._about(history)
         self._file.close()
+
+    def _about(self, history: History) -> None:
+        """All but the moments, which have lines of their own."""
+        tracks = tuple(dataclasses.replace(track, moments=()) for track in history.tracks)
+        self._line({"history": dataclasses.replace(history, tracks=tracks, noticed=(), rules=self._rules).to_dict()})
 
     def _line(self, document: Any) -> None:
         self._file.write(json.dumps(document, allow_nan=False) + "\n")
         self._file.flush()
-
-
-def _without_moments(history: History) -> History:
-    tracks = tuple(dataclasses.replace(track, moments=()) for track in history.tracks)
-    return dataclasses.replace(history, tracks=tracks, noticed=())

@@ -58,7 +58,7 @@ class Watch:
         self._rules = judge.chosen(settings.select)
         self._ran = tuple(self._rules)
         self._looks = LOOKS if look else 0
-        self._file = None if file is None else HistoryFile(Path(file))
+        self._file = None if file is None else HistoryFile(Path(file), self._ran)
         self._trace = bare_trace(unwrap(model), settings.seed, OBJECTIVE)
         self._noticed: list[Noticed] = []
         self._waiting = False
@@ -128,7 +128,7 @@ class Watch:
         return flat(self._history(), [one.finding for one in judge.causes(self._noticed)])
 
     def _history(self) -> History:
-        return dataclasses.replace(self._watcher.history(), noticed=tuple(self._noticed))
+        return dataclasses.replace(self._watcher.history(), noticed=tuple(self._noticed), rules=self._ran)
 
     def _saw(self, tracker: Tracker, moment: Moment | None) -> None:
         if self._waiting:

@@ -61,7 +61,7 @@ def _of_a_run(path: Path) -> Report:
     findings = worst_first(one.finding for one in history.noticed)
     fed = InputsTrace("the loop's own", "the loop", made_up=False, batch=None)
     trace = Trace(history.model, {}, {}, (), (), (), fed, "the loop", 0, history=history, gaps=history.gaps)
-    return Report(history.model, None, findings, trace, rules=tuple(dict.fromkeys(one.rule for one in findings)))
+    return Report(history.model, None, findings, trace, rules=history.rules)
 
 
 def _exit_code(document: Mapping[str, Any]) -> int:

@@ -53,6 +53,7 @@ def test_file_of_a_run_that_was_killed_is_a_report(run: tuple[str, Path], tmp_pa
     cut.write_text("\n".join(run[1].read_text().splitlines()[:20]) + '\n{"track": 0, "mom')
     reports, _, _ = read([cut])
     assert "18 steps of SGD, 18 measured" in as_text(reports, [], 120, blocks=False)
+    assert {"tiny-update", "diverging-loss"} <= set(reports[0].rules)  # whether or not they found something
 
 
 def test_file_without_a_whole_history_is_refused(tmp_path: Path) -> None:
