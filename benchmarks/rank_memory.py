@@ -1,4 +1,10 @@
-"""Runs on every rank: a model whose parameters together are more than one rank may allocate."""
+"""Check a model under FSDP2 whose parameters together are more than any of its ranks may allocate.
+
+python -m benchmarks.rank_memory
+
+Eight ranks on this machine, each with RLIMIT_DATA at nine tenths of the parameters beyond what it has before; 45 CPU seconds. Linux
+only: that limit counts what is held there.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +20,7 @@ from gradcheck_health import check_gradients
 from gradcheck_health.model.memory import restrict
 from gradcheck_health.settings.config import Config
 from tests.check.distributed.spread import verdict
+from tests.support.ranks import results
 
 WIDTH = 768
 
@@ -57,3 +64,19 @@ def _allocated() -> int:
     """Bytes that RLIMIT_DATA counts."""
     (found,) = re.findall(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return 1024 * int(found)
+
+
+AT_ONCE = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""What is freed goes back to the system at once, so that the limit counts what is held."""
+
+
+def main() -> None:
+    """Print what each rank was allowed, and the verdict."""
+    for rank, told in enumerate(results("benchmarks.rank_memory:checked", size=8, env=AT_ONCE, depth=16, share=0.9)):
+        assert told["limited"] and told["refused"], "no limit was in force"
+        mib = {name: f"{told[name] / 2**20:.1f} MiB" for name in ("allowed", "parameters")}
+        print(f"rank {rank}: parameters {mib['parameters']}, allowed {mib['allowed']}, findings {told['verdict']}")
+
+
+if __name__ == "__main__":
+    main()
