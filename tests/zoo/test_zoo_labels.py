@@ -34,6 +34,7 @@ AT_REST = {
     "student-of-a-teacher-in-eval-mode": "teacher.",
     "student-of-a-teacher-by-name": "teacher.",
     "moving-average-of-the-student": "nets.average.",
+    "codebook-that-forward-moves": "codes",
 }
 """What gets no gradient by construction: constants that cancel, one key of a batch, experts that are not chosen, teachers."""
 FORGETS = ("normal-in-place",)

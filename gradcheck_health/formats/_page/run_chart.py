@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gradcheck_health.formats._page.visible import number, places
 from gradcheck_health.records.history import Moment, Track
 from gradcheck_health.records.report import Report
+from gradcheck_health.records.wording import listed
 
 TOP, BOTTOM = 120.0, 900.0
 LOG = 20.0
@@ -72,7 +73,9 @@ def run_charts(report: Report) -> tuple[RunChart, ...]:
         at = [(_x(max(min(one.step, last), first), first, last), number, one.finding) for one, number in known if number]
         marks = tuple(StepMark(places(x), f"{number} {one.rule}", one.severity.value) for x, number, one in at)
         tags = tuple(StepMark(places(x / 10), text, "") for x, text in _together([(x, str(number)) for x, number, _ in at]))
-        rest = f" of {track.parameters[0].name} and {len(track.parameters) - 1} more" if len(history.tracks) > 1 else ""
+        rest = (
+            f" of {listed([one.name for one in track.parameters], 1)}" if len(history.tracks) > 1 and track.parameters else ""
+        )
         title = f"{track.optimizer}{rest}: {track.steps} steps, {len(track.moments)} shown"
         found.append(RunChart(title, _panels(track, first, last), marks, tags, first, (first + last) // 2, last))
     return tuple(found)
