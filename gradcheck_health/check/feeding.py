@@ -37,7 +37,7 @@ def feed(training: Training, settings: Config, declared: Declared, target: str |
         _in_precision(training.inputs, settings),
         seed=settings.seed,
         batch_size=settings.batch_size or _samples(training.targets),
-        saved=saved(settings),
+        saved=_saved(settings),
         target=target,
         stepwise=declared.causal is True,
     )
@@ -98,7 +98,7 @@ def _samples(targets: Any) -> int | None:
     return len(targets) if isinstance(targets, torch.Tensor) and targets.dim() and len(targets) else None
 
 
-def saved(settings: Config) -> list[Saved]:
+def _saved(settings: Config) -> list[Saved]:
     """Inputs that were inferred earlier."""
     return [
         Saved(

@@ -40,11 +40,15 @@ def check_apart(isolation: str, check: Callable[[], Report], limit: float = 300.
         raise UsageError(f"isolation {isolation!r}: allowed: 'fork', or None{did_you_mean(isolation, KINDS)}")
     if not hasattr(os, "fork"):
         raise UsageError(f"isolation='fork': {sys.platform} cannot fork: leave it out, or check with the command gradhealth")
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        raise UsageError("isolation='fork': CUDA is in use, which does not survive a fork: check before the first use of it")
-    dist = sys.modules.get("torch.distributed")
-    if dist is not None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise UsageError("isolation='fork': a forked copy is no member of the process group of the ranks: leave it out")
+    if (torch := sys.modules.get("torch")) is not None:
+        from gradcheck_health.model.distributed.ranks import initialized
+
+        if torch.cuda.is_initialized():
+            raise UsageError(
+                "isolation='fork': CUDA is in use, which does not survive a fork: check before the first use of it"
+            )
+        if initialized():
+            raise UsageError("isolation='fork': a forked copy is no member of the process group of the ranks: leave it out")
     _flush()  # what waits in them would be written twice
     reader, writer = os.pipe()
     with warnings.catch_warnings():
