@@ -43,7 +43,7 @@ def registered(model: nn.Module) -> set[int]:
 def named_parameters(model: nn.Module) -> list[NamedParameter]:
     """Every parameter once, tied ones under their first name with the others as aliases."""
     found: dict[int, list[tuple[str, nn.Module, str, nn.Parameter]]] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in named_modules(model, remove_duplicate=False):
         prefix, kind = logical(path), own_class(module).__name__
         for key, parameter in module._parameters.items():
             if parameter is not None:

@@ -93,21 +93,22 @@ def _inside(value: Any, everything: bool) -> Iterator[tuple[Step, Any]]:
         yield from ((Step(key, True), item) for key, item in vars(value).items() if everything or not key.startswith("_"))
 
 
-def operand_tensors(value: Any, depth: int = 0) -> Iterator[torch.Tensor]:
+def operand_tensors(value: Any, depth: int = 0) -> list[torch.Tensor]:
     """The tensors among the arguments, or the results, of one operation of torch: in tuples, lists, dicts and slices."""
     if isinstance(value, torch.Tensor):
-        yield value
-        return
+        return [value]
     items: Iterable[Any] = ()
     if isinstance(value, slice):
         items = (value.start, value.stop, value.step)
     elif depth < _OPERAND_DEPTH:
         items = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    found: list[torch.Tensor] = []
     for item in items:  # most are numbers, and of every operation of a model they are asked for
         if isinstance(item, torch.Tensor):
-            yield item
+            found.append(item)
         elif isinstance(item, _HOLDERS):
-            yield from operand_tensors(item, depth + 1)
+            found += operand_tensors(item, depth + 1)
+    return found
 
 
 def map_tensors(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

@@ -5,20 +5,25 @@ from __future__ import annotations
 from torch import nn
 
 
-def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """As `model.named_modules()`: each module once, under its first name, before its children."""
+def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> list[tuple[str, nn.Module]]:
+    """As `model.named_modules()`: each module once, under its first name, before its children.
+
+    Args:
+        remove_duplicate: otherwise a shared module comes under all its names; inside itself a module is left out.
+    """
     found: list[tuple[str, nn.Module]] = []
     seen: set[int] = set()
-    stack = [("", model)]
+    stack: list[tuple[str, nn.Module, frozenset[int]]] = [("", model, frozenset())]
     while stack:
-        path, module = pair = stack.pop()
-        if id(module) in seen:
+        path, module, above = stack.pop()
+        if id(module) in (seen if remove_duplicate else above):
             continue
         seen.add(id(module))
-        found.append(pair)
+        found.append((path, module))
         if children := module._modules:
             prefix = f"{path}." if path else ""
-            stack += [(prefix + name, child) for name, child in reversed([*children.items()]) if child is not None]
+            inside = above if remove_duplicate else above | {id(module)}
+            stack += [(prefix + name, child, inside) for name, child in reversed([*children.items()]) if child is not None]
     return found
 
 

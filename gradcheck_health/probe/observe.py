@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
-from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import call, eager, safe_text
@@ -80,7 +78,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
     cuts = () if dataflow is None else dataflow.cuts(goal.end)
     del output
-    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(model), stand_ins=stand_ins(model))
+    named = named_parameters(model)
+    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(named), stand_ins=stand_ins(model))
     error = ""
     try:
         with instrument.backward():
@@ -89,7 +88,6 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         if ran_out_of_memory(raised):
             raise out_of_memory("in the backward pass", raised) from raised
         error = f"{type(raised).__name__}: {safe_text(raised)}"
-    named = named_parameters(model)
     unused = frozenset() if dataflow is None else frozenset(dataflow.followed) - dataflow.used
     arrived = [None if (gradient := entry.tensor.grad) is None else local(gradient) for entry in named]
     gradients = gather.add_all(arrived, extremes=True)
@@ -126,7 +124,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         causal=causal_by_config(model) or instrument.attention.causal_by_attention(),
         custom_functions=flow.custom,
         repeats=_repeats(named, flow.uses),
-        half=_half(model),
+        half=_half(named),
         gaps=(*instrument.gaps, *flow.gaps, *unexplained(without)),
         starved=without,
         compiles=subject.compiled is not None,
@@ -189,12 +187,11 @@ def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int]) -> tuple[
     return tuple(sorted({count for entry in weights if (count := uses.get(id(entry.tensor), 0)) >= OFTEN}))
 
 
-def _mostly_frozen(model: nn.Module) -> bool:
-    sizes = [(p.requires_grad, p.numel()) for p in model.parameters() if not is_lazy(p) and p.is_floating_point()]
-    return 2 * sum(size for trained, size in sizes if trained) < sum(size for _, size in sizes)
+def _mostly_frozen(named: Sequence[NamedParameter]) -> bool:
+    floating = [entry.tensor for entry in named if not is_lazy(entry.tensor) and entry.tensor.is_floating_point()]
+    return sum(p.numel() for p in floating if p.requires_grad) < sum(p.numel() for p in floating if not p.requires_grad)
 
 
-def _half(model: nn.Module) -> bool:
-    with contextlib.suppress(StopIteration):
-        return next(p.dtype for p in model.parameters() if p.is_floating_point()) in (torch.float16, torch.bfloat16)
-    return False
+def _half(named: Sequence[NamedParameter]) -> bool:
+    first = next((entry.tensor.dtype for entry in named if entry.tensor.is_floating_point()), None)
+    return first in (torch.float16, torch.bfloat16)

@@ -64,7 +64,7 @@ def test_what_each_walk_opens(case: str) -> None:
     value, named, reachable, operand = CASES[case]
     assert [leaf.path for leaf in leaves(value)] == named
     assert bool(list(tensors(value))) == reachable
-    assert bool(list(operand_tensors(value))) == operand
+    assert bool(operand_tensors(value)) == operand
 
 
 def test_a_nest_that_holds_itself_ends() -> None:

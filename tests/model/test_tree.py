@@ -29,3 +29,17 @@ def test_same_modules_under_the_same_names_in_the_same_order(build: object) -> N
     model = build()  # type: ignore[operator]
     assert named_modules(model) == list(model.named_modules())
     assert modules(model) == list(model.modules())
+
+
+@pytest.mark.parametrize("build", [shared, lambda: nn.Transformer(8, 2, 2, 2, 8, batch_first=True)])
+def test_shared_modules_under_all_their_names(build: object) -> None:
+    model = build()  # type: ignore[operator]
+    assert named_modules(model, remove_duplicate=False) == list(model.named_modules(remove_duplicate=False))
+
+
+def test_module_inside_itself_ends() -> None:
+    """Where torch's own walk does not."""
+    model = cyclic()
+    assert [name for name, _ in named_modules(model, remove_duplicate=False)] == ["", "0"]
+    with pytest.raises(RecursionError):
+        list(model.named_modules(remove_duplicate=False))

@@ -119,11 +119,11 @@ class Tracer(TorchFunctionMode):
     def _record(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         self.calls += 1
         frame = sys._getframe(2)
-        operands = list(operand_tensors((args, kwargs)))
+        operands = operand_tensors((args, kwargs))
         weights = tuple(id(t) for t in operands if isinstance(t, torch.nn.Parameter))
         self.covered.add((name, frame.f_code, frame.f_lineno, weights))
         found = [(t, origin) for t in operands if (origin := self.origins.get(t)) is not None]
-        outs = list(operand_tensors(out))
+        outs = operand_tensors(out)
         self.elements += sum(t.numel() for t in outs)
         if self.elements > self.most:
             raise TooLargeError(f"{self.elements} entries in the results of {self.calls} operations")

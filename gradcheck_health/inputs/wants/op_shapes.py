@@ -15,7 +15,7 @@ from gradcheck_health.model.nest import operand_tensors
 
 def product(failure: FailedOperation) -> list[Want]:
     """matmul and its kin: the inner sizes agree, and so do the batches."""
-    operands = list(operand_tensors((failure.args, failure.kwargs)))
+    operands = operand_tensors((failure.args, failure.kwargs))
     if failure.name in ("addmm", "baddbmm", "addbmm") and len(operands) > 2:
         operands = operands[1:]
     if len(operands) < 2:
@@ -58,7 +58,7 @@ def same_shape(a: torch.Tensor, b: torch.Tensor, why: str) -> list[Want]:
 
 
 def broadcast(failure: FailedOperation) -> list[Want]:
-    operands = list(operand_tensors((failure.args, failure.kwargs)))
+    operands = operand_tensors((failure.args, failure.kwargs))
     wants: list[Want] = []
     for a, b in itertools.combinations(operands, 2):
         wants += aligned(a, b, f"sizes in {failure.name.strip('_')}")
@@ -142,7 +142,7 @@ def concatenation(failure: FailedOperation) -> list[Want]:
 
 def einsum(failure: FailedOperation) -> list[Want]:
     equation = failure.args[0]
-    operands = list(operand_tensors(failure.args[1:]))
+    operands = operand_tensors(failure.args[1:])
     if not isinstance(equation, str):
         return []
     seen: dict[str, tuple[torch.Tensor, int]] = {}

@@ -42,7 +42,7 @@ _DTYPE = re.compile(
 def anything(failure: FailedOperation) -> list[Want]:
     """Where no rule knows the operation: kinds by the message, sizes by broadcasting."""
     message = text_of(failure.error)
-    operands = list(operand_tensors((failure.args, failure.kwargs)))
+    operands = operand_tensors((failure.args, failure.kwargs))
     wants: list[Want] = []
     integers = [t for t in operands if not t.is_floating_point() and not t.is_complex()]
     if _DTYPE.search(message):

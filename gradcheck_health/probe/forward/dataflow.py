@@ -105,7 +105,7 @@ class Dataflow:
         elif name == "__set__" or name.endswith("_like") or name.startswith("new_"):
             return  # takes a shape and no values
         inputs = [*operand_tensors(args), *operand_tensors(tuple(kwargs.values()))]
-        outputs = list(operand_tensors((out,)))
+        outputs = operand_tensors((out,))
         source = user_line()
         if torch.is_grad_enabled():
             self._off = None  # inference_mode ends without a word

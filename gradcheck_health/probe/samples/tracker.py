@@ -62,8 +62,8 @@ class Samples:
         try:
             self._follow(func, args, kwargs, out)
         except Exception:  # noqa: BLE001 - an unusual call proves nothing
-            results = list(operand_tensors(out))
-            fixed = plain_name(func.__name__) in _FIXED and _is_of_torch(func) and not list(operand_tensors((args[1:], kwargs)))
+            results = operand_tensors(out)
+            fixed = plain_name(func.__name__) in _FIXED and _is_of_torch(func) and not operand_tensors((args[1:], kwargs))
             self.proving = bool(results) and all(fixed or tensor.dim() == 0 for tensor in results)
             for tensor in results if self.proving else ():
                 self._note(tensor, JOINED)
@@ -88,7 +88,7 @@ class Samples:
 
     def _follow(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         name = plain_name(func.__name__)
-        operands, results = list(operand_tensors((args, kwargs))), list(operand_tensors(out))
+        operands, results = operand_tensors((args, kwargs)), operand_tensors(out)
         if not results and name in QUESTIONS and all(map(self._is_as_it_was, operands)):
             return
         into = args[1:3] if name in _NORMS else args[:1] if name == "setitem" else ()

@@ -214,3 +214,15 @@ STEPS: dict[str, Callable[[Program, Tensor, int], Tensor]] = {
     "custom, joined": lambda self, x, n: Summed.apply(x),
     "custom": lambda self, x, n: Halved.apply(x),
 }
+USUAL = (
+    "causal attention",
+    "attention under a mask",
+    "linear",
+    "relu",
+    "layer norm",
+    "dropout",
+    "reshaped",
+    "sliced",
+    "transposed",
+)
+"""Of which decoders are made."""

@@ -11,28 +11,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gradcheck_health import check_gradients
-from gradcheck_health.model.sandbox import sandbox
-from gradcheck_health.probe import Subject, probe, take
-from gradcheck_health.records.inputs import Inputs
 from tests.probe.samples.programs import SAMPLES, SHAPES, STEPS, Program
+from tests.probe.samples.verdicts import of_samples
 
 Steps = list[tuple[str, int]]
-
-
-def verdicts(model: nn.Module, shape: tuple[int, ...]) -> tuple[bool, bool]:
-    """Whether the samples are proven to be apart, and whether one is measured to move another."""
-    x = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
-    subject = Subject(model, Inputs((x,), batch=SAMPLES))
-    with sandbox(model):
-        trace = probe(subject, prove=("apart",))
-        measured = take("mixing", subject, trace)
-    return trace.apart, any(one.influences for one in measured)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 47)), min_size=1, max_size=6), st.sampled_from(SHAPES))
 def test_proof_agrees_with_the_measurement_on_random_modules(steps: Steps, shape: tuple[int, ...]) -> None:
-    proven, moves = verdicts(Program(steps, shape), shape)
+    proven, moves = of_samples(Program(steps, shape), shape)
     assert not (proven and moves)
 
 
@@ -81,7 +69,7 @@ IMAGES = (SAMPLES, 3, 4, 4)
 @pytest.mark.parametrize("training", [True, False])
 def test_usual_operations_are_followed(build: type[nn.Module], training: bool) -> None:
     torch.manual_seed(0)
-    assert verdicts(build().train(training), IMAGES) == (True, False)
+    assert of_samples(build().train(training), IMAGES) == (True, False)
     report = check_gradients(build().train(training), torch.randn(*IMAGES), select=["mixed-samples"])
     assert report.trace.apart and "mixing" not in report.trace.facts and not report.findings
 
@@ -189,7 +177,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_proven_of_what_joins_samples(way: str) -> None:
     torch.manual_seed(0)
-    assert verdicts(Joining(WAYS[way]), (SAMPLES, 4)) == (False, True)
+    assert of_samples(Joining(WAYS[way]), (SAMPLES, 4)) == (False, True)
 
 
 def test_nothing_hangs_on_modules_afterwards() -> None:
@@ -201,5 +189,5 @@ def test_nothing_hangs_on_modules_afterwards() -> None:
         raise RuntimeError("on purpose")
 
     with pytest.raises(Exception, match="on purpose"):
-        verdicts(Joining(fails), (SAMPLES, 4))
+        of_samples(Joining(fails), (SAMPLES, 4))
     assert "training" not in vars(nn.Module)

@@ -12,38 +12,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from gradcheck_health import check_gradients
-from gradcheck_health.model.sandbox import sandbox
-from gradcheck_health.probe import Subject, probe, take
-from gradcheck_health.records.declarations import Declared
-from gradcheck_health.records.inputs import Inputs
-from tests.probe.samples.programs import STEPS, Program
+from tests.probe.samples.programs import STEPS, USUAL, Program
+from tests.probe.samples.verdicts import noise, of_steps
 
 Steps = list[tuple[str, int]]
-USUAL = (
-    "causal attention",
-    "attention under a mask",
-    "linear",
-    "relu",
-    "layer norm",
-    "dropout",
-    "reshaped",
-    "sliced",
-    "transposed",
-)
-
-
-def verdicts(model: nn.Module, x: torch.Tensor) -> tuple[bool, bool]:
-    """Whether it is proven to be causal, and whether a later step is measured to move an earlier one."""
-    subject = Subject(model, Inputs((x,), batch=len(x)), declared=Declared(causal=True))
-    with sandbox(model):
-        trace = probe(subject, prove=("in order",))
-        measured = take("future", subject, trace)
-    return trace.in_order, any(one.influences for one in measured)
 
 
 def agree(steps: Steps) -> None:
     shape = (4, 6, 8)
-    proven, moves = verdicts(Program(steps, shape), torch.randn(*shape, generator=torch.Generator().manual_seed(1)))
+    proven, moves = of_steps(Program(steps, shape), noise(shape))
     assert not (proven and moves)
 
 
@@ -88,7 +65,7 @@ def triangle(diagonal: int) -> Any:
 def test_decoders_are_followed(mask: Any, training: bool, loss: bool) -> None:
     tokens = torch.randint(0, 20, (4, 6))
     model = Decoder(mask, loss).train(training)
-    assert verdicts(model, tokens) == (True, False)
+    assert of_steps(model, tokens) == (True, False)
     report = check_gradients(model, tokens, select=["future-leak", "mixed-samples"])
     assert report.trace.in_order and report.trace.apart and not report.trace.facts and not report.findings
 
@@ -98,7 +75,7 @@ def test_decoders_are_followed(mask: Any, training: bool, loss: bool) -> None:
 )
 def test_nothing_is_proven_of_a_mask_that_lets_a_later_step_through(mask: Any) -> None:
     torch.manual_seed(0)
-    proven, moves = verdicts(Decoder(mask), torch.randint(0, 20, (4, 6)))
+    proven, moves = of_steps(Decoder(mask), torch.randint(0, 20, (4, 6)))
     assert proven is not moves
 
 
@@ -116,5 +93,5 @@ def test_multi_head_attention_of_torch_is_followed() -> None:
             return out
 
     x = torch.randn(4, 6, 8)
-    assert verdicts(Layer(1), x) == (True, False)
-    assert verdicts(Layer(2), x) == (False, True)
+    assert of_steps(Layer(1), x) == (True, False)
+    assert of_steps(Layer(2), x) == (False, True)
