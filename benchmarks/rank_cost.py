@@ -1,6 +1,6 @@
 """What a pass under observation costs beside a bare step of the same model, spread over two ranks in three ways.
 
-python -m benchmarks.rank_cost [--width 256] [--depth 8]
+python -m benchmarks.rank_cost [--width 128] [--depth 4]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,11 +22,11 @@ from tests.check.distributed.nets import Transformer
 from tests.check.distributed.spread import WAYS
 from tests.support.ranks import results
 
-REPEATS = 7
+REPEATS = 9
 
 
 def times(way: str, width: int, depth: int) -> dict[str, float]:
-    """Seconds on this rank, the median of several: a bare step, and a pass in the sandbox of a check."""
+    """Seconds on this rank, the median of several in turn: a bare step, and a pass in the sandbox of a check."""
     torch.manual_seed(0)
     model = WAYS[way](Transformer(depth, width))
     ids = torch.randint(0, 32, (16, 64), generator=torch.Generator().manual_seed(0))
@@ -40,23 +41,20 @@ def times(way: str, width: int, depth: int) -> dict[str, float]:
             probe(Subject(inner, Inputs((ids,), batch=16)))
 
     with sandbox(model):
-        return {"bare": _median(bare), "observed": _median(observed)}
+        both = [(_seconds(bare), _seconds(observed)) for _ in range(1 + REPEATS)][1:]
+    return {"bare": statistics.median(one for one, _ in both), "observed": statistics.median(one for _, one in both)}
 
 
-def _median(run: Any) -> float:
+def _seconds(run: Callable[[], None]) -> float:
+    begun = time.perf_counter()
     run()
-    found = []
-    for _ in range(REPEATS):
-        begun = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - begun)
-    return statistics.median(found)
+    return time.perf_counter() - begun
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--depth", type=int, default=8)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--depth", type=int, default=4)
     given = parser.parse_args()
     for way in ("ddp", "fsdp", "tensor"):
         ranks = results("benchmarks.rank_cost:times", way=way, width=given.width, depth=given.depth)

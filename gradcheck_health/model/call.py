@@ -6,6 +6,7 @@ import contextlib
 import random
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from gradcheck_health.model.distributed.groups import ranks_apart
 from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.distributed.shards import settle
 from gradcheck_health.model.names import layer_names
@@ -40,8 +42,11 @@ def calls_counted() -> Iterator[list[Inputs]]:
         _COUNTED.reset(token)
 
 
-def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
+def call(model: nn.Module, inputs: Inputs, seed: int, *, apart: bool = True) -> Any:
     """The model's output on a fresh copy of the batch, every random draw from `seed`.
+
+    Args:
+        apart: the backward pass from it leaves each rank its own gradients; False: as in training.
 
     Raises:
         ModelError: forward raised; says what, in which layer and on which line.
@@ -54,7 +59,7 @@ def call(model: nn.Module, inputs: Inputs, seed: int) -> Any:
         args, kwargs = fresh(inputs.args), fresh(dict(inputs.kwargs))
         process = getpid()
         try:
-            with jointly("forward"):
+            with jointly("forward"), ranks_apart(model) if apart else contextlib.nullcontext():
                 return model(*args, **kwargs)
         except GradhealthError:
             raise
@@ -72,6 +77,8 @@ def eager() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         yield

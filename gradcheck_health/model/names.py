@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.sandbox.garbage import collector_paused
 from gradcheck_health.model.tree import modules, named_modules
-from gradcheck_health.model.wrappers import logical, own_class
+from gradcheck_health.model.wrappers import own_class
 
 
 class NamedParameter(NamedTuple):
@@ -27,7 +27,7 @@ class NamedParameter(NamedTuple):
 
 def layer_names(model: nn.Module) -> dict[int, str]:
     """id(module) -> its first name."""
-    return {id(module): logical(name) for name, module in named_modules(model)}
+    return {id(module): name for name, module in named_modules(model)}
 
 
 def registered(model: nn.Module) -> set[int]:
@@ -43,8 +43,8 @@ def registered(model: nn.Module) -> set[int]:
 def named_parameters(model: nn.Module) -> list[NamedParameter]:
     """Every parameter once, tied ones under their first name with the others as aliases."""
     found: dict[int, list[tuple[str, nn.Module, str, nn.Parameter]]] = {}
-    for path, module in named_modules(model, remove_duplicate=False):
-        prefix, kind = logical(path), own_class(module).__name__
+    for prefix, module in named_modules(model, remove_duplicate=False):
+        kind = own_class(module).__name__
         for key, parameter in module._parameters.items():
             if parameter is not None:
                 full = f"{prefix}.{key}" if prefix else key

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
+WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
+_COPIES = frozenset({"DataParallel", "DistributedDataParallel"})
+"""Classes that hold the module that they wrap as `module`, a name that other classes have, too."""
+
 
 def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> list[tuple[str, nn.Module]]:
-    """As `model.named_modules()`: each module once, under its first name, before its children.
+    """As `model.named_modules()`: each module once, under its first name, before its children; names are without wrappers.
 
     Args:
         remove_duplicate: otherwise a shared module comes under all its names; inside itself a module is left out.
@@ -20,13 +25,31 @@ def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> list[tu
             continue
         seen.add(id(module))
         found.append((path, module))
-        if children := module._modules:
-            prefix = f"{path}." if path else ""
+        if module._modules:
             inside = above if remove_duplicate else above | {id(module)}
-            stack += [(prefix + name, child, inside) for name, child in reversed([*children.items()]) if child is not None]
+            stack += [(name, child, inside) for name, child in reversed(_children(path, module))]
     return found
 
 
 def modules(model: nn.Module) -> list[nn.Module]:
     """As `model.modules()`."""
     return [module for _, module in named_modules(model)]
+
+
+def is_wrapper(module: nn.Module) -> bool:
+    """It holds a module that goes by the same name, and is no layer of its own."""
+    return any(_hands_on(module, name) for name in module._modules)
+
+
+def _children(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+    prefix = f"{path}." if path else ""
+    return [
+        (path if _hands_on(module, name) else prefix + name, child)
+        for name, child in module._modules.items()
+        if child is not None
+    ]
+
+
+def _hands_on(module: nn.Module, name: str) -> bool:
+    """What it holds under this name has its own."""
+    return name in WRAPPERS or (name == "module" and type(module).__name__ in _COPIES)

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradcheck_health.model.wrappers import logical, own_class
+from gradcheck_health.model.tree import named_modules
+from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.records.starts import Uninitialized
 
 Masks = Mapping[str, torch.Tensor]
@@ -49,8 +50,12 @@ def uninitialized(build: Callable[[], nn.Module], model: nn.Module) -> Masks:
 
 def describe(model: nn.Module, masks: Masks) -> tuple[Uninitialized, ...]:
     """The records of what was found."""
-    kinds = {logical(path): own_class(module).__name__ for path, module in model.named_modules()}
-    parameters = {logical(name) for name, _ in model.named_parameters(remove_duplicate=False)}
+    kinds = {path: own_class(module).__name__ for path, module in named_modules(model)}
+    parameters = {
+        f"{path}.{key}".lstrip(".")
+        for path, module in named_modules(model, remove_duplicate=False)
+        for key in module._parameters
+    }
     return tuple(
         Uninitialized(
             name, kinds.get(name.rpartition(".")[0], ""), int(mask.sum()), mask.numel(), buffer=name not in parameters
@@ -77,12 +82,12 @@ def write(model: nn.Module, masks: Masks, seed: int) -> None:
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """Parameters and persistent buffers, named as in `state_dict`, wrapper prefixes stripped."""
-    for path, module in model.named_modules():
+    for path, module in named_modules(model):
         passing = getattr(module, "_non_persistent_buffers_set", ())
         held = {**module._parameters, **{key: value for key, value in module._buffers.items() if key not in passing}}
         for key, tensor in held.items():
             if tensor is not None and not is_lazy(tensor) and tensor.layout == torch.strided and not tensor.is_meta:
-                yield logical(f"{path}.{key}" if path else key), tensor.detach()
+                yield f"{path}.{key}" if path else key, tensor.detach()
 
 
 def _marks(tensor: torch.Tensor) -> torch.Tensor:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from gradcheck_health.model.distributed.kinds import is_fully_sharded
-
-WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
+from gradcheck_health.model.tree import WRAPPERS
 
 
 def logical(name: str) -> str:

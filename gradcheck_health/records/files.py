@@ -18,6 +18,8 @@ from gradcheck_health.records.errors import UsageError
 
 PATIENCE = 60.0
 """Seconds to wait for another process that writes into the same folder."""
+_PIECE = 2**16
+"""Bytes that are read at once."""
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -37,14 +39,17 @@ def read_regular(path: Path, limit: int) -> bytes:
     if not stat.S_ISREG(facts.st_mode):
         os.close(descriptor)
         raise UsageError(f"{path}: got something that is no regular file; allowed: a file")
+    contents, size = bytearray(), facts.st_size
     with open(descriptor, "rb") as file:
         try:
-            contents = file.read(limit + 1) if facts.st_size <= limit else None
+            while size <= limit and (piece := file.read(_PIECE)):  # in pieces: memory for the limit is not there everywhere
+                contents += piece
+                size = max(size, len(contents))
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if contents is None or len(contents) > limit:
+    if size > limit:
         raise UsageError(f"{path}: larger than {limit / 2**20:g} MiB, which no such file is")
-    return contents
+    return bytes(contents)
 
 
 def write(path: Path, text: str, tell: Callable[[str], None]) -> bool:

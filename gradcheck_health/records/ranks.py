@@ -13,8 +13,8 @@ class Disagreement:
     name: str
     what: str
     """parameter, buffer, or gradient."""
-    ranks: tuple[int, ...]
-    """Those that have something else than most of them have, or than rank 0."""
+    groups: tuple[tuple[int, ...], ...]
+    """Ranks that have the same, the largest group first; without those that hold another part of it and agree."""
     difference: float
     """The largest, of a fixed projection of its entries, relative to the norm."""
     kept_by_forward: bool = False

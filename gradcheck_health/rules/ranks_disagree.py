@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
@@ -81,7 +81,6 @@ def _off(ranks: RanksTrace) -> Iterator[Finding]:
 
 def _finding(what: str, found: list[Disagreement], ranks: RanksTrace, severity: Severity) -> Finding:
     worst = max(one.difference for one in found)
-    odd = sorted({rank for one in found for rank in one.ranks})
     because, help_ = _BECAUSE[what], _HELP[what]
     if severity is Severity.NOTE:
         because = "forward writes to it, from each rank's own batch: rank 0 evaluates with its own, and saves its own"
@@ -93,13 +92,25 @@ def _finding(what: str, found: list[Disagreement], ranks: RanksTrace, severity: 
         "allowed as rounding)",
         places=tuple(Place(one.name) for one in found),
         details=(
-            ("odd", f"rank {listed([str(rank) for rank in odd])}"),
+            _who(found),
             ("because", because),
             ("help", help_),
         ),
         got=worst,
         bound=ROUNDING,
     )
+
+
+def _who(found: list[Disagreement]) -> tuple[str, str]:
+    """The odd ones out, where most of the ranks agree; otherwise who agrees with whom."""
+    odd = {rank for one in found for group in one.groups if len(group) < len(one.groups[0]) for rank in group}
+    if odd:
+        return ("odd", _named(sorted(odd)))
+    return ("apart", " | ".join(_named(group) for group in max(found, key=lambda one: one.difference).groups))
+
+
+def _named(ranks: Sequence[int]) -> str:
+    return f"rank {listed([str(rank) for rank in ranks])}"
 
 
 RANKS = 2

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
-from gradcheck_health.model.tree import modules, named_modules
+from gradcheck_health.model.names import named_parameters
+from gradcheck_health.model.tree import is_wrapper, modules, named_modules
 
 
 def shared() -> nn.Module:
@@ -43,3 +45,12 @@ def test_module_inside_itself_ends() -> None:
     assert [name for name, _ in named_modules(model, remove_duplicate=False)] == ["", "0"]
     with pytest.raises(RecursionError):
         list(model.named_modules(remove_duplicate=False))
+
+
+def test_names_are_without_wrappers_wherever_they_stand() -> None:
+    """`module` is a wrapper's own name only where a wrapper says it."""
+    plain = nn.ModuleDict({"net": nn.Linear(2, 2), "module": nn.Linear(2, 2)})
+    wrapped = nn.ModuleDict({"net": checkpoint_wrapper(nn.DataParallel(plain["net"])), "module": plain["module"]})
+    assert [entry.name for entry in named_parameters(wrapped)] == [entry.name for entry in named_parameters(plain)]
+    layers = [module for _, module in named_modules(wrapped) if not is_wrapper(module)]
+    assert layers == [wrapped, plain["net"], plain["module"]]

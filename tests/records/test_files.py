@@ -45,6 +45,7 @@ def test_file_that_is_there_is_read_and_one_that_is_not_is_an_error_of_its_own(t
     assert files.read_regular(tmp_path / "x", 3) == b"abc"
     with pytest.raises(UsageError, match="larger"):
         files.read_regular(tmp_path / "x", 2)
+    assert files.read_regular(tmp_path / "x", 2**50) == b"abc"  # no room is made for what could be there
     with pytest.raises(FileNotFoundError):
         files.read_regular(tmp_path / "y", 2)
 

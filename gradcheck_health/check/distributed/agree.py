@@ -21,7 +21,7 @@ def shared_needs(needs: Sequence[str]) -> list[str]:
 def on_any_rank(said: bool) -> bool:
     """Whether it holds on one of them at least."""
     ranks = current()
-    return said if ranks is None else any(any(told) for told in ranks.exchange("what the passes cost", [said]))
+    return said if ranks is None else any(any(told) for told in ranks.exchange("what it costs", [said]))
 
 
 def shared_findings(findings: Sequence[Finding]) -> list[Finding]:

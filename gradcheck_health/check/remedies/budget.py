@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from gradcheck_health.check.distributed.agree import on_any_rank
+
 CHECKS = 30
 """Checks of the model without a cure, whose time all cures may take."""
 SPENT = f"the time of {CHECKS} checks was used up"
@@ -30,5 +32,5 @@ class Budget:
         return Budget((time.process_time() + self.end) / 2)
 
     def allows(self, expected: float) -> bool:
-        """Whether what takes about so long would end in time."""
-        return time.process_time() + expected <= self.end
+        """Whether what takes about so long would end in time, on every rank: they try the same cures together."""
+        return not on_any_rank(time.process_time() + expected > self.end)

@@ -9,7 +9,7 @@ from torch import nn
 
 from gradcheck_health.check.remedies.edit import Edit
 from gradcheck_health.check.remedies.operations import Operation
-from gradcheck_health.model.wrappers import logical
+from gradcheck_health.model.tree import named_modules
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
@@ -33,7 +33,7 @@ class Patient:
     @property
     def modules(self) -> Mapping[str, nn.Module]:
         """By their names without the prefixes of wrappers; of a wrapper and what it wraps, what it wraps."""
-        return {logical(name): module for name, module in self.model.named_modules()}
+        return dict(named_modules(self.model))
 
     @property
     def linears(self) -> tuple[Operation, ...]:

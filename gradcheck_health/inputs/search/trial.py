@@ -19,6 +19,7 @@ from gradcheck_health.inputs.plan import Edit, Path, Plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.wants.edits import Measure, propose
 from gradcheck_health.model.call import eager
+from gradcheck_health.model.distributed.groups import ranks_apart
 from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.nest import tensors, walk
 from gradcheck_health.model.sandbox.context import sandbox
@@ -80,7 +81,7 @@ class TrialRunner:
             self.work += 300.0 * sum(tensor.numel() for tensor in leaves.values())
             tracer = Tracer(leaves, plan.size("B"), math.inf if self.trials == 1 else max(ENTRIES, 4 * self.first))
             try:
-                with eager(), jointly("forward"), tracer:
+                with eager(), jointly("forward"), ranks_apart(info.model), tracer:
                     output = info.model(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - whatever the model raises is what the trial shows
                 outcome = self._failed(plan, tracer, error)

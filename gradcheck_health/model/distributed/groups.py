@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from gradcheck_health.model.distributed.kinds import REPLICATED, is_sharded
+from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import fsdp_groups
+from gradcheck_health.model.tree import modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,18 @@ def scheme(model: nn.Module, rank: int, size: int) -> Scheme:
     if any(is_sharded(parameter) for parameter in model.parameters()):
         return Scheme("tensor parallel", 0, 1, False)
     return Scheme("replicas", rank, size, False)
+
+
+@contextlib.contextmanager
+def ranks_apart(model: nn.Module) -> Iterator[None]:
+    """DistributedDataParallel around parts of a model expects no backward pass after this forward: it would wait in it for a
+    gradient of every parameter, on every rank.
+    """
+    held: list[Any] = [] if current() is None else [one for one in modules(model) if type(one).__name__ in REPLICATED]
+    with contextlib.ExitStack() as stack:
+        for wrapper in held:
+            stack.enter_context(wrapper.no_sync())
+        yield
 
 
 def shard_key(tensor: Any) -> int:

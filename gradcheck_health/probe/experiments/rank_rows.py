@@ -28,26 +28,32 @@ class Compared:
     uneven: tuple[Reach, ...]
 
 
-def differing(rows: Sequence[Sequence[Row]]) -> list[tuple[tuple[int, ...], float] | None]:
-    """Per tensor the ranks whose copy is another than most have, and how far off; None where all agree.
+Groups = tuple[tuple[int, ...], ...]
+
+
+def differing(rows: Sequence[Sequence[Row]]) -> list[tuple[Groups, float] | None]:
+    """Per tensor the groups of ranks whose copies agree, and how far apart they are; None where all agree.
 
     Args:
         rows: per rank, per tensor [which part of it lies there, its projection, its norm].
     """
-    return [_odd([rank[i] for rank in rows]) for i in range(len(rows[0]))]
+    return [_apart([rank[i] for rank in rows]) for i in range(len(rows[0]))]
 
 
-def _odd(rows: Sequence[Row]) -> tuple[tuple[int, ...], float] | None:
-    odd: list[int] = []
+def _apart(rows: Sequence[Row]) -> tuple[Groups, float] | None:
+    found: list[tuple[int, ...]] = []
     largest = 0.0
     for key in {row[0] for row in rows}:
-        copies = [(rank, row) for rank, row in enumerate(rows) if row[0] == key]
-        agree = [[other for other, theirs in copies if _off(row, theirs) <= _ROUNDING] for _, row in copies]
-        most = max(agree, key=len)
-        odd += [rank for rank, _ in copies if rank not in most]
-        first = next(row for rank, row in copies if rank in most)
-        largest = max([largest, *(_off(row, first) for rank, row in copies if rank not in most)])
-    return (tuple(sorted(odd)), largest) if odd else None
+        copies = [rank for rank, row in enumerate(rows) if row[0] == key]
+        groups: list[list[int]] = []
+        for rank in copies:
+            alike = next((group for group in groups if _off(rows[group[0]], rows[rank]) <= _ROUNDING), None)
+            groups.append([rank]) if alike is None else alike.append(rank)
+        if len(groups) > 1:
+            most = max(groups, key=len)[0]
+            found += map(tuple, groups)
+            largest = max(largest, *(_off(rows[most], rows[rank]) for rank in copies))
+    return (tuple(sorted(found, key=lambda group: (-len(group), group))), largest) if found else None
 
 
 def _off(a: Row, b: Row) -> float:
@@ -77,13 +83,13 @@ def compared(
         if len(there) < len(rows):
             uneven.append(Reach(name, tuple(rank for rank, row in enumerate(rows) if row[1] == NOTHING), sharded=True))
             continue
-        odd = _odd([[row[0], row[2], row[3]] for row in rows])
-        if odd is not None:
-            disagreements.append(Disagreement(name, "gradient", *odd))
+        apart = _apart([[row[0], row[2], row[3]] for row in rows])
+        if apart is not None:
+            disagreements.append(Disagreement(name, "gradient", *apart))
         parts = {row[0]: row[2] for row in rows}  # one of each part
         mean = sum(rank[i][1] for rank in before) / size
         norm = math.hypot(*(rank[i][2] for rank in before)) / size
-        if norm and abs(mean) > _LEAST * norm and odd is None:
+        if norm and abs(mean) > _LEAST * norm and apart is None:
             reductions.append((norm, Reduction(name, sum(parts.values()) / mean)))
     reductions.sort(key=lambda one: -one[0])
     return Compared(disagreements, tuple(one for _, one in reductions[:_MOST]), tuple(uneven))

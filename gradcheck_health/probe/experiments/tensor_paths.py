@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health.model.wrappers import logical, own_class
+from gradcheck_health.model.tree import named_modules
+from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.probe.graph import graph as graphs
 
 _DEPTH = 12
@@ -57,11 +58,11 @@ def products(model: nn.Module) -> dict[int, TensorPath]:
 def _reachable(model: nn.Module) -> Iterator[tuple[torch.Tensor, TensorPath]]:
     known = {id(module) for module in model.modules()}
     queue: deque[tuple[Any, str, str, str, int]] = deque()
-    for path, module in model.named_modules():
-        queue.append((module, logical(path), own_class(module).__name__, "attribute", 0))
-    for path, module in model.named_modules():
+    for path, module in named_modules(model):
+        queue.append((module, path, own_class(module).__name__, "attribute", 0))
+    for path, module in named_modules(model):
         for name, value in _of_the_class(type(module)):
-            queue.append((value, f"{logical(path)}.{name}".lstrip("."), own_class(module).__name__, "attribute", 1))
+            queue.append((value, f"{path}.{name}".lstrip("."), own_class(module).__name__, "attribute", 1))
         for name, value in _outside(type(module).forward):
             queue.append((value, name, "", "global", 1))
     seen: set[int] = set()

@@ -19,7 +19,8 @@ from gradcheck_health.model.distributed.shards import local, whole_parameters
 from gradcheck_health.model.names import NamedParameter, named_parameters
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
-from gradcheck_health.model.wrappers import logical, unwrap
+from gradcheck_health.model.tree import named_modules
+from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.rank_rows import NOTHING, Row, compared, differing
 from gradcheck_health.probe.objective import objective
@@ -41,7 +42,7 @@ def ranks(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     around = subject.model if subject.around is None else subject.around
     plan = scheme(around, together.rank, together.size)
     named = [entry for entry in named_parameters(unwrap(subject.model)) if entry.name in trace.parameters]
-    buffers = [(logical(name), one) for name, one in unwrap(subject.model).named_buffers() if one.is_floating_point()]
+    buffers = _buffers(subject.model)
     inputs = _own(subject, plan)
     said = together.exchange("the ranks beside one another", _said(subject, plan, inputs, together, named))
     known = RanksTrace(
@@ -107,6 +108,15 @@ def _tensors(named: Sequence[NamedParameter], buffers: Sequence[tuple[str, torch
     return [entry.tensor for entry in named] + [one for _, one in buffers]
 
 
+def _buffers(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return [
+        (f"{path}.{key}" if path else key, one)
+        for path, module in named_modules(unwrap(model))
+        for key, one in module._buffers.items()
+        if one is not None and one.is_floating_point()
+    ]
+
+
 def _values(tensor: torch.Tensor) -> Row:
     values = local(tensor).detach().float().flatten()
     norm = float(torch.linalg.vector_norm(values, dtype=torch.float64)) if values.numel() else 0.0
@@ -123,12 +133,8 @@ def _moved(subject: Subject, buffers: Sequence[tuple[str, torch.Tensor]]) -> set
     with sandbox(subject.model):
         before = {name: one.detach().clone() for name, one in buffers}
         call(subject.model, subject.inputs, subject.seed)
-        now = dict(unwrap(subject.model).named_buffers())
-        return {
-            name
-            for name, one in before.items()
-            if (held := {logical(key): value for key, value in now.items()}.get(name)) is None or not torch.equal(one, held)
-        }
+        now = dict(_buffers(subject.model))
+        return {name for name, one in before.items() if name not in now or not torch.equal(one, now[name])}
 
 
 def _passes(
@@ -140,7 +146,7 @@ def _passes(
     own: Mapping[str, Row] = {}
     with sandbox(around):
         if apart:  # the module inside, whose backward brings nothing together
-            _backward(subject.model, subject, inputs)
+            _backward(subject.model, subject, inputs, apart=True)
             own = {entry.name: _gradient(entry.tensor, entry.tensor.grad, scales[entry.name]) for entry in named}
         else:
             own = _observed(around, subject, inputs, named, scales)
@@ -189,9 +195,9 @@ def _observed(
     return own
 
 
-def _backward(model: nn.Module, subject: Subject, inputs: Inputs) -> None:
+def _backward(model: nn.Module, subject: Subject, inputs: Inputs, *, apart: bool = False) -> None:
     with eager():
-        output = call(model, inputs, subject.seed)
+        output = call(model, inputs, subject.seed, apart=apart)
         goal = objective(output, loss=subject.loss, batch=inputs.batch, seed=subject.seed)
     backward(goal, unwrap(subject.model))
 

@@ -19,6 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health.model.nest import leaves
+from gradcheck_health.model.tree import is_wrapper
 from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.probe.forward.causal_attention import Attention
 from gradcheck_health.probe.forward.dataflow import Dataflow
@@ -126,7 +127,7 @@ class Instrument(TorchFunctionMode):
         return True
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if not self._watching():
+        if is_wrapper(module) or not self._watching():
             return
         name = self._names.get(id(module))
         if name is None:
@@ -140,7 +141,7 @@ class Instrument(TorchFunctionMode):
             self.gaps[f"the inside of the ScriptModule {name or type(module).__name__}"] = None
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if not self._watching() or not self._stack:
+        if is_wrapper(module) or not self._watching() or not self._stack:
             return
         self._current = self._stack.pop()
         seen = self.layers[self._current]

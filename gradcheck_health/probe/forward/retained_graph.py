@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from gradcheck_health.model.tree import named_modules
-from gradcheck_health.model.wrappers import logical
 
 _PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
 """Most attributes are of these, and hold no graph that is searched for."""
@@ -22,7 +21,7 @@ def carried(model: nn.Module) -> dict[str, int]:
     Not the weights that the hooks of weight_norm and spectral_norm make again before each forward.
     """
     return {
-        f"{logical(path)}.{key}".lstrip("."): id(value)
+        f"{path}.{key}".lstrip("."): id(value)
         for path, module in named_modules(model)
         for key, value in vars(module).items()
         if type(value) not in _PLAIN and _has_graph(value) and not _normed(module, key)
@@ -46,6 +45,6 @@ def stale(model: nn.Module, before: Mapping[str, int], nodes: Iterable[Any]) -> 
     used = set(map(id, nodes))
     for path, module in named_modules(model):
         for key, value in vars(module).items():
-            name = f"{logical(path)}.{key}".lstrip(".")
+            name = f"{path}.{key}".lstrip(".")
             if before.get(name) == id(value) and isinstance(value, torch.Tensor) and id(value.grad_fn) in used:
                 yield name

@@ -9,8 +9,8 @@ from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.model.sandbox.garbage import collector_paused
-from gradcheck_health.model.tree import named_modules
-from gradcheck_health.model.wrappers import logical, own_class
+from gradcheck_health.model.tree import is_wrapper, named_modules
+from gradcheck_health.model.wrappers import own_class
 from gradcheck_health.probe.forward.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.statistics.histogram import Spread
@@ -22,7 +22,7 @@ _ONE_SIDED = 0.05
 def layer_traces(model: nn.Module, instrument: Instrument, stats: Sequence[TensorStats]) -> dict[str, LayerTrace]:
     """Called layers in the order of their first call, then those that were never called."""
     traces = {}
-    named = [(logical(path), module) for path, module in named_modules(model)]
+    named = [pair for pair in named_modules(model) if not is_wrapper(pair[1])]
     modes = {name: module.training for name, module in named}
     for name, seen in sorted(instrument.layers.items(), key=lambda item: item[1].order):
         gradients = [index for tensor in seen.tensors for index in instrument.gradients[tensor]]

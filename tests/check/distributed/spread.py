@@ -51,6 +51,15 @@ def tensor_parallel(model: nn.Module, mesh: DeviceMesh | None = None) -> nn.Modu
     return parallelize_module(model, mesh, plan)
 
 
+def inside(model: nn.Module) -> nn.Module:
+    """DistributedDataParallel around parts of the model, and not around the whole."""
+    for parent in [model, *(one for one in model.modules() if isinstance(one, nn.ModuleList))]:
+        for name, part in list(parent.named_children()):
+            if any(p.requires_grad for p in part.parameters()) and not isinstance(part, nn.ModuleList):
+                parent._modules[name] = DistributedDataParallel(part)
+    return model
+
+
 def both(model: nn.Module) -> nn.Module:
     mesh = init_device_mesh("cpu", (2, dist.get_world_size() // 2), mesh_dim_names=("data", "tensor"))
     sharded: nn.Module = fully_shard(tensor_parallel(model, mesh["tensor"]), mesh=mesh["data"])
@@ -59,6 +68,7 @@ def both(model: nn.Module) -> nn.Module:
 
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "ddp": DistributedDataParallel, "fsdp": fsdp, "hsdp": hsdp, "tensor": tensor_parallel, "fsdp and tensor": both,
+    "ddp inside": inside,
 }  # fmt: skip
 
 

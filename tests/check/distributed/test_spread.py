@@ -12,7 +12,7 @@ from tests.support.ranks import results
 NAMES = [*nets.SOUND, *nets.SICK]
 SPLIT = ["mlp", "deep mlp", "gelu", "transformer", "vanishing", "exploding"]
 """Those that tensor parallelism can split."""
-ON_TWO = {"ddp": NAMES, "fsdp": NAMES, "tensor": SPLIT}
+ON_TWO = {"ddp": NAMES, "ddp inside": NAMES, "fsdp": NAMES, "tensor": SPLIT}
 ON_FOUR = {"hsdp": SPLIT, "fsdp and tensor": SPLIT, "fsdp": ["transformer", "vanishing"], "tensor": ["transformer"]}
 """What two ranks cannot show: a mesh of two axes, and parts of a tensor that are not halves."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from gradcheck_health.model.tree import named_modules
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.training.watching.tracker import Tracker
 
@@ -17,7 +18,7 @@ class IdleParts:
     """Hooks on the parts around parameters without a gradient, for a few steps."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = dict(unwrap(model).named_modules())
+        self._modules = dict(named_modules(unwrap(model)))
         self._handles: dict[int, list[Any]] = {}
         self._called: set[int] = set()
 
