@@ -183,10 +183,16 @@ def third_census() -> Iterator[Subject]:
     yield from packages.subjects(census.PACKAGES, census.MOST)
 
 
-COLLECTIONS = {
-    f.__name__: f
-    for f in (torch_nn, timm, transformers, torchvision, user_models, third_party, unseen, second_census, third_census)
-}
+def fourth_census() -> Iterator[Subject]:
+    """Classes of packages by authors of all kinds: a rule on what a package says of itself, not on its name."""
+    from benchmarks.inputs import fourth_census as census
+    from benchmarks.inputs import unseen as packages
+
+    yield from packages.subjects(census.PACKAGES, census.MOST)
+
+
+_CENSUSES = (unseen, second_census, third_census, fourth_census)
+COLLECTIONS = {f.__name__: f for f in (torch_nn, timm, transformers, torchvision, user_models, third_party, *_CENSUSES)}
 
 
 def _vision() -> None:

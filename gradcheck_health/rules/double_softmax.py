@@ -40,8 +40,9 @@ def double_softmax(trace: Trace) -> Iterator[Finding | Need]:
     constants may lie between. Without a loss only the model's own forward is judged. log_softmax twice is the
     identity, and a note.
 
-    When it is legitimate: attention, gates and routing are not in the head, and not examined; a temperature or a
-    scale between makes logits of probabilities.
+    When it is legitimate: attention, gates and routing are not in the head, and not examined: below a layer that mixes
+    features, or where the result only weighs other values. A temperature or a scale between makes logits of
+    probabilities.
 
     How to fix: return the logits; apply softmax to them only where probabilities are read.
 

@@ -11,12 +11,14 @@ from gradcheck_health.inputs.plan import SPATIAL, Const, Group, Leaf, Node, Plan
 from gradcheck_health.inputs.recipes import recipe_for
 from gradcheck_health.inputs.static.counted_axes import counted
 from gradcheck_health.inputs.static.first_use import inside
+from gradcheck_health.inputs.static.function_source import function_of
 from gradcheck_health.inputs.static.joined import PART
 from gradcheck_health.inputs.static.layer_inputs import STATE
 from gradcheck_health.inputs.static.model_info import ModelInfo
-from gradcheck_health.inputs.static.named_roles import STEPS, by_name, state
+from gradcheck_health.inputs.static.named_roles import STEPS, by_name, is_state, state
 from gradcheck_health.inputs.static.signature import Argument
 from gradcheck_health.inputs.static.size_attributes import sizes
+from gradcheck_health.inputs.static.subscripts import parts_of
 from gradcheck_health.inputs.static.written_shapes import annotated, documented
 
 _SCALARS = {"int": 1, "float": 1.0, "bool": False, "str": ""}
@@ -55,7 +57,13 @@ def _unwritten(argument: Argument, info: ModelInfo, position: int) -> Node:
             return replace(named, why=used.why)  # the layer takes them one by one
         # a mask that meets an embedding or a convolution first is no mask
         return _with_time(used, argument, info)
-    return named if named is not None else main(argument, info, position)
+    alone = named if named is not None else main(argument, info, position)
+    held = is_state(argument.name)
+    parts = parts_of(function_of(type(info.owner).forward), argument.name) if named is None or held else 0
+    if not parts or not isinstance(alone, Leaf):
+        return alone
+    part = replace(alone, dims=("B", alone.dims[-1])) if held and named is None else alone
+    return Group(tuple((i, part) for i in range(parts)), "tuple")
 
 
 def _one_a_sample(argument: Argument, named: Node | None, info: ModelInfo) -> bool:

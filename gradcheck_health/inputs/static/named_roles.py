@@ -38,10 +38,15 @@ _STATE = re.compile(
 )
 
 
+def is_state(name: str) -> bool:
+    """What a recurrent layer hands on from step to step."""
+    return _STATE.fullmatch(name.lower()) is not None
+
+
 def state(info: ModelInfo) -> Node | None:
     """The initial state of the first recurrent layer; both of an LSTM where forward takes no second one by itself."""
     states = states_of(info.recurrent[0]) if info.recurrent else ()
-    alone = sum(bool(argument.required and _STATE.fullmatch(argument.name.lower())) for argument in info.signature.arguments)
+    alone = sum(bool(argument.required and is_state(argument.name)) for argument in info.signature.arguments)
     return Group(tuple(enumerate(states)), "tuple") if len(states) == 2 and alone < 2 else states[0] if states else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from dataclasses import dataclass
@@ -91,9 +92,12 @@ def _own(owner: nn.Module) -> Signature:
     except (TypeError, ValueError):  # compiled or scripted
         return Signature(owner, (), variadic=True, keywords=True)
     kinds = inspect.Parameter
+    hints = [_annotation(p) for p in parameters]
+    if not any(hints):
+        hints = _commented(owner.forward, len(hints)) or hints
     arguments = tuple(
-        Argument(p.name, p.default, _annotation(p), p.kind is kinds.KEYWORD_ONLY, p.kind is kinds.POSITIONAL_ONLY)
-        for p in parameters
+        Argument(p.name, p.default, hint, p.kind is kinds.KEYWORD_ONLY, p.kind is kinds.POSITIONAL_ONLY)
+        for p, hint in zip(parameters, hints, strict=True)
         if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
     )
     found = {p.kind for p in parameters}
@@ -108,7 +112,22 @@ def _annotation(parameter: inspect.Parameter) -> str:
     # jaxtyping keeps its shape string in the attributes of the class that it makes
     if dims := getattr(hint, "dim_str", None):
         text = f"{getattr(hint, 'dtype', hint).__name__}[{dims}]"
-    return re.sub(r"\b(torch|typing|t|collections\.abc)\.", "", (text or str(hint)).lower())
+    return _short(text or str(hint))
+
+
+def _short(hint: str) -> str:
+    return re.sub(r"\b(torch|typing|t|collections\.abc)\.", "", hint.lower())
+
+
+def _commented(forward: Any, count: int) -> list[str]:
+    """The types in a comment that TorchScript reads, `# type: (Tensor, Tuple[Tensor, Tensor]) -> Tensor`; [] without one."""
+    try:
+        found = re.search(r"#\s*type:\s*\((.+)\)\s*->", inspect.getsource(forward))
+        written = ast.parse(f"[{found[1]}]", mode="eval").body if found else None
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return []
+    hints = written.elts if isinstance(written, ast.List) else []
+    return [_short(ast.unparse(hint)) for hint in hints] if len(hints) == count else []
 
 
 def _wrapped(owner: nn.Module) -> nn.Module | None:

@@ -1,8 +1,9 @@
-"""Subscripts: `x[:, t]` takes a step of an argument, `self.table[z]` is a table that an argument indexes."""
+"""Subscripts: `x[:, t]` takes a step of an argument, `self.table[z]` is a table that an argument indexes, `h[0]` a part."""
 
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable
 
 import torch
@@ -35,6 +36,21 @@ def _counts(part: ast.expr, counters: dict[str, int]) -> int | None:
     if isinstance(part, ast.BinOp):  # the step before
         return _counts(part.left, counters) if isinstance(part.op, ast.Add | ast.Sub) else None
     return counters.get(part.id) if isinstance(part, ast.Name) else None
+
+
+def parts_of(function: ast.FunctionDef | None, argument: str) -> int:
+    """How many parts an argument has of which forward takes `h[0]` and `h[1]`, and never the whole; else 0."""
+    nodes = list(ast.walk(function)) if function is not None else []
+    named = [node for node in nodes if isinstance(node, ast.Name) and node.id == argument]
+    # from the line on that overwrites it, it is something else
+    end = min((node.lineno for node in named if isinstance(node.ctx, ast.Store)), default=math.inf)
+    indices = {
+        id(node.value): node.slice.value
+        for node in nodes
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and type(node.slice.value) is int
+    }
+    taken = {indices.get(id(node), -1) for node in named if node.lineno < end}
+    return len(taken) if len(taken) > 1 and taken == set(range(len(taken))) else 0
 
 
 def indexed(node: ast.Subscript, trace: Callable[[ast.expr], tuple[Step, ...] | None], module: nn.Module) -> Leaf | None:

@@ -55,7 +55,7 @@ def _compare(test: ast.Compare, frame: FrameType, tracer: Tracer, wanted: bool) 
             continue
         for what, tensor, dim in _measured(node, frame):
             if what == "rank" and isinstance(other, int):
-                yield Want("rank", tensor, value=_bound(op, other, wanted, node is right), why=text, cost=0.6)
+                yield Want("rank", tensor, value=dim + _bound(op, other, wanted, node is right), why=text, cost=0.6)
             elif what == "rank" and isinstance(other, tuple | list) and all(isinstance(n, int) for n in other):
                 yield Want("rank", tensor, value=tuple(other), why=text, cost=0.6)
             elif what == "size" and isinstance(other, int):
@@ -88,7 +88,7 @@ def _bound(op: ast.cmpop, other: int, wanted: bool, mirrored: bool) -> int:
 
 
 def _measured(node: ast.AST, frame: FrameType) -> Iterator[tuple[str, torch.Tensor, int]]:
-    """What an expression measures of a tensor: a size, the rank, the whole shape, the dtype."""
+    """What an expression measures of a tensor: a size, the rank (or what is left of it), the whole shape, the dtype."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         tensor = evaluate(node.func.value, frame)
         if isinstance(tensor, torch.Tensor):
@@ -110,9 +110,11 @@ def _measured(node: ast.AST, frame: FrameType) -> Iterator[tuple[str, torch.Tens
             if isinstance(tensor, torch.Tensor):
                 yield "rank", tensor, 0
         elif node.func.id == "len":
-            tensor = evaluate(inner, frame)
-            if isinstance(tensor, torch.Tensor):
-                yield "size", tensor, 0
+            measured = evaluate(inner, frame)
+            if isinstance(measured, torch.Tensor):
+                yield "size", measured, 0
+            elif isinstance(measured, list):
+                yield from _rest_of_a_shape(measured, frame)
         else:
             yield from _measured(inner, frame)
     elif isinstance(node, ast.Attribute) and node.attr in ("ndim", "shape", "dtype"):
@@ -127,6 +129,15 @@ def _measured(node: ast.AST, frame: FrameType) -> Iterator[tuple[str, torch.Tens
                 yield "shape", tensor, start if isinstance(start, int) else 0
             elif isinstance(d := evaluate(node.slice, frame), int):
                 yield "size", tensor, d
+
+
+def _rest_of_a_shape(sizes: list[object], frame: FrameType) -> Iterator[tuple[str, torch.Tensor, int]]:
+    """`b, c, *rest = x.shape`: the rank of x, and how many of its axes are no part of the rest."""
+    for value in list(frame.f_locals.values()):
+        if isinstance(value, torch.Tensor) and len(sizes) <= value.dim():
+            before = value.dim() - len(sizes)
+            if list(value.shape[before:]) == sizes:
+                yield "rank", value, before
 
 
 def _shaped(tensor: torch.Tensor, start: int, wanted: tuple[int, ...], why: str) -> Iterator[Want]:

@@ -35,7 +35,7 @@ def operation_wants(failure: FailedOperation) -> list[Want]:
 
 _DTYPE = re.compile(
     r"not implemented for '(Long|Int|Bool)|floating|scalar type|same dtype|dtype|Float|Long|result type|expected.*type"
-    r"|bool tensor is not supported"
+    r"|bool tensor is not supported|Boolean-type tensors"
 )
 
 

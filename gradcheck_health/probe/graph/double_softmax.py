@@ -32,6 +32,8 @@ _NAMES = {
     "Logsumexp": "logsumexp",
     "BinaryCrossEntropyWithLogits": "binary_cross_entropy_with_logits",
 }
+_WEIGHTS = ("Softmax", "Sigmoid")
+"""Multiplied with values that have a gradient of their own, these weigh them: a gate, or attention over a few."""
 _DEPTH = 12
 
 
@@ -40,9 +42,9 @@ def double_softmaxes(
 ) -> tuple[DoubleSoftmax, ...]:
     """Where a softmax or a sigmoid feeds another, with nothing between that would make logits of its probabilities."""
     found: dict[tuple[Any, Any], DoubleSoftmax] = {}
-    for position in _head(graph):
+    for position, weighs in _head(graph).items():
         second = graph.nodes[position]
-        if _kind(second) not in _NAMES:
+        if _kind(second) not in _NAMES or weighs and _kind(second) in _WEIGHTS:
             continue
         for first in _probabilities(_below(second), frozenset(), _DEPTH):
             if _same_axis(first, second):
@@ -59,13 +61,18 @@ def _kind(node: Any) -> str:
     return name.rpartition("Backward")[0]  # LogSoftmaxBackwardDataBackward0 is the derivative of a derivative
 
 
-def _head(graph: Graph) -> list[int]:
-    """Positions above the last layers that mix features, in topological order."""
-    reached = {0}
+def _head(graph: Graph) -> dict[int, bool]:
+    """Positions above the last layers that mix features, in topological order: whether all that is done with it is to weigh."""
+    reached = {0: False}
     for position in range(len(graph.nodes)):
-        if position in reached and not _kind(graph.nodes[position]).startswith(_MIXES):
-            reached.update(graph.edges[position])
-    return sorted(reached - {0})
+        kind = _kind(graph.nodes[position])
+        if position not in reached or kind.startswith(_MIXES):
+            continue
+        below = graph.edges[position]
+        weighs = kind == "Mul" and len(set(below)) > 1 or kind in _KEEPS and reached[position]
+        for following in below:
+            reached[following] = reached.get(following, True) and weighs
+    return {position: reached[position] for position in sorted(reached) if position}
 
 
 def _below(node: Any) -> list[Any]:

@@ -26,6 +26,8 @@ WHOLE: Table = (
         ),
         (10, WIDTH, 1),
     ),
+    ("(num_?|n_?)?spatial_?dim(ension)?s? ndims? (num|n)_dimensions", (2, 3, 1)),
+    ("(.*_)?(beta|lambda|lambd|coeff?|coefficient|penalty)", (1,)),
     (
         (
             "(in|input)_?(dims?|size|features|feats|shape)? n_?(in|features|feats|inputs) d_?in dim_?in num_(features|inputs)"

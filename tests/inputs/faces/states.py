@@ -160,3 +160,49 @@ class GatedConv(nn.Module):
         both = torch.cat([h, x], dim=1)
         z, r = self.z(both).sigmoid(), self.r(both).sigmoid()
         return (1 - z) * h + z * self.q(torch.cat([r * h, x], 1)).tanh()
+
+
+class NumberedPair(nn.Module):
+    """A cell by hand that gets both states as one argument, and takes them apart by their numbers."""
+
+    FED = ("f B 5", "f B 8", "f B 8")
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.stay = nn.Parameter(torch.randn(5, 32) * 0.3), nn.Parameter(torch.randn(8, 32) * 0.3)
+
+    def forward(self, x, hidden):
+        h, c = hidden[0], hidden[1]
+        i, f, g, o = (x @ self.enter + h @ self.stay).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class NumberedAndHandedOn(nn.Module):
+    """A layer that looks at both states and then hands them on."""
+
+    FED = ("f B 5", "f B 8", "f B 8")
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.weigh = NumberedPair(), nn.Linear(8, 5)
+
+    def forward(self, x, state):
+        x = x * self.weigh(state[0] + state[1]).sigmoid()
+        out, state = self.cell(x, state)
+        return out, state
+
+
+class HintInAComment(nn.Module):
+    """Types as TorchScript reads them; what takes the states apart is called from here."""
+
+    FED = ("f B 5", "f B 8", "f B 8")
+
+    def __init__(self):
+        super().__init__()
+        self.cell = NumberedPair()
+
+    def forward(self, x, carried):
+        # type: (Tensor, Tuple[Tensor, Tensor]) -> Tensor
+        out, c = self.cell(x, carried)
+        return out + c

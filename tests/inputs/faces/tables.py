@@ -170,3 +170,17 @@ class CheckedIds(nn.Module):
         if not torch.isin(tokens, self.allowed).all():
             raise ValueError("unknown token")
         return self.table(tokens).mean(1)
+
+
+class Inverted(nn.Module):
+    """Where the given matrix says no, nobody looks."""
+
+    FED = ("f N 8", "m N N")
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.out = nn.Linear(8, 1), nn.Linear(8, 1), nn.Linear(8, 8)
+
+    def forward(self, nodes, linked):
+        scores = (self.one(nodes) + self.two(nodes).T).tanh().masked_fill(~linked, -1e4)
+        return scores.softmax(1) @ self.out(nodes)

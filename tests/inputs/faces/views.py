@@ -225,3 +225,28 @@ class DocumentedPicture(nn.Module):
     def forward(self, x):
         """x: tensor of shape B x H x W x C"""
         return self.net(x)
+
+
+class AxesCounted(nn.Module):
+    """Any number of axes behind the channels, but as many as it was built for."""
+
+    FED = ("f B 4 D H W",)
+
+    def __init__(self, axes=3):
+        super().__init__()
+        self.axes, self.scale = axes, nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        _, _, *places = x.shape
+        assert len(places) == self.axes
+        return x * self.scale.reshape(1, -1, *[1] * len(places))
+
+
+class AxesRefused(AxesCounted):
+    """The same as a list, with an error of its own."""
+
+    def forward(self, x):
+        sizes = list(x.shape[2:])
+        if len(sizes) != self.axes:
+            raise ValueError("another number of axes")
+        return x * self.scale.reshape(1, -1, *[1] * len(sizes))
