@@ -14,7 +14,7 @@ from gradcheck_health.check.watch.loop import Watch
 from gradcheck_health.check.watch.watch import watch
 from gradcheck_health.probe.training.watching.calls import Calls
 from gradcheck_health.probe.training.watching.passes import Passes
-from gradcheck_health.probe.training.watching.watcher import Watcher
+from gradcheck_health.probe.training.watching.watcher import Watcher, _Turn
 
 
 def _transformer(depth: int, width: int) -> nn.Module:
@@ -92,7 +92,8 @@ def measure(build: Callable[[], tuple[nn.Module, torch.Tensor]], every: int, ste
 def table() -> str:
     """One row a model."""
     for kind, names in (
-        (Watcher, ("_begin", "_end", "loss")),
+        (_Turn, ("begin", "end")),
+        (Watcher, ("loss",)),
         (Passes, ("_arrive",)),
         (Calls, ("_forward",)),
         (Watch, ("loss",)),

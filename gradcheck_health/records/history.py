@@ -20,6 +20,8 @@ from gradcheck_health.records.step import GroupTrace
 SCHEMA = 1
 ROWS = 10
 """A row of a weight counts as without gradient after so many measured steps in a row."""
+COLUMNS = ("gradients", "weights", "ratios", "along", "idle_rows", "still")
+"""Fields of a `Moment` with an entry for each parameter."""
 WEIGHTS = ("weight", "embedding", "padded embedding")
 """Roles of what is judged by the size of its steps: gains and biases start at 1 and 0, and say little."""
 

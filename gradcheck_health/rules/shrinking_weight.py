@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.history import Moment, Track
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
 
@@ -35,6 +36,8 @@ def shrinking_weight(trace: Trace, *, max_loss: float = 0.3) -> Iterator[Finding
     How to silence: ignore={"shrinking-weight": "the reason"}, or a larger max_loss.
     """
     for track in over_time.tracks(trace):
+        if not track.moments or not _points_at_zero(track, track.moments[-1]):
+            continue
         whole = [one for one in track.moments if one.weights]
         if len(whole) < 2 or whole[0].step > _BACK:
             continue
@@ -49,9 +52,9 @@ def shrinking_weight(trace: Trace, *, max_loss: float = 0.3) -> Iterator[Finding
         ]
         if not found or median(share for _, share, _, _ in found) > 1 - max_loss:
             continue
-        alongs = [along for *_, along in found if along is not None]
-        if median(share for _, _, share, _ in found) > 0.9 or not alongs or median(alongs) > -0.7:
+        if median(share for _, _, share, _ in found) > 0.9:
             continue
+        alongs = [along for *_, along in found if along is not None]
         share = median(share for _, share, _, _ in found)
         worst = [i for i, *_ in sorted(found, key=lambda entry: entry[1])]
         yield Finding(
@@ -67,6 +70,12 @@ def shrinking_weight(trace: Trace, *, max_loss: float = 0.3) -> Iterator[Finding
             got=share,
             bound=1 - max_loss,
         )
+
+
+def _points_at_zero(track: Track, moment: Moment) -> bool:
+    rows = zip(moment.along, track.parameters, strict=False)
+    alongs = [along for along, row in rows if along is not None and row.role == "weight"]
+    return bool(alongs) and median(alongs) <= -0.7
 
 
 def healthy() -> Training:

@@ -38,12 +38,14 @@ def stagnant_loss(trace: Trace, *, min_fall: float = 0.01, min_steps: int = 50) 
     How to silence: ignore={"stagnant-loss": "the reason"}.
     """
     for track in over_time.by_loss(trace):
-        if len(track.losses) < min_steps or over_time.fallen(track) or over_time.signed(track):
+        if len(track.losses) < min_steps:
+            continue
+        start = over_time.start_loss(track) or 0.0
+        if sum(loss for _, loss in track.losses[-_SPAN:]) / _SPAN <= (1 - min_fall) * start or over_time.signed(track):
             continue
         values = _warmed_up(track)
         if len(values) < min_steps:
             continue
-        start = over_time.start_loss(track) or 0.0
         means = [sum(values[i : i + _SPAN]) / _SPAN for i in range(len(values) - _SPAN + 1)]
         best = min(means)
         noise = math.sqrt(sum((b - a) ** 2 for a, b in zip(values, values[1:], strict=False)) / (2 * (len(values) - 1)))

@@ -33,9 +33,9 @@ def unbounded_loss(trace: Trace, *, max_growth: float = 10.0) -> Iterator[Findin
     How to silence: ignore={"unbounded-loss": "the reason"}.
     """
     for track in over_time.by_loss(trace):
-        values = [loss for _, loss in track.losses]
-        if len(values) <= _BEFORE or not track.moments or values[-1] >= 0:
+        if len(track.losses) <= _BEFORE or not track.moments or track.losses[-1][1] >= 0:
             continue
+        values = [loss for _, loss in track.losses]
         first, last = max(abs(one) for one in values[:5]), abs(values[-1])
         heavier = track.moments[-1].weight / track.moments[0].weight if track.moments[0].weight else 0.0
         if last > max_growth * first and last > 2 * abs(values[-_BEFORE - 1]) and heavier > 3:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import Finding, Severity
+from gradcheck_health.records.history import Moment
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
 
@@ -33,12 +35,10 @@ def vanished_gradient(trace: Trace, *, min_share: float = 1e-3, max_fall: float 
     How to silence: ignore={"vanished-gradient": "the reason"}, or a smaller min_share.
     """
     for track in over_time.by_loss(trace):
-        taken = [one for one in track.moments if not one.skipped]
-        if len(taken) < 3 * _FIRST or over_time.signed(track) or over_time.fallen(track, max_fall):
+        first, last = _largest(track.moments), _largest(reversed(track.moments))
+        if len(track.moments) < 3 * _FIRST or not 0 < last < min_share * first:
             continue
-        first = max(one.gradient for one in taken[:_FIRST])
-        last = max(one.gradient for one in taken[-_FIRST:])
-        if 0 < last < min_share * first:
+        if not over_time.signed(track) and not over_time.fallen(track, max_fall):
             yield Finding(
                 rule="vanished-gradient",
                 severity=Severity.WARNING,
@@ -52,6 +52,12 @@ def vanished_gradient(trace: Trace, *, min_share: float = 1e-3, max_fall: float 
                 got=last / first,
                 bound=min_share,
             )
+
+
+def _largest(moments: Iterable[Moment]) -> float:
+    """Of the first few that were not skipped."""
+    taken = islice((one.gradient for one in moments if not one.skipped), _FIRST)
+    return max(taken, default=0.0)
 
 
 def healthy() -> Training:

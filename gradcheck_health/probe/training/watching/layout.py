@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -14,6 +14,20 @@ from gradcheck_health.records.step import GroupTrace
 
 EVIDENCE = 2
 """Steps without a gradient, after which a tensor that is not the model's counts as a stranger."""
+
+
+BIASED = (
+    "Linear",
+    "NonDynamicallyQuantizableLinear",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "RNN",
+    "LSTM",
+    "GRU",
+    "MultiheadAttention",
+)
+"""Layers whose bias has an entry for each row of the weight: a gradient there shows that the unit is alive."""
 
 
 class Layout:
@@ -40,7 +54,7 @@ class Layout:
         found: list[WatchedParameter] = []
         self.readers, self._places, first = {}, {}, 0
         for optimizer in self._optimizers:
-            by_device: dict[torch.device, list[Watched]] = {}
+            by_device: dict[torch.device, dict[int, torch.Tensor]] = {}
             own = {id(p) for p in held(optimizer)}
             position = 0
             for number, group in enumerate(optimizer.param_groups):
@@ -51,9 +65,9 @@ class Layout:
                     entry = known.get(id(tensor))
                     made = _described(tensor, entry, f"{type(optimizer).__name__}[{position - 1}]", first + number)
                     self._places[id(tensor)] = len(found)
-                    by_device.setdefault(tensor.device, []).append(Watched(len(found), tensor, made.role, made.rows))
+                    by_device.setdefault(tensor.device, {})[len(found)] = tensor
                     found.append(made)
-            self.readers[id(optimizer)] = [Reader(one) for one in by_device.values()]
+            self.readers[id(optimizer)] = [Reader(_together(one, found)) for one in by_device.values()]
             first += len(optimizer.param_groups)
         self.parameters, self.groups, self._sizes = tuple(found), groups(self._optimizers, self._named), self._now()
 
@@ -70,6 +84,18 @@ class Layout:
 
     def strangers(self) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(shape) for count, shape in self._idle.values() if count >= EVIDENCE)
+
+
+def _together(tensors: Mapping[int, torch.Tensor], described: Sequence[WatchedParameter]) -> list[Watched]:
+    """Place -> tensor, of one device: how each is read, with the bias of its layer among them."""
+    at = {described[place].name: i for i, place in enumerate(tensors)}
+    watched = []
+    for place, tensor in tensors.items():
+        row = described[place]
+        layer, dot, key = row.name.rpartition(".")
+        bias = at.get(f"{layer}{dot}{key.replace('weight', 'bias')}") if row.rows and row.kind in BIASED else None
+        watched.append(Watched(place, tensor, row.role, row.rows, bias))
+    return watched
 
 
 def _described(tensor: torch.Tensor, entry: NamedParameter | None, otherwise: str, group: int) -> WatchedParameter:

@@ -6,10 +6,11 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 from statistics import median
 
 from gradcheck_health.probe.training.watching.reader import Columns
-from gradcheck_health.records.history import WEIGHTS, Moment, WatchedParameter
+from gradcheck_health.records.history import COLUMNS, WEIGHTS, Moment, WatchedParameter
 
 FIRST, LAST = 100, 100
 """Moments that are kept, whatever comes between."""
@@ -66,10 +67,14 @@ class Kept:
         return (*self.first, *self.between, *self.last)
 
 
+_WITHOUT = attrgetter(*(field.name for field in dataclasses.fields(Moment) if field.name not in COLUMNS))
+"""The fields before the columns."""
+
+
 def _without_columns(moment: Moment) -> Moment:
     if not moment.gradients:
         return moment
-    return dataclasses.replace(moment, gradients=(), weights=(), ratios=(), along=(), idle_rows=(), still=())
+    return Moment(*_WITHOUT(moment))
 
 
 def moment(
@@ -90,39 +95,37 @@ def moment(
     gradients = columns.gradients
     if scale != 1.0:
         gradients = [None if one is None else one / scale for one in gradients]
-    ratios = tuple([ratio if size else None for ratio, size in zip(columns.ratios, gradients, strict=True)])
-    weighed = [
-        ratio
-        for ratio, one in zip(ratios, parameters, strict=True)
-        if ratio is not None and one.role in WEIGHTS and not math.isnan(ratio)
-    ]
-    followed = sum(one.rows for one in parameters)
+    ratios = [ratio if size else None for ratio, size in zip(columns.ratios, gradients, strict=True)]
+    known = [ratio for ratio, one in zip(ratios, parameters, strict=True) if ratio is not None and one.role in WEIGHTS]
+    weighed = known if math.isfinite(sum(known)) else [ratio for ratio in known if not math.isnan(ratio)]
+    gradient = math.sqrt(sum([one * one for one in gradients if one]))
+    idle = sum(columns.idle)
     return Moment(
         step=step,
         lr=lr,
-        gradient=math.sqrt(sum([one * one for one in gradients if one is not None])),
+        gradient=gradient,
         weight=math.sqrt(sum([one * one for one in columns.weights])),
         slowest=min(weighed, default=None),
         median=median(weighed) if weighed else None,
         fastest=max(weighed, default=None),
-        dead=sum(columns.idle) / followed if followed else 0.0,
+        dead=idle / sum(one.rows for one in parameters) if idle else 0.0,
         loss=loss,
         clipped=clipped,
-        nonfinite=0 if skipped else sum([one is not None and not math.isfinite(one) for one in gradients]),
+        nonfinite=0 if skipped or math.isfinite(gradient) else sum([not math.isfinite(one or 0.0) for one in gradients]),
         broken=_broken(parameters, columns, ratios),
         skipped=skipped,
         gradients=tuple(gradients),
         weights=tuple(columns.weights),
-        ratios=ratios,
+        ratios=tuple(ratios),
         along=tuple(columns.along),
         idle_rows=tuple(columns.idle),
-        still=tuple(columns.still) if any(one is not None for one in columns.still) else (),
+        still=tuple(columns.still) if columns.still.count(None) < len(columns.still) else (),
     )
 
 
 def _broken(parameters: Sequence[WatchedParameter], columns: Columns, ratios: Sequence[float | None]) -> tuple[int, ...]:
     """A wider type than float16 holds numbers whose squares are infinite; they are no Inf themselves."""
-    if all(ratio is None or math.isfinite(ratio) for ratio in ratios):
+    if math.isfinite(sum([ratio or 0.0 for ratio in ratios])):
         return ()
     rows = enumerate(zip(ratios, columns.gradients, columns.weights, parameters, strict=True))
     return tuple(

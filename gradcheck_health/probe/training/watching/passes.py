@@ -36,14 +36,13 @@ class Passes:
         self._version = 0
         self._cleared = False
         """Since the last step."""
-        self._steps = 0
-        self.backwards = 0
+        self._steps = self._before = 0
         self.since_step = 0
         """Backward passes."""
         self.discarded = 0
         self.uncleared = 0
         self.measuring = True
-        """The size of the gradient is wanted as it arrives."""
+        """Each pass is looked at; otherwise they are counted, until there are many without a step."""
         self.arrived: torch.Tensor | None = None
         """Its norm when the last backward pass had ended, on the device."""
 
@@ -57,22 +56,33 @@ class Passes:
         self._kept = self.arrived = None
         self._reached.clear()
 
-    def stepped(self) -> None:
-        """The optimizer has taken a step."""
+    @property
+    def backwards(self) -> int:
+        """Backward passes so far."""
+        return self._before + self.since_step
+
+    def stepped(self, measures_next: bool) -> None:
+        """The optimizer has taken a step, and this is whether the next one is measured."""
         if self.followed is None:
             self._choose()
-        if self.followed is not None:
-            if self._steps and self.since_step and not self._cleared:
-                self.uncleared += 1
-            self._keep(self.followed)
+        elif self.measuring and self._steps and self.since_step and not self._cleared:
+            self.uncleared += 1
+        if self.measuring or measures_next:
+            self._kept = self.arrived = None
+            if measures_next and self.followed is not None:
+                self._keep(self.followed)
+        self.measuring = measures_next
         self._steps += 1
+        self._before += self.since_step
         self.since_step = self.discarded = 0
         self._cleared = False
-        self.arrived = None
 
     def _arrive(self, parameter: torch.Tensor) -> None:
         if self.followed is None:
             self._scout(parameter)
+            return
+        if not self.measuring and self.since_step < MANY:
+            self.since_step += 1
             return
         if parameter is not self.followed:
             return
@@ -96,7 +106,6 @@ class Passes:
         self._reached[id(parameter)] = parameter
 
     def _count(self, fresh: bool) -> None:
-        self.backwards += 1
         if fresh and self.since_step:
             self.discarded += 1
             if self.discarded == MANY and self._thrown_away is not None:

@@ -14,8 +14,8 @@ from gradcheck_health.probe.training.watching.sample import SAMPLE, Sample, entr
 from gradcheck_health.records.history import ROWS
 
 HALF = (torch.float16, torch.bfloat16)
-FEW = 4096
-"""Entries of a gradient that are summed in one go with those of others; a larger one has a norm of its own."""
+SAFE = 1e-15, 1e15
+"""Between these a norm in float32 is one: squares beyond are 0 or infinite there, and it is computed again in float64."""
 COLUMNS = 16
 """Of a row that seems to be zero, looked at once more."""
 
@@ -27,6 +27,8 @@ class Watched(NamedTuple):
     tensor: torch.Tensor
     role: str
     rows: int
+    bias: int | None
+    """Position, among those that are read with it, of the bias that is added to the same units."""
 
 
 class Columns(NamedTuple):
@@ -48,22 +50,19 @@ class Reader:
         self._tensors = [one.tensor for one in watched]
         self._sample = Sample(self._tensors, ["embedding" in one.role for one in watched])
         self._device = self._tensors[0].device
-        self._whole = [one.numel() for one in self._tensors]
         self._sizes: list[float] = []
         """Norms of the samples at the last measured step."""
         self._followed = [i for i, one in enumerate(watched) if one.rows]
-        self._order = [*self._followed, *(i for i, one in enumerate(watched) if not one.rows)]
-        """In which gradients are read: first those that are followed row by row."""
-        self._counts = [watched[i].rows or _few(self._tensors[i]) for i in self._order]
-        """Numbers of each."""
-        self._lengths = torch.tensor([*self._counts, *self._counts], device=self._device)
-        self._alive = torch.zeros(sum(self._counts), dtype=torch.float64, device=self._device)
-        """The measured step at which each of these numbers was last other than zero."""
+        self._lengths = torch.tensor([watched[i].rows for i in self._followed], device=self._device)
+        wide = any(one.dtype in (torch.float64, torch.complex128) for one in self._tensors)
+        self._wide = torch.float64 if wide else torch.float32
+        self._none = torch.zeros((), device=self._device)
+        self._alive = torch.zeros(sum(watched[i].rows for i in self._followed), device=self._device)
+        """The measured step at which each row last had a gradient."""
         self._step = 0
         self._faint: set[int] = set()
         """Weights of which many rows seem to be zero: those whose squares are too small for float32 seem so, too."""
         self._half = [i for i, one in enumerate(watched) if one.tensor.dtype in HALF and one.role == "weight"]
-        self._without: set[int] = set()
 
     def before(self) -> None:
         self._sample.before()
@@ -71,31 +70,27 @@ class Reader:
     def after(self) -> list[torch.Tensor]:
         """Numbers on the device."""
         gradients: list[Any] = [one.grad for one in self._tensors]
-        self._without = {i for i, one in enumerate(gradients) if one is None}
         sizes, products, moves = self._sample.after()
         return [*self._of_gradients(gradients), sizes, products, *self._still(gradients, moves)]
 
     def columns(self, numbers: Sequence[Sequence[float]]) -> tuple[Columns, bool]:
         """What `after` measured of each, in their order; and whether the last step had been undone before this one."""
-        squares, sizes, products, *still = numbers
-        count, followed = len(self.watched), len(self._followed)
-        gradients, idle = [math.nan] * count, [0] * count
-        for i, square in zip(self._order, squares, strict=False):
-            gradients[i] = math.sqrt(square)
-        for i, rows in zip(self._followed, squares[count : count + followed], strict=True):
-            idle[i] = int(rows)
-            if 2 * rows > self.watched[i].rows:
-                self._faint.add(i)
+        norms, counts, sizes, products, *still = numbers
+        count, idle = len(self.watched), [0] * len(self.watched)
+        for i, rows in zip(self._followed, counts, strict=True):
+            if rows:
+                idle[i] = int(rows)
+                if 2 * rows > self.watched[i].rows:
+                    self._faint.add(i)
         lines = len(products)
         old, changed = self._summed(sizes[:lines]), self._summed(sizes[lines:])
         if lines > count:
             products = [sum(products[a:b]) for a, b in pairwise(self._sample.starts)]
         undone = old == self._sizes and self._sample.as_before()  # the second waits for the device: only where it may be
         self._sizes = old
-        weights = [w * math.sqrt(n / part) for w, n, part in zip(old, self._whole, self._sample.sizes, strict=True)]
         columns = Columns(
-            [None if i in self._without else one for i, one in enumerate(gradients)],
-            weights,
+            [one if SAFE[0] < one < SAFE[1] else self._exactly(i) for i, one in enumerate(norms)],
+            [w * factor for w, factor in zip(old, self._sample.factors, strict=True)],
             [dw / w if w > 0 else math.nan if w else None for dw, w in zip(changed, old, strict=True)],
             [a / (dw * w) if 0 < dw * w < math.inf else None for a, dw, w in zip(products, changed, old, strict=True)],
             idle,
@@ -109,38 +104,40 @@ class Reader:
             return list(lines)
         return [lines[a] if b == a + 1 else math.hypot(*lines[a:b]) for a, b in pairwise(self._sample.starts)]
 
-    def _of_gradients(self, gradients: Sequence[Any]) -> tuple[torch.Tensor, ...]:
-        """The square of the norm of each, then for how many rows of the followed ones there was none for `ROWS` steps."""
+    def _of_gradients(self, gradients: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The norm of each, and for how many rows of the followed ones there was none for `ROWS` steps."""
         self._step += 1
-        parts = [self._numbers(gradients[i], count) for i, count in zip(self._order, self._counts, strict=True)]
-        values = torch.cat(parts).double()
-        alive = values != 0
-        if self._faint:
-            awake = [self._awake(i, gradients[i], part) for i, part in zip(self._order, parts, strict=True)]
-            alive |= torch.cat(awake) != 0
-        self._alive.masked_fill_(alive, self._step)
-        sums = torch.cat((values.mul_(values), (self._alive <= self._step - ROWS).double()))
-        return (torch.segment_reduce(sums, "sum", lengths=self._lengths, unsafe=True),)
+        values = [self._none if one is None else _values(one) for one in gradients]
+        rows = [self._by_rows(i, gradients, values) for i in self._followed]
+        norms = torch.stack(torch._foreach_norm(values, 2.0, self._wide))
+        if not rows:
+            return norms, self._alive
+        self._alive.masked_fill_(torch.cat(rows) != 0, self._step)
+        idle = (self._alive <= self._step - ROWS).float()
+        return norms, torch.segment_reduce(idle, "sum", lengths=self._lengths, unsafe=True)
 
-    def _numbers(self, gradient: Any, count: int) -> torch.Tensor:
-        """So many numbers whose squares add up to that of the norm: of its rows, of its entries, or the norm itself."""
-        if gradient is None:
+    def _by_rows(self, i: int, gradients: Sequence[Any], values: list[torch.Tensor]) -> torch.Tensor:
+        """Numbers that are zero where a row has no gradient. Where they are norms they take the place of the gradient."""
+        _, tensor, _, count, bias = self.watched[i]
+        gradient = gradients[i]
+        if bias is not None and gradients[bias] is not None:
+            return values[bias]
+        if gradient is None or gradient.layout != torch.strided:
             return torch.ones(count, device=self._device)
-        values = _values(gradient)
-        if gradient.layout == torch.strided and values.numel() == count:
-            return values.reshape(-1)
-        if gradient.layout == torch.strided and count > 1:
-            rows: torch.Tensor = torch.linalg.vector_norm(values if values.dim() == 2 else values.reshape(count, -1), dim=1)
-            return rows
-        norm: torch.Tensor = torch.linalg.vector_norm(values)
-        return norm.div(math.sqrt(count)).expand(count)
+        table = values[i] if tensor.dim() == 2 else values[i].reshape(count, -1)
+        values[i] = rows = torch.linalg.vector_norm(table, dim=1, dtype=self._wide)
+        return self._awake(i, table, rows)
 
-    def _awake(self, i: int, gradient: Any, norms: torch.Tensor) -> torch.Tensor:
-        """Of a faint weight sums over a few columns, which no square makes too small."""
-        if i not in self._faint or gradient is None or gradient.layout != torch.strided:
+    def _exactly(self, i: int) -> float | None:
+        """The norm of a gradient of which float32 does not hold the squares; None where there is none."""
+        gradient = self._tensors[i].grad
+        return None if gradient is None else float(torch.linalg.vector_norm(_values(gradient), dtype=torch.float64))
+
+    def _awake(self, i: int, table: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """Of a faint weight sums over a few columns, too, which no square makes too small."""
+        if i not in self._faint:
             return norms
-        table = _values(gradient).reshape(len(norms), -1)
-        return table[:, :: max(1, table.shape[1] // COLUMNS)].sum(1)
+        return norms + table[:, :: max(1, table.shape[1] // COLUMNS)].sum(1).abs()
 
     def _still(self, gradients: Sequence[Any], moves: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Of each half-precision weight: sampled entries with a gradient, and those of them that stayed."""
@@ -165,18 +162,11 @@ class Reader:
         return found
 
 
-def _few(tensor: torch.Tensor) -> int:
-    """Numbers that are read of a gradient that is not followed by its rows."""
-    count = tensor.numel() * (2 if tensor.is_complex() else 1)
-    return count if count <= FEW else 1
-
-
 def _values(gradient: torch.Tensor) -> torch.Tensor:
-    """Real, without a graph, and wide enough to be squared."""
+    """Real, and without a graph."""
     if gradient.dtype is torch.float32 and gradient.layout is torch.strided and not gradient.requires_grad:
         return gradient
     values = gradient.detach()
     if values.is_sparse:
         values = values.coalesce().values()
-    values = plain(values)
-    return values.float() if values.dtype in HALF else values
+    return plain(values)

@@ -6,6 +6,7 @@ zeros, so that one operation sums over all parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
@@ -41,6 +42,8 @@ class Sample:
         """A step moves a few rows of them."""
         self.sizes: list[int] = []
         """Sampled entries of each tensor."""
+        self.factors: list[float] = []
+        """What the norm of each sample is multiplied by to estimate that of the tensor."""
         self.starts: list[int] = []
         """The line of each at which it begins, and the number of lines at the end."""
         self._addresses: list[int] = []
@@ -88,6 +91,7 @@ class Sample:
             sizes[i] = rows.numel() * self._tensors[i][0].numel()
         if sizes != self.sizes:
             self.sizes, self.starts = sizes, [0, *accumulate(-(-size // SAMPLE) for size in sizes)]
+            self.factors = [math.sqrt(one.numel() / size) for one, size in zip(self._tensors, sizes, strict=True)]
             self._now = self._last = None
 
     def _made(self) -> Table:

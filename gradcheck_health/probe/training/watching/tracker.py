@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 import torch
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.training.observer import held
-from gradcheck_health.probe.training.watching.layout import Layout
+from gradcheck_health.probe.training.watching.layout import EVIDENCE, Layout
 from gradcheck_health.probe.training.watching.losses import Losses
 from gradcheck_health.probe.training.watching.moments import Kept, moment
 from gradcheck_health.probe.training.watching.passes import Passes
@@ -55,6 +55,7 @@ class Tracker:
         self._stepped: set[int] = set()
         """Optimizers that have had their turn in this round."""
         self._unread: list[tuple[Reader, list[torch.Tensor]]] = []
+        self.measures_next = dense > 0 or every == 1
 
     def begin(self, optimizer: torch.optim.Optimizer) -> None:
         """Before a step that is to be measured: copy a sample of its weights."""
@@ -69,24 +70,20 @@ class Tracker:
         """After a step; the moment, where the last optimizer of a round was measured."""
         if self.measures_next:
             self._unread += [(reader, reader.after()) for reader in self.layout.readers[id(optimizer)]]
-        self._stepped.add(id(optimizer))
-        if len(self._stepped) < len(self.optimizers):
-            return None
-        self._stepped.clear()
-        self.losses.before_step(self.steps + 1)
+        if len(self.optimizers) > 1:
+            self._stepped.add(id(optimizer))
+            if len(self._stepped) < len(self.optimizers):
+                return None
+            self._stepped.clear()
+        self.steps += 1
+        self.losses.before_step(self.steps)
         self._follow_rates()
         found = self._measured(optimizer) if self._unread else None
-        self.steps += 1
-        if self.steps <= 2:
+        if self.steps <= EVIDENCE:
             self.layout.look_for_strangers()
-        self.passes.stepped()
-        self.passes.measuring = self.measures_next
+        self.measures_next = self.steps < self._dense or (self.steps + 1) % self._every == 0
+        self.passes.stepped(self.measures_next)
         return found
-
-    @property
-    def measures_next(self) -> bool:
-        step = self.steps + 1
-        return step <= self._dense or step % self._every == 0
 
     def record(self) -> Track:
         """Everything so far."""
@@ -134,7 +131,7 @@ class Tracker:
         scale, skipped = value.get("scale", 1.0), value.get("left", 0.0) != 0
         clipped = self._clipped(columns, value.get("arrived"), scale, value.get("loss_scale", 1.0))
         parameters = self.layout.parameters
-        made = moment(self.steps + 1, parameters, columns, self._rates, self.losses.latest, scale, clipped, skipped)
+        made = moment(self.steps, parameters, columns, self._rates, self.losses.latest, scale, clipped, skipped)
         self._follow(made, undone)
         self._kept.add(made)
         return made
@@ -175,7 +172,7 @@ class Tracker:
             self._largest, self._lowest = list(now), [0] * len(now)
         jumped = any(b > 2 * a > 0 for a, b in zip(self._rates, now, strict=False))
         if self._rates and (jumped or len(now) != len(self._rates)):
-            self._dense = max(self._dense, self.steps + 1 + AGAIN)
+            self._dense = max(self._dense, self.steps + AGAIN)
         for i, lr in enumerate(now):
             self._largest[i] = max(self._largest[i], lr)
             self._lowest[i] = self._lowest[i] + 1 if lr <= LOW * self._largest[i] else 0
@@ -191,9 +188,11 @@ def _in_order(read: Sequence[tuple[Reader, Columns]]) -> Columns:
 
 
 def transfer(rows: Sequence[torch.Tensor]) -> Iterator[list[float]]:
-    """Each as a list of numbers: one transfer, where they lie together on a device that has to be waited for."""
+    """Each as a list of numbers: one transfer, where they lie together."""
     flat = [one.detach().reshape(-1) for one in rows]
-    if len({one.device for one in flat}) > 1 or not flat or flat[0].is_cpu:
+    if len({one.device for one in flat}) > 1:
         return iter([one.tolist() for one in flat])
-    numbers = iter(torch.cat([one.double() for one in flat]).tolist())
-    return iter([list(islice(numbers, one.numel())) for one in flat])
+    if len({one.dtype for one in flat}) > 1:
+        flat = [one.double() for one in flat]
+    numbers, ends = torch.cat(flat).tolist(), accumulate(map(len, flat))
+    return iter([numbers[end - len(one) : end] for one, end in zip(flat, ends, strict=True)])
