@@ -118,6 +118,8 @@ class Track:
     largest_lr: tuple[float, ...] = ()
     strangers: tuple[tuple[int, ...], ...] = ()
     """Shapes of tensors that it holds, that the model does not, and that had no gradient at two steps."""
+    spoiled: tuple[tuple[int, str], ...] = ()
+    """(position of a parameter, buffer of the optimizer that holds NaN or Inf for it), as last read."""
 
     @property
     def optimizer(self) -> str:

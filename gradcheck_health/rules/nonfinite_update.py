@@ -28,7 +28,7 @@ def nonfinite_update(trace: Trace) -> Iterator[Finding]:
     where the second moment of a small gradient is 0, too, the update is 0 / 0.
 
     How it is measured: exactly, on all entries, after one step or as many as were taken; the gradients were finite before. In
-    a watched loop on a sample of each weight, at the step that makes them.
+    a watched loop on a sample of each weight, at the step that makes them, and on the buffers at steps 2, 10 and each 100th.
 
     When it is legitimate: never.
 
@@ -54,6 +54,26 @@ def _in_a_loop(trace: Trace) -> Iterator[Finding]:
         moment = next((one for one in track.moments if one.nonfinite or one.broken), None)
         if moment is not None and not moment.nonfinite:  # otherwise nonfinite-gradient
             yield _broken(track, moment)
+        elif moment is None and track.spoiled:
+            yield _spoiled(track)
+
+
+def _spoiled(track: Track) -> Finding:
+    name, places = track.spoiled[0][1], [place for place, _ in track.spoiled]
+    worst = track.parameters[places[0]]
+    return Finding(
+        rule="nonfinite-update",
+        severity=Severity.ERROR,
+        message=f"{name} of {track.optimizer} holds NaN or Inf for {counted(len(places), 'parameter')} (0 allowed): the "
+        "gradients are finite",
+        places=over_time.places(track, places),
+        details=(
+            ("because", f"a gradient or its square leaves the range of {worst.dtype}: what it is divided by is infinite"),
+            ("help", "keep the weights and the state in float32 and run the passes under torch.autocast; clip the gradients"),
+        ),
+        got=float(len(places)),
+        bound=0.0,
+    )
 
 
 def _broken(track: Track, moment: Moment) -> Finding:

@@ -22,8 +22,8 @@ def uncleared_gradient(trace: Trace) -> Iterator[Finding]:
     Why it is bad: every batch stays in the gradient for ever: it grows with each step and points to where the model was.
 
     How it is measured: the step is watched over three steps; a gradient counts as cleared where it is None or all zeros when
-    the next backward begins. In a watched loop torch's own count of the changes of one gradient tells, at every step, whether
-    anybody cleared it between two steps. Gathering the passes of several batches for one step is no fault: there each
+    the next backward begins. In a watched loop torch's own count of the changes of one gradient tells, at every measured step,
+    whether anybody cleared it since the step before. Gathering the passes of several batches for one step is no fault: there each
     gradient is used once.
 
     When it is legitimate: never with an optimizer of torch. A generator's pass through a discriminator may leave gradients

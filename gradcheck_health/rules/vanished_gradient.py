@@ -51,6 +51,7 @@ def vanished_gradient(trace: Trace, *, min_share: float = 1e-3, max_fall: float 
                 ),
                 got=last / first,
                 bound=min_share,
+                effect_of=("huge-update",),
             )
 
 

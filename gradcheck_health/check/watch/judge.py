@@ -54,11 +54,14 @@ def noticed(
 
 
 def causes(found: Sequence[Noticed]) -> tuple[Noticed, ...]:
-    """Without what a cause explains that was there before it, or came with it."""
-    errors = [one for one in found if one.finding.severity is Severity.ERROR and one.finding.suppressed is None]
+    """Without what a cause explains that was there before it, or came with it.
+
+    An error explains what it hides; a warning what says itself that it is an effect of it.
+    """
+    known = [one for one in found if one.finding.severity is not Severity.NOTE and one.finding.suppressed is None]
 
     def explained(one: Noticed) -> bool:
-        return any(_hides(cause, one) for cause in errors if cause is not one and cause.step <= one.step)
+        return any(_hides(cause, one) for cause in known if cause is not one and cause.step <= one.step)
 
     return tuple(one for one in found if not explained(one))
 
@@ -66,5 +69,7 @@ def causes(found: Sequence[Noticed]) -> tuple[Noticed, ...]:
 def _hides(cause: Noticed, effect: Noticed) -> bool:
     if cause.finding.rule == effect.finding.rule:
         return False
-    hidden = HIDES.get(cause.finding.rule, ())
-    return hidden is None or effect.finding.rule in hidden or cause.finding.rule in effect.finding.effect_of
+    if cause.finding.rule in effect.finding.effect_of:
+        return True
+    hidden = HIDES.get(cause.finding.rule, ()) if cause.finding.severity is Severity.ERROR else ()
+    return hidden is None or effect.finding.rule in hidden

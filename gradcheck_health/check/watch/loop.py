@@ -14,7 +14,7 @@ from gradcheck_health.check.unprobed import bare_trace
 from gradcheck_health.check.watch import alarm, judge
 from gradcheck_health.check.watch.history_file import HistoryFile
 from gradcheck_health.check.watch.metrics import fastest_layer, flat
-from gradcheck_health.check.watch.second_look import CONFIRMS, EARLY, LOOKS, SUSPICIOUS, second_look, uneven
+from gradcheck_health.check.watch.second_look import CONFIRMS, EARLY, LOOKS, SUSPICIOUS, second_look, worth_a_look
 from gradcheck_health.check.watch.sinks import WORST, Sink
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.model.source.locate import with_source_lines
@@ -143,7 +143,7 @@ class Watch:
             self._log({**self.metrics(), WORST: fastest_layer(self._watcher.history())}, moment.step)
         if often or moment.nonfinite or moment.gradient == 0 or moment.broken:
             self._judge(moment.step)
-        if moment.step == EARLY and self._looks and not self._waiting and uneven(moment, tracker.layout.parameters):
+        if moment.step == EARLY and self._looks and not self._waiting and worth_a_look(tracker.record(), moment):
             self._ask_for_a_look()
 
     def _thrown_away(self) -> None:

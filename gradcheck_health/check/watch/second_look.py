@@ -12,7 +12,7 @@ from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.training.watching.watcher import Watcher
 from gradcheck_health.records.errors import describe_error
 from gradcheck_health.records.finding import Finding, Severity
-from gradcheck_health.records.history import Moment, WatchedParameter
+from gradcheck_health.records.history import Moment, Track, WatchedParameter
 from gradcheck_health.settings.config import Config
 
 LOOKS = 3
@@ -40,12 +40,20 @@ OF_THE_LOSS = ("broadcast-loss", "dead-loss-term", "double-softmax", "high-initi
 EARLY = 10
 """The step at which gradients of very different sizes are worth a pass of their own."""
 _APART = 1e-4
+THROWN = 10.0
+"""|dw| / |w| of a first step."""
 
 
 CONFIRMS = frozenset(
     {"constant-output", "cut-gradient", "dead-unit", "missing-gradient", "unregistered-parameter", "zero-gradient"}
 )
 """Rules of the check without which weights that got no gradient in the loop are teachers, or wait for their turn."""
+
+
+def worth_a_look(track: Track, moment: Moment) -> bool:
+    """The first step left nothing of the initial weights, so that units may be saturated; or gradients are uneven."""
+    first = track.moments[0]
+    return (first.step == 1 and (first.median or 0.0) > THROWN) or uneven(moment, track.parameters)
 
 
 def uneven(moment: Moment, parameters: Sequence[WatchedParameter]) -> bool:

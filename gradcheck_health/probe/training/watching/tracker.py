@@ -11,6 +11,7 @@ import torch
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.training.observer import held
+from gradcheck_health.probe.training.watching import buffers
 from gradcheck_health.probe.training.watching.layout import EVIDENCE, Layout
 from gradcheck_health.probe.training.watching.losses import Losses
 from gradcheck_health.probe.training.watching.moments import Kept, moment
@@ -54,6 +55,7 @@ class Tracker:
         self._lowest: list[int] = []
         self._stepped: set[int] = set()
         """Optimizers that have had their turn in this round."""
+        self._spoiled: tuple[tuple[int, str], ...] = ()
         self._unread: list[tuple[Reader, list[torch.Tensor]]] = []
         self.measures_next = dense > 0 or every == 1
 
@@ -76,6 +78,10 @@ class Tracker:
                 return None
             self._stepped.clear()
         self.steps += 1
+        if self._unread and buffers.read_at(self.steps):
+            self._spoiled = tuple(
+                [one for other in self.optimizers for one in buffers.nonfinite(other, self.layout.readers[id(other)])]
+            )
         self.losses.before_step(self.steps)
         self._follow_rates()
         found = self._measured(optimizer) if self._unread else None
@@ -108,6 +114,7 @@ class Tracker:
             losses=self.losses.all(),
             largest_lr=tuple(self._largest),
             strangers=self.layout.strangers(),
+            spoiled=self._spoiled,
         )
 
     def _measured(self, optimizer: torch.optim.Optimizer) -> Moment:
