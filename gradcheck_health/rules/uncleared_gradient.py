@@ -23,8 +23,8 @@ def uncleared_gradient(trace: Trace) -> Iterator[Finding]:
 
     How it is measured: the step is watched over three steps; a gradient counts as cleared where it is None or all zeros when
     the next backward begins. In a watched loop torch's own count of the changes of one gradient tells, at every measured step,
-    whether anybody cleared it since the step before. Gathering the passes of several batches for one step is no fault: there each
-    gradient is used once.
+    whether anybody cleared it since the step before. Gathering the passes of several batches for one step is no fault: there
+    each gradient is used once.
 
     When it is legitimate: never with an optimizer of torch. A generator's pass through a discriminator may leave gradients
     there: they count only where the discriminator's next step uses them.
