@@ -360,6 +360,25 @@ def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*uncleared-gradient*"])
 
 
+def test_a_short_run_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        import torch
+        from torch import nn
+
+        @pytest.mark.parametrize("lr", [0.01, 1e3])
+        def test_run(gradhealth, lr):
+            model, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1)), torch.randn(32, 8)
+            report = gradhealth.trains(model, x, loss=nn.MSELoss(), targets=x[:, :1], optimizer="sgd", lr=lr, steps=20)
+            assert report.trace.history.steps == 20
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*diverging-loss*"])
+
+
 def test_misspelt_keyword_and_the_line_that_asked_are_named(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         "from torch import nn\n"

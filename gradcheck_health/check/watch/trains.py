@@ -30,14 +30,14 @@ def check_trains(
 
     Args:
         model, inputs, loss, targets: as in `check_gradients`; the run sees one batch.
-        optimizer: the name of one in `torch.optim` in any case, an optimizer over the model, or a function from parameters
-            to one.
-        lr: its learning rate, where it is given by name; the class's own where None.
+        optimizer: the name of one in `torch.optim` in any case, its class, an optimizer over the model, or a function from
+            parameters to one.
+        lr: its learning rate, where it is given by name or class; the class's own where None.
         steps: how many are taken.
         settings: further ones of `check_gradients`; `select` narrows the rules of training.
 
     Raises:
-        UsageError: an unknown optimizer, or lr= beside one that is no name.
+        UsageError: an unknown optimizer, or lr= beside one that is built.
     """
     settings = {"select": RULES, **settings}
     made = _optimizer(optimizer, lr)
@@ -61,9 +61,11 @@ def assert_trains(model: Any, inputs: Any = None, **settings: Any) -> Report:
 
 def _optimizer(given: Any, lr: float | None) -> Any:
     if not isinstance(given, str):
-        if lr is not None:
-            raise UsageError("lr= beside an optimizer that is no name: give it its learning rate where it is built")
-        return given
+        if lr is None:
+            return given
+        if isinstance(given, type):
+            return partial(given, lr=lr)
+        raise UsageError("lr= beside an optimizer that is built already: give it its learning rate where it is built")
     import torch
 
     known: dict[str, Any] = {
