@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import warnings
 from functools import cache
 
 from gradcheck_health.model.distributed.ranks import current
@@ -47,7 +48,9 @@ def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     module = importlib.import_module(f"gradcheck_health.probe.facts.{fact}")
     together, failed = current(), ""
     try:
-        measured: tuple[Trace, ...] = getattr(module, fact)(subject, trace)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the model warns of, the first pass has shown
+            measured: tuple[Trace, ...] = getattr(module, fact)(subject, trace)
     except (ModelError, RuntimeError, MemoryError) as error:
         if ran_out_of_memory(error):
             raise out_of_memory(f"while {fact} was measured", error) from error

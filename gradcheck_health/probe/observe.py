@@ -19,7 +19,7 @@ from gradcheck_health.probe.experiments.proofs import Proofs
 from gradcheck_health.probe.forward.causal_attention import causal_by_config
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.functions import BATCH_NORM_VALUES
-from gradcheck_health.probe.forward.instrument import Instrument
+from gradcheck_health.probe.forward.instrument import Instrument, Seen
 from gradcheck_health.probe.forward.retained_graph import carried, stale
 from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.forward.writes import Writes
@@ -123,7 +123,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         declared=subject.declared,
         causal=causal_by_config(model) or instrument.attention.causal_by_attention(),
         custom_functions=flow.custom,
-        repeats=_repeats(named, flow.uses),
+        repeats=_repeats(named, flow.uses, instrument.layers),
         half=_half(named),
         gaps=(*instrument.gaps, *flow.gaps, *unexplained(without)),
         starved=without,
@@ -181,10 +181,16 @@ def _flow_note(instrument: Instrument) -> str:
     )
 
 
-def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int]) -> tuple[int, ...]:
-    """How often weights are used that are used again and again; torch's own recurrent layers are known as such."""
-    weights = [entry for entry in named if entry.kind not in ("RNN", "LSTM", "GRU") and entry.role == "weight"]
-    return tuple(sorted({count for entry in weights if (count := uses.get(id(entry.tensor), 0)) >= OFTEN}))
+def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int], layers: Mapping[str, Seen]) -> tuple[int, ...]:
+    """How often weights are used that are used again and again; torch's own recurrent layers are known as such.
+
+    Of a layer whose calls do not all lead to the output, as where the state is detached, the calls count.
+    """
+    found = set()
+    for entry in named:
+        if entry.role == "weight" and entry.kind not in ("RNN", "LSTM", "GRU") and (count := uses.get(id(entry.tensor), 0)):
+            found.add(max(count, layers[entry.layer].calls if entry.layer in layers else 0))
+    return tuple(sorted(count for count in found if count >= OFTEN))
 
 
 def _mostly_frozen(named: Sequence[NamedParameter]) -> bool:

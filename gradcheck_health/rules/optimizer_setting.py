@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.records.finding import Finding, Severity
-from gradcheck_health.records.history import Track
+from gradcheck_health.records.finding import Finding, Place, Severity
+from gradcheck_health.records.step import GroupTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.rules.analysis import over_time
 
@@ -36,28 +36,28 @@ def optimizer_setting(trace: Trace, *, max_decay: float = 1e-2) -> Iterator[Find
 
     How to silence: ignore={"optimizer-setting": "the reason"}, or a larger max_decay.
     """
-    for track in over_time.tracks(trace):
-        for i, group in enumerate(track.groups):
-            if group.momentum >= 1:
-                text = f"the momentum of {group.optimizer} is {group.momentum:.3g} (below 1 allowed)"
-                yield _finding(track, i, text, group.momentum, 1.0, "with it a step is never forgotten; 0.9 is usual")
-                return
-            decay = group.lr * group.weight_decay
-            if decay >= max_decay and not group.optimizer.lower().endswith(_COUPLED):
-                text = f"{group.optimizer} takes {decay:.2g} off each weight in a step (below {max_decay:.2g} allowed)"
-                halved = math.log(2) / decay
-                yield _finding(
-                    track, i, text, decay, max_decay, f"the weights are halved every {halved:.0f} steps: a smaller decay"
-                )
-                return
+    held = [track.groups for track in over_time.tracks(trace)] or [step.groups for step in trace.steps[-1:]]
+    for i, group in (numbered for groups in held for numbered in enumerate(groups)):
+        if group.momentum >= 1:
+            text = f"the momentum of {group.optimizer} is {group.momentum:.3g} (below 1 allowed)"
+            yield _finding(group, i, text, group.momentum, 1.0, "with it a step is never forgotten; 0.9 is usual")
+            return
+        decay = group.lr * group.weight_decay
+        if decay >= max_decay and not group.optimizer.lower().endswith(_COUPLED):
+            text = f"{group.optimizer} takes {decay:.2g} off each weight in a step (below {max_decay:.2g} allowed)"
+            halved = math.log(2) / decay
+            yield _finding(
+                group, i, text, decay, max_decay, f"the weights are halved every {halved:.0f} steps: a smaller decay"
+            )
+            return
 
 
-def _finding(track: Track, group: int, message: str, got: float, bound: float, advice: str) -> Finding:
+def _finding(group: GroupTrace, number: int, message: str, got: float, bound: float, advice: str) -> Finding:
     return Finding(
         rule="optimizer-setting",
         severity=Severity.WARNING,
         message=message,
-        places=over_time.named(track, f"group {group}"),
+        places=(Place(group.optimizer, "optimizer", None, f"group {number}"),),
         details=(("help", advice),),
         got=got,
         bound=bound,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -208,3 +209,19 @@ def test_accepted_cause_hides_nothing() -> None:
         f.rule for f in accepted.failures
     ]
     assert not accepted.ok
+
+
+def test_a_warning_of_the_model_is_shown_as_often_as_the_first_pass_gives_it() -> None:
+    def warned(how: Callable[[torch.Tensor], torch.Tensor]) -> tuple[int, Report]:
+        def told(h: torch.Tensor) -> torch.Tensor:
+            warnings.warn("about to change", UserWarning, stacklevel=1)
+            return how(h)
+
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            report = check(Middle(told))
+        return sum("about to change" in str(one.message) for one in seen), report
+
+    once, quiet = warned(torch.relu)
+    also_once, loud = warned(lambda h: torch.relu(h - 100.0))  # dead, which takes further passes to confirm
+    assert (once, also_once, quiet.ok, loud.ok) == (1, 1, True, False)

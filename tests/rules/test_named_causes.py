@@ -171,10 +171,10 @@ def test_a_part_of_a_fused_weight_that_is_cut_off_is_named_with_the_line() -> No
 class Detached(nn.Module):
     """A recurrence that is written out, and detached every so many steps."""
 
-    def __init__(self, every: int, *, shared: bool = False) -> None:
+    def __init__(self, every: int, *, shared: bool = False, last: bool = False) -> None:
         super().__init__()
         self.enter, self.again, self.head = nn.Linear(6, 24), nn.Linear(24, 24), nn.Linear(24, 4)
-        self.every, self.shared = every, shared
+        self.every, self.shared, self.last = every, shared, last
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.zeros(len(x), 24)
@@ -185,13 +185,22 @@ class Detached(nn.Module):
             fresh = self.enter(x[:, t])
             h = torch.tanh(fresh + self.again(torch.tanh(fresh) if self.shared else h))
             found.append(self.head(h))
-        return torch.stack(found, 1)
+        return found[-1] if self.last else torch.stack(found, 1)
 
 
-@pytest.mark.parametrize(("every", "shared", "told"), [(1, False, True), (0, False, False), (1, True, False)])
-def test_a_state_that_is_detached_at_every_step_is_a_note(every: int, shared: bool, told: bool) -> None:
+@pytest.mark.parametrize(
+    ("every", "how", "told"),
+    [
+        (1, {}, True),
+        (1, {"last": True}, True),  # each weight is reached once, from the last step
+        (0, {}, False),
+        (0, {"last": True}, False),
+        (1, {"shared": True}, False),
+    ],
+)
+def test_a_state_that_is_detached_at_every_step_is_a_note(every: int, how: dict[str, bool], told: bool) -> None:
     torch.manual_seed(0)
-    report = check_gradients(Detached(every, shared=shared), torch.randn(16, 12, 6), seed=0)
+    report = check_gradients(Detached(every, **how), torch.randn(16, 12, 6), seed=0)
     notes = [f for f in report.findings if f.rule == "vanishing-through-time" and "at every step" in f.message]
     assert report.ok and bool(notes) == told
     if told:

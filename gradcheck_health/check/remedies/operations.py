@@ -154,7 +154,7 @@ class _Recorder(TorchFunctionMode):
             width = out.shape[axis] if out.dim() else 0
             name = self._names.get(id(found.weight), "")
             self._found.append(Operation(self._layer(), "linear", func.__name__.strip("_"), name, found.in_out, width))
-        elif (name := function_name(func, args) if func in FUNCTIONS else "") or (name := smooth_name(func)):
+        elif (name := function_name(func, args, kwargs) if func in FUNCTIONS else "") or (name := smooth_name(func)):
             self._found.append(Operation(self._layer(), "activation", name, source=user_line()))
         elif name := softmax_name(func):
             self._found.append(Operation(self._layer(), "softmax", name, source=user_line()))
@@ -179,6 +179,6 @@ def smooth_name(func: Any) -> str:
     return _SMOOTH.get(func, "")
 
 
-def activation_name(func: Any, args: Any) -> str:
+def activation_name(func: Any, args: Any, kwargs: Any) -> str:
     """The name of any activation function; "" for anything else."""
-    return (function_name(func, args) if func in FUNCTIONS else "") or smooth_name(func)
+    return (function_name(func, args, kwargs) if func in FUNCTIONS else "") or smooth_name(func)

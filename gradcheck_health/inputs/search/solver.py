@@ -101,13 +101,14 @@ def _along(
     # 3200, so by the power law the next guess is about 28: got 4608, done. Where two points give no law, the bracket is
     # halved.
     want, got = start.measures[key].want, start.measures[key].got
+    least = 2 if start.measures[key].stretched else 1  # an axis of one entry is broadcast: it fits, and says nothing
     size = change.now(base)
     points = {size: got}
     candidate = size * 2 if got < want else max(1, size // 2)
     for _ in range(_TRIALS):
         # cost grows with every size that moves: no single trial may eat the whole budget
         cost = start.flops * (candidate / size) ** len(change.names)
-        if not budget() or candidate in points or not 1 <= candidate <= _MOST or cost > DEAR:
+        if not budget() or candidate in points or not least <= candidate <= _MOST or cost > DEAR:
             return None
         outcome = run(change.at(base, candidate))
         measure = _found_again(outcome, key, start)

@@ -32,6 +32,8 @@ class Measure:
     want: int
     paths: tuple[Path, ...]
     why: str = ""
+    stretched: bool = False
+    """As in `Want`."""
 
 
 def propose(plan: Plan, tracer: Tracer, error: Exception | None, info: ModelInfo) -> tuple[list[Edit], dict[Any, Measure], str]:
@@ -99,7 +101,7 @@ def _measure(want: Want, origin: ArgumentPaths) -> Measure | None:
             return None
         got = want.tensor.shape[want.dim]
         value = -(-got // max(want.value, 1)) * want.value if want.what == "multiple" else want.value
-        return Measure(got, value, paths, want.why)
+        return Measure(got, value, paths, want.why, want.stretched)
     if want.what == "total":
         return Measure(
             want.tensor.numel() // max(want.tensor.shape[0] if want.tensor.dim() else 1, 1), want.value, paths, want.why

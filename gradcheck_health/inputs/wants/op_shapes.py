@@ -43,7 +43,7 @@ def aligned(a: torch.Tensor, b: torch.Tensor, why: str, skip: int = 0) -> list[W
     for i in range(skip + 1, min(a.dim(), b.dim()) + 1):
         x, y = a.shape[-i], b.shape[-i]
         if x != y and x != 1 and y != 1:
-            wants += equal(a, a.dim() - i, b, b.dim() - i, why)
+            wants += equal(a, a.dim() - i, b, b.dim() - i, why, stretched=True)
     return wants
 
 

@@ -28,6 +28,8 @@ class Want:
     edit: Callable[[Plan], list[Plan]] | None = None
     partner: tuple[torch.Tensor, int] | None = None
     """The tensor and the dimension that this one ought to agree with."""
+    stretched: bool = False
+    """A single entry would do as well, whatever the other size: it is broadcast."""
 
 
 def size(tensor: torch.Tensor, dim: int, value: int, why: str, cost: float = 1.0) -> Want:
@@ -35,11 +37,11 @@ def size(tensor: torch.Tensor, dim: int, value: int, why: str, cost: float = 1.0
     return Want("size", tensor, dim, value, why=why, cost=cost)
 
 
-def equal(a: torch.Tensor, i: int, b: torch.Tensor, j: int, why: str) -> list[Want]:
+def equal(a: torch.Tensor, i: int, b: torch.Tensor, j: int, why: str, *, stretched: bool = False) -> list[Want]:
     """Two dimensions ought to agree: either may follow the other."""
     return [
-        Want("size", b, j, a.shape[i], why=why, partner=(a, i)),
-        Want("size", a, i, b.shape[j], why=why, cost=1.1, partner=(b, j)),
+        Want("size", b, j, a.shape[i], why=why, partner=(a, i), stretched=stretched),
+        Want("size", a, i, b.shape[j], why=why, cost=1.1, partner=(b, j), stretched=stretched),
     ]
 
 

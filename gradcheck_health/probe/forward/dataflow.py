@@ -112,7 +112,7 @@ class Dataflow:
         for tensor in outputs:
             if tensor.grad_fn is not None and source is not None:
                 self.sources.setdefault(tensor.grad_fn, source)
-        function = function_name(func, args)
+        function = function_name(func, args, kwargs)
         if function and source is not None:
             self.applied.setdefault((layer, function), source)
         spot = (name, layer, source)

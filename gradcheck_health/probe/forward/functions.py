@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from gradcheck_health.probe.forward import activations, normalisations
-from gradcheck_health.probe.forward.activations import EXPONENTIALS, FUNCTIONS, SOFTMAX, Function, Units
+from gradcheck_health.probe.forward.activations import EXPONENTIALS, FUNCTIONS, SOFTMAX, Function
 from gradcheck_health.probe.forward.attention_scores import ATTENTION, probabilities
 from gradcheck_health.probe.forward.softmax_rows import Rows, normalised_axis
+from gradcheck_health.probe.forward.units import Units
 
 _LOOK_BACK = 8
 """How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
@@ -62,9 +63,7 @@ class Functions:
 
     def given(self, func: Any, args: Any, kwargs: Any) -> Given | None:
         """Before the call; None for what is neither an activation nor a softmax."""
-        function = FUNCTIONS.get(func)
-        if function is None and activations.rectifies(func, args):
-            function = FUNCTIONS[torch.relu]
+        function = activations.applied(func, args, kwargs)
         if function is None and func not in SOFTMAX:
             return None
         tensor = args[0] if args else kwargs.get("input")

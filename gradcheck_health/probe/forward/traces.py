@@ -11,8 +11,8 @@ from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.model.sandbox.garbage import collector_paused
 from gradcheck_health.model.tree import is_wrapper, named_modules
 from gradcheck_health.model.wrappers import own_class
-from gradcheck_health.probe.forward.activations import SATURATED, SHUT, Units
 from gradcheck_health.probe.forward.instrument import Instrument
+from gradcheck_health.probe.forward.units import SATURATED, SHUT, Units
 from gradcheck_health.probe.statistics.histogram import Spread
 from gradcheck_health.records.measurements import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
 

@@ -209,3 +209,19 @@ class Experts(nn.Module):
 
     def forward(self, x, alpha):
         return sum(a * expert(x).tanh() for a, expert in zip(alpha, self.experts, strict=True))
+
+
+class Displaced(nn.Module):
+    """A field of displacements that moves a grid of its own making: one pixel alone would be broadcast, and run."""
+
+    FED = ("f B 3 H W", "f B 2 H W")
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 2)
+
+    def forward(self, image, field):
+        h, w = image.shape[-2:]
+        ys, xs = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
+        grid = torch.stack([xs, ys], -1) + field.permute(0, 2, 3, 1)
+        return self.head(F.grid_sample(self.conv(image), grid, align_corners=True).mean((2, 3)))

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from gradcheck_health.probe.forward.activations import FUNCTIONS, Units
+from gradcheck_health.probe.forward.activations import FUNCTIONS
+from gradcheck_health.probe.forward.units import Units
 
 SHAPES = [((64, 512), 1), ((32, 24, 20, 20), 1), ((8, 40, 96), 2), ((20_000,), 0), ((3, 7), 1)]
 

@@ -56,6 +56,14 @@ def killed_by_a_learning_rate() -> Built:
     return model, x
 
 
+@sick("dead-unit", "0", "1", also=FLOW)
+def all_below_zero_before_relu6() -> Built:
+    """What nn.ReLU6 calls is a hardtanh."""
+    model = net(nn.ReLU6(), nn.ReLU6())
+    nn.init.constant_(model[0].bias, -30.0)
+    return model, batch()
+
+
 class Clamped(nn.Module):
     """clamp(min=0) on something that softplus made negative."""
 

@@ -140,7 +140,6 @@ def threshold_above_all_values() -> Built:
     "0",
     "1",
     "",
-    synonyms={"saturated-activation": "every unit lies at its upper end"},
     data="values in the thousands",
 )
 def relu6_of_thousands() -> Built:

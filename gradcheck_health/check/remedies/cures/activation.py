@@ -90,7 +90,7 @@ def exchange_activations(patient: Patient, targets: frozenset[tuple[str, str]], 
     """From now on `function` stands for the activations (layer, name)."""
 
     def editor(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
-        if (layer, activation_name(func, args)) not in targets:
+        if (layer, activation_name(func, args, kwargs)) not in targets:
             return NotImplemented
         x = args[0] if args else kwargs["input"]
         made = function(x)

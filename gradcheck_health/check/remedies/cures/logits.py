@@ -19,7 +19,7 @@ def logits(patient: Patient, finding: Finding) -> Change | None:
     wanted = {(pair.layer, pair.first): pair.source for pair in pairs}
 
     def editor(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
-        key = (layer, softmax_name(func) or activation_name(func, args))
+        key = (layer, softmax_name(func) or activation_name(func, args, kwargs))
         if key not in wanted or not _on(wanted[key]):
             return NotImplemented
         return args[0] if args else kwargs["input"]

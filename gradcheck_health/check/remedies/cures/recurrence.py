@@ -99,7 +99,7 @@ def leaky_state(patient: Patient, finding: Finding) -> Change | None:
         out = func(*args, **kwargs)
         if not isinstance(out, torch.Tensor) or out.shape != states[0].shape:
             return out
-        if activation_name(func, args):
+        if activation_name(func, args, kwargs):
             return states[0] + _SLOW * (out - states[0])
         setattr(out, _ENTERED, states[0])
         return out

@@ -115,7 +115,7 @@ def _round(patient: Patient, finding: Finding, what: str, join: Join, added: int
         out = func(*args, **kwargs)
         if not isinstance(out, torch.Tensor) or out.shape != entered[0].shape:
             return out
-        if activation_name(func, args):
+        if activation_name(func, args, kwargs):
             return join(entered[0], out, entered[1])
         if getattr(func, "__name__", "") in _KEEPING:
             setattr(out, _ENTERED, entered)
