@@ -12,6 +12,7 @@ from torch import nn
 
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.call import seed_everything
+from gradcheck_health.model.distributed.pipeline import Pipeline, as_model
 from gradcheck_health.model.distributed.ranks import jointly
 from gradcheck_health.model.source.built_at import construction
 from gradcheck_health.model.training_step import bind_step, is_bound
@@ -26,6 +27,13 @@ from gradcheck_health.settings.config import Config
 
 def build(handed: Training, seed: int) -> Training:
     """The model built where a factory was handed over, with what the factory gives beside it."""
+    built = _built(handed, seed)
+    if isinstance(built.model, Pipeline) and built.loss is None and built.targets is not None:
+        return dataclasses.replace(built, loss=built.model.loss)
+    return built
+
+
+def _built(handed: Training, seed: int) -> Training:
     factory = handed.model
     if isinstance(factory, nn.Module):
         return handed
@@ -52,11 +60,12 @@ def build(handed: Training, seed: int) -> Training:
         hint = f"\n  it is called without arguments, bind them first: lambda: {name}(...)" if refused else ""
         raise ModelError(f"{name}() raised {describe_error(error)}{hint}") from error
     parts = made if isinstance(made, tuple) else (made.model,) if isinstance(made, Training) else (made,)
+    parts = (as_model(parts[0]), *parts[1:]) if parts else parts
     if not parts or not isinstance(parts[0], nn.Module) or len(parts) > 3:
         raise UsageError(
             f"{name}() returned {a_kind(made)}; allowed: model, (model, inputs), (model, inputs, loss) or a Training"
         )
-    return handed.completed(made if isinstance(made, Training) else Training(*parts))
+    return handed.completed(dataclasses.replace(made, model=parts[0]) if isinstance(made, Training) else Training(*parts))
 
 
 def _required(factory: Any) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any
 from gradcheck_health import rules as rule_files
 from gradcheck_health.check import comments
 from gradcheck_health.check.budget import Budget, unconfirmed
-from gradcheck_health.check.distributed.agree import on_any_rank, shared_findings, shared_needs
+from gradcheck_health.check.distributed.agree import shared_findings, shared_needs
 from gradcheck_health.check.gate import Gate
 from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
+from gradcheck_health.model.distributed.ranks import on_any_rank
 from gradcheck_health.model.source.locate import marked_code, with_source_lines
-from gradcheck_health.probe import described, probe, take
+from gradcheck_health.probe import can_be_taken, described, probe, take
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.finding import Finding, worst_first
 from gradcheck_health.records.report import Report
@@ -77,7 +78,7 @@ def diagnose(
         findings, ran = unconfirmed(rules, settings.rules, trace, budget), tuple(rules)
         lacking = [f"not measured (cost): {described(fact)} ({fact})" for fact in facts if _lacks(trace, fact)]
         trace = dataclasses.replace(trace, gaps=(*trace.gaps, *lacking))
-    findings, stale = _in_the_code(shared_findings(findings), subject.model, rules, settings)
+    findings, stale = _in_the_code(shared_findings(findings, subject.model), subject.model, rules, settings)
     report = _concluded(trace, environment, rules, settings, gate, ignore, findings, ran, stale, target)
     return dataclasses.replace(report, inputs=subject.inputs.alone())
 
@@ -90,7 +91,8 @@ def _with_facts(trace: Trace, subject: Subject, needs: Sequence[str], budget: Bu
             with budget.paying(fact):
                 taken[fact] = take(fact, subject, bare)
     gaps = tuple(
-        f"not measured, since the model did not run for it: {described(fact)} ({fact})"
+        f"not measured, {'since the model did not run for it' if can_be_taken(fact, subject.model) else 'in a pipeline'}: "
+        f"{described(fact)} ({fact})"
         for fact, measured in taken.items()
         if not measured
     )

@@ -13,6 +13,7 @@ from torch import nn
 from gradcheck_health.inputs import synthesize
 from gradcheck_health.model.call import call
 from gradcheck_health.model.distributed.kinds import is_replicated
+from gradcheck_health.model.distributed.pipeline import Pipeline
 from gradcheck_health.model.nest import leaves, map_tensors
 from gradcheck_health.model.training_step import bind_step, is_beside_forward, is_bound, unbind_step
 from gradcheck_health.model.wrappers import unwrap
@@ -31,6 +32,8 @@ def feed(training: Training, settings: Config, declared: Declared, target: str |
     model = training.model
     # a forward of the wrapper makes the next backward wait for the other ranks
     inner = unwrap(model) if is_replicated(model) else model
+    if isinstance(model, Pipeline) and training.inputs is None:
+        raise UsageError("a pipeline is checked on a batch that is given: inputs= is what its first stage takes, on every rank")
     make = partial(
         synthesize,
         inner,

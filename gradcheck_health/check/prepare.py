@@ -21,6 +21,7 @@ from gradcheck_health.inputs.given import input_files
 from gradcheck_health.model import checkpoint
 from gradcheck_health.model import uninitialized as memory
 from gradcheck_health.model.checkpoint import Checkpoint
+from gradcheck_health.model.distributed.pipeline import as_model
 from gradcheck_health.model.distributed.ranks import current, in_step, perhaps_alone
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.garbage import old_objects_spared, spare_more
@@ -61,10 +62,10 @@ def prepared(
         handed.loss if handed.loss is not None else settings.loss,
         handed.targets if handed.targets is not None else settings.targets,
     )
-    model = handed.model
     left = [] if left is None else left
     with noticed(left), process_guard(), old_objects_spared(), contextlib.ExitStack() as together:
         with perhaps_alone(settings.timeout):
+            handed = dataclasses.replace(handed, model=as_model(handed.model))
             training = build(handed, settings.seed)
         built = training.model
         together.enter_context(in_step(settings.timeout, built))
@@ -89,7 +90,7 @@ def prepared(
             if subject.model is not built:
                 subject = dataclasses.replace(subject, around=built)
             # the weights of a file are the same whatever the seed
-            if not isinstance(model, nn.Module) and settings.checkpoint is None:
+            if not isinstance(handed.model, nn.Module) and settings.checkpoint is None:
                 subject = dataclasses.replace(
                     subject,
                     rebuild=rebuilder(handed, subject, settings, unwritten),

@@ -21,6 +21,7 @@ RULES = (
     "ineffective-step",
     "misplaced-clipping",
     "nonfinite-update",
+    "ranks-disagree",
     "uncleared-gradient",
     "unoptimized-parameter",
     "unscaled-accumulation",
@@ -48,6 +49,8 @@ def check_step(
 ) -> Report:
     """Watch a training step as it stands and judge what it does; everything comes back as it was.
 
+    In a process group every rank calls it with its distributed model: parameters that the steps leave different are found, too.
+
     Args:
         step: your own step, a function of nothing or of a batch. It is called until the optimizer has taken three steps.
         model: the `nn.Module` that it trains.
@@ -59,6 +62,7 @@ def check_step(
     Raises:
         UsageError: the step needs other arguments, trains nothing, or an argument is of the wrong kind.
         ModelError: the step raised.
+        RankError: another rank failed, ended or stalled.
     """
     settings = override(
         config if config is not None else load(),
@@ -66,7 +70,10 @@ def check_step(
     )  # fmt: skip
     chosen = {name: rule_files.named(name) for name in RULES if settings.select is None or name in settings.select}
 
+    from gradcheck_health.check.distributed.agree import shared_findings
+    from gradcheck_health.check.distributed.beside import Beside
     from gradcheck_health.check.unprobed import bare_trace
+    from gradcheck_health.model.distributed.ranks import in_step
     from gradcheck_health.model.sandbox.process import process_guard
     from gradcheck_health.model.source.locate import with_source_lines
     from gradcheck_health.model.wrappers import unwrap
@@ -76,11 +83,14 @@ def check_step(
     if optimizer is None:
         raise UsageError("optimizer= is missing: hand over the optimizer that the step uses, or a list of several")
     trainers = Trainers.of(Training(model, optimizer=optimizer, scheduler=scheduler, scaler=scaler, step=step))
-    with process_guard():
-        steps = watch_step(step, unwrap(model), trainers, batches, settings.seed)
-    trace = dataclasses.replace(bare_trace(unwrap(model), settings.seed, OBJECTIVE), steps=steps)
-    findings, _, ran = ask(chosen, settings.rules, trace, lambda found: found)
-    accepted, unmatched = accept(with_source_lines(findings, unwrap(model)), settings.ignore, ran, settings.expect)
+    inner = unwrap(model)
+    with in_step(settings.timeout, model), process_guard():
+        beside = Beside(inner)
+        steps = watch_step(step, inner, trainers, batches, settings.seed, beside.look)
+        trace = beside.told(dataclasses.replace(bare_trace(inner, settings.seed, OBJECTIVE), steps=steps))
+        findings, _, ran = ask(chosen, settings.rules, trace, lambda found: found)
+        findings = shared_findings(findings, inner)
+    accepted, unmatched = accept(with_source_lines(findings, inner), settings.ignore, ran, settings.expect)
     return Report(
         model=trace.model,
         target=target,

@@ -6,6 +6,8 @@ from torch import nn
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Attributes under which compile, FSDP and activation checkpointing hold the module that they wrap."""
+STAGE = "_pipeline_stage_"
+"""How the names begin under which the stages of a pipeline are held, where they have names of their own already."""
 _COPIES = frozenset({"DataParallel", "DistributedDataParallel"})
 """Classes that hold the module that they wrap as `module`, a name that other classes have, too."""
 
@@ -52,4 +54,4 @@ def _children(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _hands_on(module: nn.Module, name: str) -> bool:
     """What it holds under this name has its own."""
-    return name in WRAPPERS or (name == "module" and type(module).__name__ in _COPIES)
+    return name in WRAPPERS or name.startswith(STAGE) or (name == "module" and type(module).__name__ in _COPIES)

@@ -10,11 +10,12 @@ from functools import cache
 from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.waiting import lost_rank
 from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.statistics.over_stages import can_be_taken, of_all_stages
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError, one_line, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.trace import Trace
 
-__all__ = ["Subject", "described", "fact_names", "preload", "probe", "take"]
+__all__ = ["Subject", "can_be_taken", "described", "fact_names", "preload", "probe", "take"]
 
 
 @cache
@@ -45,6 +46,8 @@ def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """
     if fact not in fact_names():
         raise ValueError(f"no fact is called {fact!r}; there are {', '.join(fact_names())}")
+    if not can_be_taken(fact, subject.model):
+        return ()
     module = importlib.import_module(f"gradcheck_health.probe.facts.{fact}")
     together, failed = current(), ""
     try:
@@ -59,4 +62,4 @@ def take(fact: str, subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         measured, failed = (), one_line(error)  # a cast to float32 inside, a batch that another seed makes impossible
     if together is not None:
         together.all_or_none(fact, failed)
-    return measured
+    return tuple(of_all_stages(one, subject.model) for one in measured)

@@ -31,6 +31,7 @@ from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.activations_over_ranks import of_whole_activations, tensor_parallel_groups
 from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.over_ranks import of_whole_tensors
+from gradcheck_health.probe.statistics.over_stages import of_all_stages
 from gradcheck_health.probe.statistics.sample_variation import input_rms, input_variation, variation
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.statistics.zero_rows import starved
@@ -152,7 +153,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
     instrument.forget()
-    return of_whole_activations(trace, tensor_parallel_groups(model)) if spread else trace
+    return of_all_stages(of_whole_activations(trace, tensor_parallel_groups(model)), model) if spread else trace
 
 
 def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:

@@ -12,7 +12,7 @@ class Disagreement:
 
     name: str
     what: str
-    """parameter, buffer, or gradient."""
+    """parameter, trained parameter (after the steps that were given), buffer, or gradient."""
     groups: tuple[tuple[int, ...], ...]
     """Ranks that have the same, the largest group first; without those that hold another part of it and agree."""
     difference: float
@@ -47,7 +47,7 @@ class RanksTrace:
 
     size: int
     scheme: str
-    """"DistributedDataParallel", "fully_shard", "tensor parallel", "replicas" (nothing brings their gradients together)."""
+    """"DistributedDataParallel", "fully_shard", "tensor parallel", "pipeline", "replicas" (nothing averages)."""
     disagreements: tuple[Disagreement, ...] = ()
     reductions: tuple[Reduction, ...] = ()
     """Of a sample of the parameters, those with the largest gradients."""

@@ -37,7 +37,7 @@ def ranks_alike(trace: Trace) -> Iterator[Finding | Need]:
         return
     for seen in trace.facts["ranks"]:
         ranks = seen.parallel
-        if ranks is None or ranks.scheme == "tensor parallel":
+        if ranks is None or ranks.scheme in ("tensor parallel", "pipeline"):
             continue
         if ranks.same_batch:
             yield _finding(

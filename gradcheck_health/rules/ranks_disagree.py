@@ -17,11 +17,14 @@ ROUNDING = 1e-4
 _BECAUSE = {
     "parameter": "each rank trains a model of its own: drawn from another seed, or loaded or changed on some ranks only after "
     "the wrapper had made them equal",
+    "trained parameter": "each rank takes steps of its own: gradients that nothing brings together, or another optimizer",
     "buffer": "forward only reads it: it was drawn, loaded or changed on some ranks only",
     "gradient": "each rank keeps the gradient of its own batch: nothing adds them up before the optimizer's step",
 }
 _HELP = {
     "parameter": "seed all ranks alike before the model is built, load the same checkpoint on all, wrap last",
+    "trained parameter": "call the wrapper, not what is inside; leave no_sync() before the last backward of a step; give every "
+    "rank the same optimizer",
     "buffer": "fill it from the same seed on all ranks, or leave broadcast_buffers=True",
     "gradient": "use the wrapper's forward, not module.forward(); leave no_sync() before the last backward of a step; "
     "let the communication hook return what it has reduced",
@@ -32,7 +35,8 @@ def ranks_disagree(trace: Trace) -> Iterator[Finding | Need]:
     """Tensors that every rank holds as a copy are not the same on all ranks.
 
     What it does: compares parameters and buffers between the ranks, and after a backward pass in which each rank has a batch
-    of its own the gradients that DistributedDataParallel or fully_shard should have averaged.
+    of its own the gradients that DistributedDataParallel or fully_shard should have averaged; in `check_step` the parameters
+    after the steps.
 
     Why it is bad: every rank takes steps of its own, so that the copies drift apart, the checkpoint of rank 0 is the model
     of a part of the data, and nothing reports it: the loss of each rank goes down.
@@ -55,7 +59,7 @@ def ranks_disagree(trace: Trace) -> Iterator[Finding | Need]:
     for seen in trace.facts["ranks"]:
         if seen.parallel is not None:
             yield from _off(seen.parallel)
-            for what in ("parameter", "buffer", "gradient"):
+            for what in _BECAUSE:
                 found = [one for one in seen.parallel.disagreements if one.what == what]
                 constant = [one for one in found if not (what == "buffer" and one.kept_by_forward)]
                 if constant:

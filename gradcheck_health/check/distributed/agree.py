@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from torch import nn
+
+from gradcheck_health.model.distributed.pipeline import stage_of
 from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.records.codec import decode, encode
 from gradcheck_health.records.finding import Finding
@@ -18,29 +21,31 @@ def shared_needs(needs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(fact for told in ranks.exchange("the facts to measure", list(needs)) for fact in told))
 
 
-def on_any_rank(said: bool) -> bool:
-    """Whether it holds on one of them at least."""
-    ranks = current()
-    return said if ranks is None else any(any(told) for told in ranks.exchange("what it costs", [said]))
-
-
-def shared_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """What any rank found, each once, and the same on all of them; what only some found says which."""
+def shared_findings(findings: Sequence[Finding], model: nn.Module) -> list[Finding]:
+    """What any rank found, each once, and the same on all of them; what only some found, or hold, says which."""
     if (ranks := current()) is None:
         return list(findings)
-    told = [
-        [decode(Finding, one, "finding") for one in encoded]
-        for encoded in ranks.exchange("the verdict", [encode(one) for one in findings])
-    ]
+    stages = stage_of(model)
+    said = [[encode(one), stages is None or _lies_here(one, stages)] for one in findings]
     known: dict[tuple[str, tuple[str, ...]], Finding] = {}
     by: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-    for rank, found in enumerate(told):
-        for one in found:
-            known.setdefault((one.rule, one.names), one)
-            by.setdefault((one.rule, one.names), []).append(rank)
-    return [one if len(by[key]) == ranks.size else _only(one, by[key], ranks.size) for key, one in known.items()]
+    at: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for rank, told in enumerate(ranks.exchange("the verdict", said)):
+        for encoded, here in told:
+            one = decode(Finding, encoded, "finding")
+            key = (one.rule, one.names)
+            known.setdefault(key, one)
+            by.setdefault(key, []).append(rank)
+            at.setdefault(key, []).extend([rank] if here else [])
+    found = {key: _on(one, "only on", by[key], ranks.size) for key, one in known.items()}
+    return [_on(one, "lies on", at[key] or by[key], ranks.size) for key, one in found.items()]
 
 
-def _only(finding: Finding, found_by: Sequence[int], size: int) -> Finding:
-    where = f"rank {listed([str(rank) for rank in found_by])} of {size}"
-    return dataclasses.replace(finding, details=(*finding.details, ("only on", where)))
+def _lies_here(finding: Finding, stages: Mapping[str, int]) -> bool:
+    """One of the modules or parameters that it names is in a stage of this rank."""
+    return any(name and (name in stages or name.rpartition(".")[0] in stages) for name in finding.names)
+
+
+def _on(finding: Finding, what: str, few: Sequence[int], size: int) -> Finding:
+    where = f"rank {listed([str(rank) for rank in few])} of {size}"
+    return finding if len(few) == size else dataclasses.replace(finding, details=(*finding.details, (what, where)))

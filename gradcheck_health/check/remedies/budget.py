@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from gradcheck_health.check.distributed.agree import on_any_rank
+from gradcheck_health.model.distributed.ranks import on_any_rank
 
 CHECKS = 30
 """Checks of the model without a cure, whose time all cures may take."""

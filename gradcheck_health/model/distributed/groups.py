@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from gradcheck_health.model.distributed.kinds import REPLICATED, is_sharded
+from gradcheck_health.model.distributed.pipeline import Pipeline
 from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import fsdp_groups
 from gradcheck_health.model.tree import modules
@@ -33,6 +34,8 @@ class Scheme:
 
 def scheme(model: nn.Module, rank: int, size: int) -> Scheme:
     """Of a model as it was handed over, with its wrappers."""
+    if isinstance(model, Pipeline):
+        return Scheme("pipeline", 0, 1, False)
     for module in model.modules():
         if type(module).__name__ in REPLICATED:
             wrapper: Any = module

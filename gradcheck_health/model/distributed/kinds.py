@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from gradcheck_health.model.distributed.pipeline import Pipeline
 from gradcheck_health.model.tree import modules
 
 REPLICATED = ("DistributedDataParallel",)
 """Wrappers around a module that every rank holds as a whole."""
+_MOVERS = ("torch.distributed.", Pipeline.__module__)
+"""Where the functions are made that move or cast what ranks exchange."""
 
 
 def is_replicated(model: nn.Module) -> bool:
@@ -24,7 +27,9 @@ def is_distributed(model: nn.Module) -> bool:
 
 
 def _is_spread(module: nn.Module) -> bool:
-    if type(module).__name__ in (*REPLICATED, "FullyShardedDataParallel") or is_fully_sharded(module):
+    if isinstance(module, Pipeline) or type(module).__name__ in (*REPLICATED, "FullyShardedDataParallel"):
+        return True
+    if is_fully_sharded(module):
         return True
     return any(is_sharded(p) for p in module._parameters.values() if p is not None)
 
@@ -40,5 +45,5 @@ def is_sharded(tensor: Any) -> bool:
 
 
 def is_communication(node: Any) -> bool:
-    """A node of the autograd graph that moves or casts what ranks exchange, and computes nothing: torch.distributed made it."""
-    return getattr(type(node), "_forward_cls", type(node)).__module__.startswith("torch.distributed.")
+    """A node of the autograd graph that moves or casts what ranks exchange, and computes nothing."""
+    return getattr(type(node), "_forward_cls", type(node)).__module__.startswith(_MOVERS)

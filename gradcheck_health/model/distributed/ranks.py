@@ -27,6 +27,12 @@ def current() -> Ranks | None:
     return _CURRENT.get()
 
 
+def on_any_rank(said: bool) -> bool:
+    """Whether it holds on one of those that check together, at least: what they do next, all of them have to do."""
+    ranks = current()
+    return said if ranks is None else any(any(told) for told in ranks.exchange("what comes next", [said]))
+
+
 @contextlib.contextmanager
 def in_step(timeout: float, model: nn.Module | None = None, *, leaves: bool = False) -> Iterator[Ranks | None]:
     """All ranks of the process group do the block together, and what one of them raises ends it for all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,14 @@ _LOST = re.compile(
     re.I | re.S,
 )
 """What the backends say when another rank is gone, or does not come."""
+
+
+_PATIENCE: ContextVar[timedelta | None] = ContextVar("patience", default=None)
+
+
+def patience() -> timedelta:
+    """How long to wait for what another rank sends: operations between two ranks do not know the limit of their group."""
+    return _PATIENCE.get() or timedelta(minutes=30)
 
 
 def lost_rank(error: BaseException) -> BaseException | None:
@@ -36,6 +45,7 @@ def limited(seconds: float) -> Iterator[None]:
     from torch.distributed import distributed_c10d
 
     limit = timedelta(seconds=seconds)
+    token = _PATIENCE.set(limit)
     usual = {name: value for name in _USUAL if (value := getattr(distributed_c10d, name, None)) is not None}
     before = [(backend, backend.options._timeout) for backend in _backends()]
     try:
@@ -45,6 +55,7 @@ def limited(seconds: float) -> Iterator[None]:
             setattr(distributed_c10d, name, min(timeout, limit))
         yield
     finally:
+        _PATIENCE.reset(token)
         for name, timeout in usual.items():
             setattr(distributed_c10d, name, timeout)
         known = [backend for backend, _ in before]

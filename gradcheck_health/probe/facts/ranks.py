@@ -22,16 +22,14 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.tree import named_modules
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
-from gradcheck_health.probe.experiments.rank_rows import NOTHING, Row, compared, differing
+from gradcheck_health.probe.experiments.rank_copies import copies_apart, waves
+from gradcheck_health.probe.experiments.rank_rows import NOTHING, Row, compared
 from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics.over_ranks import from_all_ranks
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.ranks import Disagreement, RanksTrace
 from gradcheck_health.records.trace import Trace
-
-_WAVES = 977.0
-"""Waves of the projection along one rms of a weight: entries that differ at all are projected differently."""
 
 
 def ranks(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -55,14 +53,13 @@ def ranks(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     )
     if len({one["names"] for one in said}) > 1:
         return (trace.only(parallel=RanksTrace(together.size, plan.name, failure="the ranks hold different parameters")),)
-    rows = [[float(shard_key(tensor)), *_values(tensor)] for tensor in _tensors(named, buffers)]
-    values = from_all_ranks(rows)
+    apart = copies_apart(_tensors(named, buffers))
     names = [entry.name for entry in named] + [name for name, _ in buffers]
     kinds = ["parameter"] * len(named) + ["buffer"] * len(buffers)
     moved = _moved(subject, buffers)
     disagreements = [
         Disagreement(name, kind, *found, kept_by_forward=name in moved)
-        for name, kind, found in zip(names, kinds, differing(values), strict=True)
+        for name, kind, found in zip(names, kinds, apart, strict=True)
         if found is not None
     ]
     if any(one.what == "parameter" for one in disagreements):  # projections along different values say nothing
@@ -115,17 +112,6 @@ def _buffers(model: nn.Module) -> list[tuple[str, torch.Tensor]]:
         for key, one in module._buffers.items()
         if one is not None and one.is_floating_point()
     ]
-
-
-def _values(tensor: torch.Tensor) -> Row:
-    values = local(tensor).detach().float().flatten()
-    norm = float(torch.linalg.vector_norm(values, dtype=torch.float64)) if values.numel() else 0.0
-    return [float(torch.dot(values, _waves(values, 1.0))) if values.numel() else 0.0, norm]
-
-
-def _waves(values: torch.Tensor, scale: float) -> torch.Tensor:
-    """A fixed direction to project on, made of the weights: each rank makes the part of it that belongs to its own."""
-    return torch.sin(values.detach().float().flatten() * (_WAVES / scale) + 0.5)
 
 
 def _moved(subject: Subject, buffers: Sequence[tuple[str, torch.Tensor]]) -> set[str]:
@@ -211,6 +197,6 @@ def _gradient(weight: torch.Tensor, gradient: torch.Tensor | None, scale: float)
     if not values.numel():
         return [0.0, 0.0, 0.0]
     own = local(weight).detach()
-    waves = _waves(torch.view_as_real(own) if own.is_complex() else own, scale)
+    direction = waves(torch.view_as_real(own) if own.is_complex() else own, scale)
     norm = float(torch.linalg.vector_norm(values, dtype=torch.float64))
-    return [1.0, float(torch.dot(values, waves)), norm if math.isfinite(norm) else 0.0]
+    return [1.0, float(torch.dot(values, direction)), norm if math.isfinite(norm) else 0.0]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import warnings
 import zlib
+from typing import Any
 
 import torch
 from torch import nn
 
 from gradcheck_health.model.call import call
+from gradcheck_health.model.distributed.ranks import on_any_rank
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
@@ -48,7 +51,10 @@ def twice(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         differing = tuple(name for name, distance in apart.items() if distance > 0.0)
         if differing:
             found.append(Difference(what, differing, max(apart.values())))
-    return (trace.only(differences=tuple(_explained(subject, inputs, one) for one in found[:1])),)
+    if on_any_rank(bool(found)):
+        where = _explanation(subject, inputs)
+        found = [dataclasses.replace(one, **where) for one in found[:1]]
+    return (trace.only(differences=tuple(found)),)
 
 
 def _as_before(subject: Subject, trace: Trace) -> bool:
@@ -59,7 +65,7 @@ def _as_before(subject: Subject, trace: Trace) -> bool:
     model = unwrap(subject.model)
     before, held = _bits(model)
     size = sum(layer.output.numel for layer in trace.layers.values() if layer.output is not None)
-    if not before or size > _SMALL:
+    if on_any_rank(not before or size > _SMALL):
         return False
     for parameter in model.parameters():  # not held beside those of the second pass
         parameter.grad = None
@@ -72,7 +78,8 @@ def _as_before(subject: Subject, trace: Trace) -> bool:
     alike = len(held) == len(others) and all(_apart(one, other) == 0.0 for one, other in zip(held, others, strict=True))
     same = before == after and alike
     outputs = {output.path: output.stats for output in trace.outputs if output.stats is not None}
-    return same and outputs == {path: measure(values, extremes=False) for path, values in returned.items()}
+    same = same and outputs == {path: measure(values, extremes=False) for path, values in returned.items()}
+    return not on_any_rank(not same)
 
 
 def _bits(model: nn.Module) -> tuple[int, list[torch.Tensor]]:
@@ -122,8 +129,8 @@ def _apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / a.abs().max().clamp(min=torch.finfo(a.dtype).tiny))
 
 
-def _explained(subject: Subject, inputs: Inputs, difference: Difference) -> Difference:
-    """With the operations that torch itself calls nondeterministic, or the first one whose result differs."""
+def _explanation(subject: Subject, inputs: Inputs) -> dict[str, Any]:
+    """The operations that torch itself calls nondeterministic, or the first one whose result differs."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         with sandbox(subject.model):
@@ -135,9 +142,8 @@ def _explained(subject: Subject, inputs: Inputs, difference: Difference) -> Diff
     known = [
         str(one.message).partition(" does not have a deterministic")[0] for one in told if "deterministic" in str(one.message)
     ]
-    names = {"what": difference.what, "names": difference.names, "largest": difference.largest}
-    if known:
-        return Difference(**names, op=", ".join(dict.fromkeys(known))[:200])  # type: ignore[arg-type]
+    if not on_any_rank(not known):
+        return {"op": ", ".join(dict.fromkeys(known))[:200]}
     where = first_difference(subject, inputs, inputs, lambda tensor: tensor)
     kind = type(where.module).__name__ if where.module is not None else ""
-    return Difference(**names, layer=where.layer, kind=kind, op=where.op, source=where.source)  # type: ignore[arg-type]
+    return {"layer": where.layer, "kind": kind, "op": where.op, "source": where.source}

@@ -8,6 +8,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import call
+from gradcheck_health.model.distributed.ranks import on_any_rank
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.dense import is_dense
@@ -43,7 +44,7 @@ def _after_one_step(subject: Subject, zeros: set[str]) -> Trace:
     named = [entry for entry in named_parameters(unwrap(subject.model)) if entry.name in zeros and not is_lazy(entry.tensor)]
     steps = {entry.name: _step(entry.tensor.grad) for entry in named}  # as the first pass left them behind
     with sandbox(subject.model):
-        if any(step is None for step in steps.values()):
+        if on_any_rank(any(step is None for step in steps.values())):
             output = call(subject.model, subject.inputs, subject.seed)
             goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
             backward(goal, unwrap(subject.model))

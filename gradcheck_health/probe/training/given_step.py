@@ -31,9 +31,17 @@ MOST_CALLS = 16
 
 
 def watch_step(
-    step: Callable[..., Any], model: nn.Module, trainers: Trainers, batches: Sequence[Any] | None, seed: int
+    step: Callable[..., Any],
+    model: nn.Module,
+    trainers: Trainers,
+    batches: Sequence[Any] | None,
+    seed: int,
+    look: Callable[[str], None] = lambda when: None,
 ) -> tuple[StepTrace, ...]:
     """What each step of the optimizers showed. Model, optimizers, schedulers, scaler and what `step` has closed over come back.
+
+    Args:
+        look: called with "before" and "after", where the model still is as the steps left it.
 
     Raises:
         UsageError: the step needs other arguments, or does nothing that trains.
@@ -43,6 +51,7 @@ def watch_step(
     with sandbox(model, also=(*trainers.objects, step, *what_it_uses(step), *(batches or ()))):
         optimizers = trainers.build(model)
         found = _Watched(model, optimizers, trainers)
+        look("before")
         with found, eager():
             for k in range(MOST_CALLS):
                 seed_everything(seed + k)
@@ -50,6 +59,7 @@ def watch_step(
                 call_step(step, batch)
                 if len(found.steps) >= STEPS * max(1, len(optimizers)) or (k + 1 >= STEPS and not found.events.seen):
                     break
+        look("after")
         return found.result()
 
 

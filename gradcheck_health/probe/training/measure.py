@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import torch
 
+from gradcheck_health.model.distributed.shards import local
+
 SAMPLE = 2**14
 """Entries of a tensor that are compared."""
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:
-    """Dense and real, without a graph; float8 and the like come out as float32."""
-    values = tensor.detach()
+    """Dense and real, without a graph; float8 and the like come out as float32, of a DTensor what this rank holds."""
+    values = local(tensor.detach())
     if values.layout != torch.strided:
         values = values.to_dense()
     if values.is_complex():
