@@ -34,12 +34,16 @@ class DoubleSoftmax:
     outer_source: str | None = None
 
 
+UNLINKED = "autograd.Function"
+"""How a cut begins that is a custom Function of which no input has a gradient: nothing links it to the graph."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """Where the graph loses parameters that the values still depend on (the `detailed` fact)."""
 
     op: str
-    """detach, argmax, no_grad, numpy ..."""
+    """detach, argmax, no_grad, numpy, autograd.Function Name ..."""
     layer: str
     source: str | None
     parameters: tuple[str, ...]

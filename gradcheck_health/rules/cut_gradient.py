@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradcheck_health.records.evidence import Cut
+from gradcheck_health.records.evidence import UNLINKED, Cut
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import counted, listed
@@ -75,7 +75,8 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     from the result.
 
     When it is legitimate: a straight-through estimator or a stop-gradient leaves another way for the gradient, and is
-    not reported. What forward itself writes to (a codebook that follows its mean) is a note, and so is a teacher,
+    not reported. A reversible block alone, on made-up inputs, is a note: no gradient goes through it unless what it is
+    fed has one. What forward itself writes to (a codebook that follows its mean) is a note, and so is a teacher,
     a target or a moving average (in eval mode while the model trains, or with the shapes of a part that is trained and
     takes nothing from it). A backbone that is frozen on purpose should say so with
     requires_grad_(False).
@@ -125,9 +126,11 @@ def _finding(trace: Trace, members: list[tuple[Cut, str]]) -> Finding:
         where += f"; the same in {listed([name or 'the model itself' for name in layers[1:]])}"
     end = "loss" if cut.layer == LOSS else "output"
     trainable = sum(p.trainable for p in trace.parameters.values())
+    # what is fed to a part of a model has a gradient: made-up inputs say nothing of it
+    alone = cut.op.startswith(UNLINKED) and trace.inputs.made_up
     return Finding(
         rule="cut-gradient",
-        severity=Severity.ERROR,
+        severity=Severity.NOTE if alone else Severity.ERROR,
         message=f"{cut.op} cuts {len(names)} of {trainable} trainable parameters off from the {end} (0 allowed)",
         places=tuple(Place(name, trace.parameters[name].kind, _source(trace, name)) for name in names),
         details=(("starts", where), ("at", listed(names)), ("help", _help(cut))),
@@ -195,6 +198,8 @@ def _by_design(trace: Trace, members: list[tuple[Cut, str]], what: str, why: str
 def _help(cut: Cut) -> str:
     if cut.op in _PYTHON:
         return _NUMPY
+    if cut.op.startswith(UNLINKED):
+        return "feed inputs that require grad: a custom Function has no gradient where none of its inputs has one"
     op = cut.op.strip("_")
     if cut.layer == LOSS and op in _IN_THE_LOSS:
         return _IN_THE_LOSS[op]

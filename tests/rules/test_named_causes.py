@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradcheck_health import Finding, check_gradients
+from tests.zoo.sound.reversible import Reversible
 
 
 def errors(model: nn.Module, inputs: Any) -> list[Finding]:
@@ -229,3 +230,12 @@ def test_inputs_that_nobody_normalised_are_named_beside_saturated_units(
     report = check_gradients(model, scale * torch.rand(64, 16), select=["saturated-activation"])
     (finding,) = report.findings
     assert ("rms" in dict(finding.details).get("inputs", "")) is told
+
+
+@pytest.mark.parametrize(("given", "severity"), [(False, "note"), (True, "error")])
+def test_function_that_nothing_links_to_the_graph_is_named(given: bool, severity: str) -> None:
+    torch.manual_seed(0)
+    (found,) = check_gradients(Reversible(), torch.randn(32, 16) if given else None).findings
+    assert (found.rule, found.severity.value) == ("cut-gradient", severity)
+    assert found.message.startswith("autograd.Function Undone cuts 6 of 8")
+    assert "feed inputs that require grad" in dict(found.details)["help"]

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from types import FrameType
+from typing import Any
 
 from gradcheck_health.model.source.frames import CALLERS
 from gradcheck_health.records.frames import cell_name, is_user_file
@@ -36,6 +37,25 @@ def torch_helper() -> str:
             return "reentrant checkpoint"
         frame = frame.f_back
     return ""
+
+
+def unlinked_function() -> tuple[str, str | None]:
+    """The autograd.Function in whose forward this runs and the line that applies it, where none of its inputs has a gradient.
+
+    Such a call is no part of the graph, whatever its backward does. ("", None) elsewhere.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename not in CALLERS:
+        first = frame.f_code.co_varnames[:1] if frame.f_code.co_name == "forward" else ()
+        context: Any = frame.f_locals.get(*first) if first else None
+        function = getattr(type(context), "_forward_cls", None)
+        if function is not None and is_user_file(frame.f_code.co_filename) and not any(context.needs_input_grad):
+            above = frame.f_back
+            while above is not None and not is_user_file(above.f_code.co_filename):
+                above = above.f_back
+            return function.__name__, place(above.f_code.co_filename, above.f_lineno) if above else None
+        frame = frame.f_back
+    return "", None
 
 
 def class_lines(cls: type) -> tuple[list[str], int]:

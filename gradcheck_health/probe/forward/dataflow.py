@@ -17,11 +17,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from gradcheck_health.model.distributed.kinds import is_communication
 from gradcheck_health.model.nest import leaves, operand_tensors
-from gradcheck_health.model.source.lines import torch_helper, user_line
+from gradcheck_health.model.source.lines import torch_helper, unlinked_function, user_line
 from gradcheck_health.probe.forward.activations import function_name
 from gradcheck_health.probe.forward.saved_values import SavedValues
 from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
-from gradcheck_health.records.evidence import Cut, Nonfinite
+from gradcheck_health.records.evidence import UNLINKED, Cut, Nonfinite
 
 _PIECEWISE = ("round", "sign", "sgn", "floor", "ceil", "trunc", "fix")
 _DRAWS = ("bernoulli", "normal", "poisson", "binomial", "uniform", "exponential", "log_normal", "cauchy", "geometric", "random")
@@ -150,7 +150,9 @@ class Dataflow:
 
     def _cut(self, spot: _Spot, lost: int) -> int:
         """Takes a cut down; returns its bit."""
-        if not torch.is_grad_enabled() and spot[0] not in ("detach", "data"):
+        if not torch.is_grad_enabled() and (applied := unlinked_function())[0]:
+            spot = (f"{UNLINKED} {applied[0]}", spot[1], applied[1])
+        elif not torch.is_grad_enabled() and spot[0] not in ("detach", "data"):
             if torch.is_inference_mode_enabled() and self._off is None:
                 self._off = ("inference_mode", *spot[1:])
             spot = self._off or ("no_grad", *spot[1:])
