@@ -22,6 +22,8 @@ from gradcheck_health.inputs.static.subscripts import parts_of
 from gradcheck_health.inputs.static.written_shapes import annotated, documented
 
 _SCALARS = {"int": 1, "float": 1.0, "bool": False, "str": ""}
+_GRID = {"int": 4, "float": 1.0}
+"""An entry of a tuple of numbers: how many places a grid has along an axis, and how far apart they are."""
 
 
 def guess(argument: Argument, info: ModelInfo, position: int) -> Node:
@@ -108,14 +110,18 @@ def main(argument: Argument, info: ModelInfo, position: int) -> Node:
             free = [entry for entry in free if entry.kind == "float"]
         leaf = (free or [info.entries[0][2]])[0]
     if leaf is None:
-        axes = next((n for n in (1, 2, 3) for m in info.owner.modules() if f"{n}d" in type(m).__name__), 0)
-        if axes:
+        if axes := _axes(info):
             return Leaf(("B", 3, *SPATIAL[axes]), why="default")
         if (scaled := _scaled(info)) is not None:
             return scaled
         matrix = next((p for p in info.owner.parameters() if p.dim() >= 2 and not nn.parameter.is_lazy(p)), None)
         leaf = Leaf(("B", 10 if matrix is None else matrix.shape[-1]), why="default" if matrix is None else "first matrix")
     return _with_time(leaf, argument, info)
+
+
+def _axes(info: ModelInfo) -> int:
+    """Of the places that its layers work on; 0 where no layer tells."""
+    return next((n for n in (1, 2, 3) for m in info.owner.modules() if f"{n}d" in type(m).__name__), 0)
 
 
 def _scaled(info: ModelInfo) -> Leaf | None:
@@ -148,6 +154,8 @@ def _annotated(argument: Argument, info: ModelInfo) -> Node | None:
     hint = re.sub(r"optional\[(.*)\]", r"\1", argument.annotation).replace("| none", "").replace("none |", "").strip()
     if hint in _SCALARS:
         return Const(_SCALARS[hint])
+    if found := re.match(r"(?:union\[)?(?:tuple|list|sequence)\[(int|float)((?:, ?(?:int|float))*)(?:, ?\.\.\.)?\]", hint):
+        return Const((_GRID[found[1]],) * (1 + found[2].count(",") if found[2] else _axes(info) or 2))
     if re.match(r"(dict|mapping)\b", hint):
         return Group((), "dict")
     if re.match(r"(list|sequence|iterable)\[", hint) and "tensor" in hint:

@@ -250,3 +250,33 @@ class AxesRefused(AxesCounted):
         if len(sizes) != self.axes:
             raise ValueError("another number of axes")
         return x * self.scale.reshape(1, -1, *[1] * len(sizes))
+
+
+class GridOfTokens(nn.Module):
+    """Tokens of a grid, whose shape comes beside them."""
+
+    FED = ("f B 16 8",)
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, tokens, grid: tuple[int, int]):
+        b, n, c = tokens.shape
+        return self.mix(tokens.mT.reshape(b, c, *grid)).flatten(2)
+
+
+class SpacedGrid(nn.Module):
+    """The same with any number of axes, and how far apart the places lie."""
+
+    FED = ("f B 16 8",)
+
+    def __init__(self):
+        super().__init__()
+        self.place, self.out = nn.Linear(2, 8), nn.Linear(8, 3)
+
+    def forward(self, x, spacing: tuple[float, ...], shape: tuple[int, ...] | list[tuple[int, ...]]):
+        b, n, c = x.shape
+        axes = [torch.arange(size) * step for size, step in zip(shape, spacing, strict=True)]
+        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
+        return self.out((x + self.place(places)).relu())
