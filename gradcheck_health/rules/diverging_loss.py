@@ -22,7 +22,8 @@ def diverging_loss(trace: Trace, *, max_growth: float = 1000.0, max_level: float
     """The loss of a training run is not finite, or grows far beyond what it was at first.
 
     What it does: fires at a loss that is NaN or Inf, at max_growth times the first loss while it rises three steps in a row,
-    and where the last twenty losses all lie above max_level times the loss at first and do not fall.
+    and where the last twenty losses all lie above max_level times the loss at first and do not fall, or fall from beyond
+    max_growth.
 
     Why it is bad: the steps are larger than the slope is good for: the weights grow until something overflows.
 
@@ -44,7 +45,7 @@ def diverging_loss(trace: Trace, *, max_growth: float = 1000.0, max_level: float
         if start is None:
             continue
         first, last = track.losses[0][1], track.losses[-1][1]
-        if last <= min(max_growth * first, max_level * start):
+        if last <= min(max_growth, max_level) * first:
             continue
         values = [loss for _, loss in track.losses]
         if not math.isfinite(last):
@@ -54,12 +55,12 @@ def diverging_loss(trace: Trace, *, max_growth: float = 1000.0, max_level: float
             rising = len(steps) == _RISING and min(steps) > 0
             recent = values[-_ABOVE:]
             falling = max(steps) < 0 or sum(recent[_ABOVE // 2 :]) < sum(recent[: _ABOVE // 2])
-            above = len(values) > _ABOVE and min(recent) > max_level * start and not falling
+            far = max(values) > max_growth * first > 0
+            lowest = min(recent) if len(values) > _ABOVE else 0.0
+            above = lowest > max_level * start and not falling or far and lowest > max_level * first
             if (last > max_growth * first > 0 and rising) or above:
                 bound = max_level if above else max_growth
-                message = (
-                    f"the loss has gone from {start if above else first:.3g} to {last:.3g} (at most {bound:.3g} x allowed)"
-                )
+                message = f"the loss has gone from {first if far else start:.3g} to {last:.3g} (at most {bound:.3g} x allowed)"
                 yield _finding(track, values, message, bound)
 
 

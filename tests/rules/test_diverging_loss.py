@@ -44,5 +44,10 @@ def test_loss_that_stays_up_is_one_after_twenty_steps() -> None:
     assert verdict([1.0] * 5 + [3.0] * 30)[0] == 25
 
 
+def test_loss_that_comes_down_slowly_from_a_thousandfold_is_one_after_twenty_steps() -> None:
+    assert verdict([1.0, 9e3, 4e4, *(2e4 * 0.8**k for k in range(30))])[0] == 21
+    assert verdict([1.0, 9e3, 4e4, *(2e4 * 0.5**k for k in range(30))]) == []
+
+
 def test_loss_that_is_not_finite_is_one_at_that_step() -> None:
     assert verdict([1.0, 1.0, math.inf]) == [3]

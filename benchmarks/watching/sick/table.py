@@ -38,6 +38,7 @@ from benchmarks.watching.sick.faults import (
     stale,
     trained,
 )
+from benchmarks.watching.sick.graphs import graph
 
 O = torch.optim  # noqa: E741 - as short as the table needs
 
@@ -48,6 +49,7 @@ SICK: dict[str, Callable[[], Run]] = {
     **{f"lr-1e-9-sgd-{m}": partial(trained, m, O.SGD, lr=1e-9) for m in MODELS},
     **{f"lr-1e-9-adam-{m}": partial(trained, m, O.Adam, lr=1e-9) for m in MODELS},
     **{f"lr-1-adam-{m}": partial(trained, m, O.Adam, lr=1.0) for m in MODELS},
+    "lr-50-adagrad-graph": graph,
     **{f"lr-1e3-sgd-{m}": partial(trained, m, O.SGD, lr=1e3) for m in MODELS},
     **{f"decay-50-{m}": partial(trained, m, O.AdamW, lr=1e-3, weight_decay=50.0) for m in MODELS},
     **{f"momentum-1-{m}": partial(trained, m, O.SGD, lr=0.02, momentum=1.0) for m in MODELS},

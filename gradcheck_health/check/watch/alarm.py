@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,15 @@ def sound(on_sick: Sick, one: Noticed) -> None:
     elif on_sick == "log":
         _LOG.log(_LEVELS[one.finding.severity], "step %d: %s", one.step, line(one.finding))
     elif on_sick == "warn" and one.finding.severity is not Severity.NOTE:
-        warnings.warn(f"step {one.step}: {line(one.finding)}", GradientHealthWarning, stacklevel=2)
+        warnings.warn(f"step {one.step}: {line(one.finding)}", GradientHealthWarning, stacklevel=_depth_of_the_loop())
+
+
+def _depth_of_the_loop() -> int:
+    """Frames between here and the user's own line, for which the warning is: neither ours nor of torch."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("gradcheck_health", "torch"):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def stops(finding: Finding) -> bool:
