@@ -225,3 +225,12 @@ def test_a_warning_of_the_model_is_shown_as_often_as_the_first_pass_gives_it() -
     once, quiet = warned(torch.relu)
     also_once, loud = warned(lambda h: torch.relu(h - 100.0))  # dead, which takes further passes to confirm
     assert (once, also_once, quiet.ok, loud.ok) == (1, 1, True, False)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sound_model_in_half_precision_is_quiet(dtype: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    report = check_gradients(net, torch.randn(8, 16), dtype=dtype)
+    assert (report.environment["dtype"], report.trace.half, report.findings) == (dtype, True, ())
+    assert net[0].weight.dtype is torch.float32
