@@ -89,6 +89,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         if ran_out_of_memory(raised):
             raise out_of_memory("in the backward pass", raised) from raised
         error = f"{type(raised).__name__}: {safe_text(raised)}"
+    if spread := is_distributed(model):  # `fully_shard` had whole parameters in their places after forward
+        named = named_parameters(model)
     unused = frozenset() if dataflow is None else frozenset(dataflow.followed) - dataflow.used
     arrived = [None if (gradient := entry.tensor.grad) is None else local(gradient) for entry in named]
     gradients = gather.add_all(arrived, extremes=True)
@@ -97,7 +99,6 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     stats, activations = gather.collect(), activation_traces(instrument)
     measured = [_at(stats, i) for i in values], [_at(stats, i) for i in gradients]
     equal = twins(named, flow.graph)
-    spread = is_distributed(model)
     if spread:
         whole = of_whole_tensors([entry.tensor for entry in named], *measured, equal, [entry.name for entry in named])
         measured, equal = whole[:2], whole[2]
