@@ -99,13 +99,23 @@ def _no_classes(values: torch.Tensor, target: Any, kwargs: Mapping[str, Any]) ->
 
 
 def unreachable(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
-    """As `handed`, of a regression: targets that the last activation of the prediction cannot return."""
-    if func not in _REGRESSIONS or not is_ordinary(target) or target.requires_grad or not target.is_floating_point():
+    """As `handed`: targets that the last activation of the prediction cannot return, of a regression or of binary logits."""
+    binary = func is F.binary_cross_entropy_with_logits
+    if (
+        not (binary or func in _REGRESSIONS)
+        or not is_ordinary(target)
+        or target.requires_grad
+        or not target.is_floating_point()
+    ):
         return "", ""
     name, low, high = _RANGES.get(_last_activation(first), ("", 0.0, 0.0))
     values = target.detach().float()
     if not name or not values.numel() or not bool(values.isfinite().all()):
         return "", ""
+    if binary:
+        if high < math.inf or float((values < 0.5).float().mean()) <= _BEYOND:
+            return "", ""
+        return f"the result of {name}, whose sigmoid is a half or more", "logits of either sign: leave the last activation out"
     margin = _MARGIN * (high - low if high < math.inf else float(values.abs().max()))
     beyond = float(((values < low - margin) | (values > high + margin)).float().mean())
     if beyond <= _BEYOND:

@@ -21,7 +21,8 @@ def misread_loss(trace: Trace) -> Iterator[Finding | Need]:
     cross_entropy takes logits of at least two classes, and class indices below their number, kl_div a target of
     probabilities, binary_cross_entropy probabilities, both binary cross entropies a target from 0 to 1,
     hinge_embedding_loss and soft_margin_loss a target of -1 and 1. A regression (mse_loss, l1_loss ...) whose prediction ends
-    in a sigmoid, tanh, softmax or ReLU cannot get to targets outside of its range: a warning where a tenth of them lie there.
+    in a sigmoid, tanh, softmax or ReLU cannot get to targets outside of its range: a warning where a tenth of them lie there,
+    and where binary logits that end in a ReLU or softplus, never negative, have a tenth of their targets below a half.
     A warning, too, is a loss written by hand that one and the same output makes zero for every sample, whatever the targets:
     the logarithm of what no softmax was taken of. kl_div with reduction="mean", logits that end in a ReLU, and sixteen and
     more targets of one class are notes. What torch itself refuses (scores outside of 0 to 1, class indices out of range) ends

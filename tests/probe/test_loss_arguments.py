@@ -71,3 +71,22 @@ def test_what_is_seldom_wanted_of_a_classification_is_a_note(last: nn.Module, cl
 def test_one_class_among_few_targets_is_chance() -> None:
     report = check_gradients(nn.Linear(4, 3), torch.randn(8, 4), loss="CrossEntropyLoss", targets=torch.zeros(8).long())
     assert [one.rule for one in report.findings if one.rule == "misread-loss"] == []
+
+
+@pytest.mark.parametrize(
+    ("last", "share", "told"),
+    [
+        (nn.ReLU(), 0.5, True),
+        (nn.Softplus(), 0.5, True),
+        (nn.ReLU(), 0.0, False),  # the few that are missing may be wrong labels
+        (nn.Identity(), 0.5, False),
+        (nn.LeakyReLU(), 0.5, False),
+    ],
+)
+def test_logits_that_are_never_negative_cannot_say_no(last: nn.Module, share: float, told: bool) -> None:
+    torch.manual_seed(0)
+    targets = (torch.arange(32) >= 32 * share).float()[:, None]
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1), last)
+    report = check_gradients(model, torch.randn(32, 4), loss="BCEWithLogitsLoss", targets=targets)
+    found = [(one.severity, "whose sigmoid is a half or more" in one.message) for one in report.findings if "loss" in one.rule]
+    assert found == ([(Severity.WARNING, True)] if told else [])
