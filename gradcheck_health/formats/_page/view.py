@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradcheck_health.formats import _remedies, _wording
+from gradcheck_health.formats import _remedies, _run, _wording
 from gradcheck_health.formats._page.blocks import Blocks, blocks
 from gradcheck_health.formats._page.chart import Chart, chart
 from gradcheck_health.formats._page.excerpts import Excerpt, excerpt
@@ -126,6 +126,22 @@ def _about(rule: str) -> tuple[tuple[str, str], ...]:
 
 def _coverage(report: Report) -> Iterator[tuple[str, str]]:
     trace = report.trace
+    if trace.layers:  # otherwise a loop was watched, and no pass looked at
+        yield from _of_the_pass(report)
+    if trace.history is not None:
+        yield "trained", _run.line(trace.history)
+    for name, taken in trace.facts.items():
+        yield f"fact {name}", count(len(taken), "further measurement") if taken else "could not be measured"
+    for gap in trace.gaps:
+        yield "not seen", gap
+    for left in report.unrestored:
+        yield "not restored", left
+    for entry in report.unmatched:
+        yield "unused ignore", f"{entry} matched nothing: remove it"
+
+
+def _of_the_pass(report: Report) -> Iterator[tuple[str, str]]:
+    trace = report.trace
     hint = "; pass inputs= for real ones" if trace.inputs.made_up else ""
     yield "inputs", f"{trace.inputs.description} ({trace.inputs.origin}{hint})"
     yield "objective", trace.objective + ("" if trace.loss is None else f", {trace.loss:.4g}")
@@ -148,11 +164,3 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
         shape = ", ".join(map(str, output.shape))
         told = "in the objective" if output.probed else f"not in the objective: {output.why}"
         yield f"output {output.path}".rstrip(), f"{output.dtype}[{shape}], {told}"
-    for name, taken in trace.facts.items():
-        yield f"fact {name}", count(len(taken), "further measurement") if taken else "could not be measured"
-    for gap in trace.gaps:
-        yield "not seen", gap
-    for left in report.unrestored:
-        yield "not restored", left
-    for entry in report.unmatched:
-        yield "unused ignore", f"{entry} matched nothing: remove it"

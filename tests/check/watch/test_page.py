@@ -45,7 +45,11 @@ def test_file_of_a_run_is_a_report(run: tuple[str, Path], tmp_path: Path) -> Non
     reports, _, code = read([run[1]])
     assert code == 0
     assert "tiny-update" in as_text(reports, [], 80, blocks=False)
-    assert "Training over the steps" in html.render(reports[0])
+    page = html.render(reports[0])
+    assert "Training over the steps" in page
+    measured = page.partition("What was measured, and what was not")[2]
+    assert "30 steps of SGD, 30 measured" in measured
+    assert "0 of 0" not in measured  # no pass was looked at
 
 
 def test_file_of_a_run_that_was_killed_is_a_report(run: tuple[str, Path], tmp_path: Path) -> None:
