@@ -40,7 +40,7 @@ def modules(model: nn.Module) -> list[nn.Module]:
 
 def is_wrapper(module: nn.Module) -> bool:
     """It holds a module that goes by the same name, and is no layer of its own."""
-    return any(_hands_on(module, name) for name in module._modules)
+    return any(_hands_on(module, name) for name, _ in module._modules.items())
 
 
 def _children(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -58,8 +58,13 @@ SOUND = {
     "pairs": (lambda f, x: torch.cdist(f(x), f(x)), rows),
     "mean of the unmasked": (lambda f, x, m: (f(x) * m[..., None]).sum(1) / m.sum(1, keepdim=True).clamp(min=1), masked),
     "attention of the unmasked": (lambda f, x, m: _attention(f(x), m, -1e9), masked),
-    "spread of the steps": (lambda f, x: f(x).var(1, correction=0).add(1e-6).sqrt(), steps),
+    "spread of the steps": (lambda f, x: _never_empty(f(x)).var(1, correction=0).add(1e-6).sqrt(), steps),
 }
+
+
+def _never_empty(y: torch.Tensor) -> torch.Tensor:
+    """With one step of zeros behind the others."""
+    return nn.functional.pad(y, (0, 0, 0, 1))
 
 
 def _distances(y: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -95,8 +100,9 @@ def test_inputs_that_are_declared_to_come_make_it_an_error() -> None:
 
 def test_no_step_at_all_is_tried_where_such_inputs_come() -> None:
     assert found(lambda f, x: f(x).mean(1), steps()) == []
-    (finding,) = found(lambda f, x: f(x).mean(1), steps(), edge_inputs=True)
-    assert "no step" in finding.message
+    for spread in (lambda y: y.mean(1), lambda y: y.var(1, correction=0).add(1e-6).sqrt()):
+        (finding,) = found(lambda f, x, spread=spread: spread(f(x)), steps(), edge_inputs=True)
+        assert "no step" in finding.message
 
 
 def test_a_gradient_that_is_not_finite_anyway_is_another_rule() -> None:

@@ -120,7 +120,7 @@ def test_edit_that_changes_nothing_changes_no_verdict() -> None:
 
 
 def relu_for_sigmoid(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
-    return F.relu(args[0]) if activation_name(func, args) == "sigmoid" else NotImplemented
+    return F.relu(args[0]) if activation_name(func, args, kwargs) == "sigmoid" else NotImplemented
 
 
 class Checkpointed(nn.Module):
