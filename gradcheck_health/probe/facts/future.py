@@ -96,14 +96,20 @@ def _part_late(y: torch.Tensor, time: _Time) -> bool:
 
 
 def _leaks(subject: Subject, base: Inputs, run: _Run) -> list[tuple[Influence, _Time]] | None:
-    """What leaks along each axis that may be the time; none if one is clean, None if there is no such axis."""
+    """What leaks along each axis that may be the time; none if one is clean, None if there is no such axis.
+
+    Where nothing moves along the first of them, it may be the time all the same: that others leak says nothing then.
+    """
     seen = run(base)
-    found = []
+    found: list[tuple[Influence, _Time]] = []
     for time in _times(base, [y.shape for y in seen.values()], subject.declared.batch_axis, _steps(subject, base)):
         worst = _worst(run, base, seen, time)
-        if worst is not None and worst.share <= SUSPICIOUS:
+        if worst is None:
+            if not found:
+                return None
+        elif worst.share <= SUSPICIOUS:
             return []
-        if worst is not None:
+        else:
             found.append((worst, time))
     return found or None
 

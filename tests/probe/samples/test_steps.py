@@ -95,3 +95,20 @@ def test_multi_head_attention_of_torch_is_followed() -> None:
     x = torch.randn(4, 6, 8)
     assert of_steps(Layer(1), x) == (True, False)
     assert of_steps(Layer(2), x) == (False, True)
+
+
+class Ordered(nn.Module):
+    """The samples are sorted at each step, so that an exchange of two of them moves nothing: only the features seem to leak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.mix(x).sort(0).values.flip(0).unsqueeze(0)
+        return out
+
+
+def test_features_are_not_taken_for_the_time_where_that_shows_nothing() -> None:
+    torch.manual_seed(0)
+    assert not of_steps(Ordered(), noise((4, 6, 8)))[1]
