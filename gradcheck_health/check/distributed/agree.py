@@ -26,7 +26,7 @@ def shared_findings(findings: Sequence[Finding], model: nn.Module) -> list[Findi
     if (ranks := current()) is None:
         return list(findings)
     stages = stage_of(model)
-    said = [[encode(one), stages is None or _lies_here(one, stages)] for one in findings]
+    said = [[encode(one), stages is not None and _lies_here(one, stages)] for one in findings]
     known: dict[tuple[str, tuple[str, ...]], Finding] = {}
     by: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     at: dict[tuple[str, tuple[str, ...]], list[int]] = {}
@@ -38,6 +38,8 @@ def shared_findings(findings: Sequence[Finding], model: nn.Module) -> list[Findi
             by.setdefault(key, []).append(rank)
             at.setdefault(key, []).extend([rank] if here else [])
     found = {key: _on(one, "only on", by[key], ranks.size) for key, one in known.items()}
+    if stages is None:
+        return list(found.values())
     return [_on(one, "lies on", at[key] or by[key], ranks.size) for key, one in found.items()]
 
 
