@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from gradcheck_health.model.call import call, eager, safe_text
@@ -13,6 +14,7 @@ from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import local, stand_ins
 from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
 from gradcheck_health.model.nest import OutputTensor, leaves
+from gradcheck_health.model.tree import modules
 from gradcheck_health.model.wrappers import own_class, unwrap
 from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.proofs import Proofs
@@ -79,8 +81,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     known = [(leaf, gather.add(leaf.tensor), variation(leaf.tensor, subject.inputs.batch)) for leaf in found]
     cuts = () if dataflow is None else dataflow.cuts(goal.end)
     del output
-    named = named_parameters(model)
-    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(named), stand_ins=stand_ins(model))
+    flow = Flow(goal, instrument, gather, adapters=_mostly_frozen(model), stand_ins=stand_ins(model))
     error = ""
     try:
         with instrument.backward():
@@ -89,8 +90,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         if ran_out_of_memory(raised):
             raise out_of_memory("in the backward pass", raised) from raised
         error = f"{type(raised).__name__}: {safe_text(raised)}"
-    if spread := is_distributed(model):  # `fully_shard` had whole parameters in their places after forward
-        named = named_parameters(model)
+    spread = is_distributed(model)
+    named = named_parameters(model)  # now: after forward `fully_shard` had whole ones in their places
     unused = frozenset() if dataflow is None else frozenset(dataflow.followed) - dataflow.used
     arrived = [None if (gradient := entry.tensor.grad) is None else local(gradient) for entry in named]
     gradients = gather.add_all(arrived, extremes=True)
@@ -195,8 +196,9 @@ def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int], layers: M
     return tuple(sorted(count for count in found if count >= OFTEN))
 
 
-def _mostly_frozen(named: Sequence[NamedParameter]) -> bool:
-    floating = [entry.tensor for entry in named if not is_lazy(entry.tensor) and entry.tensor.is_floating_point()]
+def _mostly_frozen(model: nn.Module) -> bool:
+    own = {id(p): p for module in modules(model) for p in module._parameters.values() if p is not None}
+    floating = [p for p in own.values() if not is_lazy(p) and p.is_floating_point()]
     return sum(p.numel() for p in floating if p.requires_grad) < sum(p.numel() for p in floating if not p.requires_grad)
 
 

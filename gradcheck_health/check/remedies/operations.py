@@ -154,7 +154,7 @@ class _Recorder(TorchFunctionMode):
             width = out.shape[axis] if out.dim() else 0
             name = self._names.get(id(found.weight), "")
             self._found.append(Operation(self._layer(), "linear", func.__name__.strip("_"), name, found.in_out, width))
-        elif (name := function_name(func, args, kwargs) if func in FUNCTIONS else "") or (name := smooth_name(func)):
+        elif name := activation_name(func, args, kwargs):
             self._found.append(Operation(self._layer(), "activation", name, source=user_line()))
         elif name := softmax_name(func):
             self._found.append(Operation(self._layer(), "softmax", name, source=user_line()))

@@ -60,19 +60,22 @@ def assert_trains(model: Any, inputs: Any = None, **settings: Any) -> Report:
 
 
 def _optimizer(given: Any, lr: float | None) -> Any:
-    if not isinstance(given, str):
-        if lr is None:
-            return given
-        if isinstance(given, type):
-            return partial(given, lr=lr)
+    made = _named(given) if isinstance(given, str) else given
+    if lr is None:
+        return made
+    if not isinstance(made, type):
         raise UsageError("lr= beside an optimizer that is built already: give it its learning rate where it is built")
+    return partial(made, lr=lr)
+
+
+def _named(name: str) -> Any:
     import torch
 
     known: dict[str, Any] = {
-        name.lower(): one
-        for name, one in vars(torch.optim).items()
+        key.lower(): one
+        for key, one in vars(torch.optim).items()
         if isinstance(one, type) and issubclass(one, torch.optim.Optimizer) and one is not torch.optim.Optimizer
     }
-    if given.lower() not in known:
-        raise UsageError(f"optimizer={given!r}: torch.optim has none of that name{did_you_mean(given.lower(), list(known))}")
-    return known[given.lower()] if lr is None else partial(known[given.lower()], lr=lr)
+    if name.lower() not in known:
+        raise UsageError(f"optimizer={name!r}: torch.optim has none of that name{did_you_mean(name.lower(), list(known))}")
+    return known[name.lower()]
