@@ -81,6 +81,8 @@ class ForkServer:
         self._socket, theirs = socket.socketpair()
         self._children: weakref.WeakSet[Child] = weakref.WeakSet()
         environment = dict(os.environ)
+        # threads that spin while they wait for one another take ten times as long on cores that others use, too
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if threads is not None:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         self._lock = threading.Lock()

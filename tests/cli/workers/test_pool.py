@@ -265,3 +265,14 @@ def test_exit_code_of_the_users_own_error_is_not_taken() -> None:
     (failure,), _ = check(text)
     assert isinstance(failure, Failure)
     assert failure.exit_code == 3
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
+    given: str | None, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    _, printed = check(HEADER + "print('policy', os.environ['OMP_WAIT_POLICY'])\n")
+    assert f"policy {kept}" in printed
