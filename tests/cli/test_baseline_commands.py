@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import gradcheck_health
 from gradcheck_health import Report, baseline, check_gradients
 from gradcheck_health.baseline import files
 from gradcheck_health.cli.commands.check import _changed
@@ -20,8 +17,8 @@ from gradcheck_health.records.errors import UsageError
 from gradcheck_health.settings.config import Config
 from gradcheck_health.settings.source import Source
 from gradcheck_health.targets.changed import Changes, files_named_in
+from tests.support.command import gradhealth
 
-ROOT = Path(gradcheck_health.__file__).parents[1]
 MODEL = """
 from torch import nn
 from parts.act import act
@@ -49,43 +46,37 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def execute(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, "-m", "gradcheck_health", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
-
-
 def test_baseline_from_first_to_last(folder: Path) -> None:
-    missing = execute("check", "net.py", "--baseline")
+    missing = gradhealth("check", "net.py", "--baseline")
     assert missing.returncode == 2
     assert "gradhealth baseline write net.py:Net" in missing.stderr
-    written = execute("baseline", "write", "net.py", "--reason", "kept for later")
+    written = gradhealth("baseline", "write", "net.py", "--reason", "kept for later")
     assert (written.returncode, written.stderr) == (0, "")
     path = files.path_for(".gradhealth", "net.py:Net")
     assert set(files.read(path).accepted.values()) == {"kept for later"}
-    again = execute("baseline", "write", "net.py")
+    again = gradhealth("baseline", "write", "net.py")
     assert again.returncode == 2
     assert "--force does not" in again.stderr
-    refused = execute("baseline", "update", "net.py", CI="true")
+    refused = gradhealth("baseline", "update", "net.py", CI="true")
     assert refused.returncode == 2
     assert "CI is set" in refused.stderr
-    shown = execute("baseline", "show", "net.py:Net")
+    shown = gradhealth("baseline", "show", "net.py:Net")
     assert "missing-gradient:aux.weight: kept for later" in shown.stdout
     (folder / "gradhealth.yaml").write_text("baseline: .gradhealth\n")
     (folder / "deep").mkdir()
-    assert execute("check", "net.py").returncode == 0
-    assert execute("check", "net.py", "--no-baseline").returncode == 1
+    assert gradhealth("check", "net.py").returncode == 0
+    assert gradhealth("check", "net.py", "--no-baseline").returncode == 1
     path.write_text(path.read_text()[:100])
-    broken = execute("baseline", "check", "net.py")
+    broken = gradhealth("baseline", "check", "net.py")
     assert broken.returncode == 2
     assert f"baseline {path}: it is cut off or no JSON" in broken.stderr
 
 
 @pytest.mark.slow
 def test_diff_of_reports_baselines_and_targets(folder: Path) -> None:
-    execute("check", "net.py", "-o", "before.json")
-    execute("baseline", "write", "net.py", "--baseline", "before.baseline.json")
-    same = execute("diff", "before.json", "net.py", "--output-format", "json")
+    gradhealth("check", "net.py", "-o", "before.json")
+    gradhealth("baseline", "write", "net.py", "--baseline", "before.baseline.json")
+    same = gradhealth("diff", "before.json", "net.py", "--output-format", "json")
     assert same.returncode == 0, same.stdout + same.stderr
     (report,) = json.loads(same.stdout)["reports"]
     assert report["ok"]
@@ -94,27 +85,27 @@ def test_diff_of_reports_baselines_and_targets(folder: Path) -> None:
         "        self.aux = nn.Linear(1, 1)\n", ""
     )
     (folder / "net.py").write_text(text)
-    worse = execute("diff", "before.baseline.json", "net.py", "-o", "diff.json", "-o", "diff.sarif")
+    worse = gradhealth("diff", "before.baseline.json", "net.py", "-o", "diff.json", "-o", "diff.sarif")
     assert worse.returncode == 1
     assert "regressed-gradient" in worse.stdout
     (report,) = json.loads((folder / "diff.json").read_text())["reports"]
     assert Report.from_dict(report).change is not None
     assert {entry["rule"] for entry in report["change"]["gone"]} == {"missing-gradient"}
     assert {(entry["how"], entry["name"]) for entry in report["change"]["structure"]} >= {("removed", "aux.weight")}
-    assert execute("diff", "before.json", "nothing.json").returncode == 2
+    assert gradhealth("diff", "before.json", "nothing.json").returncode == 2
 
 
 def test_baseline_of_another_model_is_not_overwritten(folder: Path) -> None:
     """Two models of one file, and one baseline for both: the reasons of the first are kept."""
     (folder / "net.py").write_text(f"{MODEL}\nclass Other(Net): pass\n")
-    first = execute("baseline", "write", "net.py:Net", "--baseline", "b.json", "--reason", "kept for later")
+    first = gradhealth("baseline", "write", "net.py:Net", "--baseline", "b.json", "--reason", "kept for later")
     assert first.returncode == 0, first.stderr
     before = (folder / "b.json").read_text()
-    both = execute("baseline", "update", "net.py", "--baseline", "b.json")
+    both = gradhealth("baseline", "update", "net.py", "--baseline", "b.json")
     assert both.returncode == 2
     assert "b.json is the baseline of net.py:Net, not of net.py:Other: give a folder" in both.stderr
     assert (folder / "b.json").read_text() == before
-    forced = execute("baseline", "write", "net.py", "--baseline", "c.json", "--force")
+    forced = gradhealth("baseline", "write", "net.py", "--baseline", "c.json", "--force")
     assert forced.returncode == 2
     assert files.read(folder / "c.json").target == "net.py:Net"
 
@@ -125,7 +116,7 @@ def test_wrong_use_is_reported() -> None:
         (("baseline", "wrote", "a.py"), "wrote"),
         (("baseline", "show", "nowhere/"), "nowhere"),
     ):
-        done = execute(*arguments)
+        done = gradhealth(*arguments)
         assert done.returncode == 2
         assert words in done.stderr
         assert "Traceback" not in done.stderr

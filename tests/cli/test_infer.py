@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import gradcheck_health
 from gradcheck_health.check.api import check_gradients
 from gradcheck_health.check.infer import infer_inputs
 from gradcheck_health.cli.commands.infer import render
@@ -26,6 +22,7 @@ from gradcheck_health.settings.config_files import from_file
 from gradcheck_health.settings.edit import save
 from gradcheck_health.settings.resolution import load
 from tests.inputs.user_models import MODELS
+from tests.support.command import gradhealth
 
 FILE = """
 import torch
@@ -192,20 +189,14 @@ def test_saving_into_a_file_that_holds_no_settings_is_refused(tmp_path: Path) ->
         save(tmp_path / "inputs.json", "net.py:Net", ENTRY)
 
 
-def _command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(gradcheck_health.__file__).parent.parent)}
-    command = [sys.executable, "-m", "gradcheck_health", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 def test_command_saves_what_a_check_then_reads(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(FILE)
-    told = _command("infer", "net.py", "--save", "gradhealth.yaml", folder=tmp_path)
+    told = gradhealth("infer", "net.py", "--save", "gradhealth.yaml", folder=tmp_path)
     assert told.returncode == 0, told.stderr
     assert "x  f32[B,3,24,24]" in told.stdout and "left out: mask" in told.stdout and "saved:   gradhealth.yaml" in told.stdout
-    checked = _command("check", "net.py:Net", folder=tmp_path)
+    checked = gradhealth("check", "net.py:Net", folder=tmp_path)
     assert "saved in gradhealth.yaml:2" in " ".join(checked.stdout.split())
     (tmp_path / "net.py").write_text(FILE.replace("mask=None", "mask=None, scale=2"))
-    changed = " ".join(_command("check", "net.py:Net", folder=tmp_path).stdout.split())
+    changed = " ".join(gradhealth("check", "net.py:Net", folder=tmp_path).stdout.split())
     assert "is not used: forward took (x, mask=None), now takes (x, mask=None, scale=2)" in changed
     assert "made up from conv (Conv2d)" in changed

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import gradcheck_health
+from tests.support.command import gradhealth
 
 FILE = """
 from torch import nn
@@ -22,12 +19,6 @@ class Sound(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
 """
-
-
-def gradhealth(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(gradcheck_health.__file__).parent.parent)}
-    command = [sys.executable, "-m", "gradcheck_health", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

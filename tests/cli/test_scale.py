@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +10,7 @@ import pytest
 
 import gradcheck_health
 from gradcheck_health import Report
+from tests.support.command import Done, gradhealth
 
 FILE = """
 from torch import nn
@@ -28,12 +26,6 @@ def fixed():
 OUTPUTS = ("-o", "out.json", "-o", "out.html", "-o", "out.md")
 
 
-def gradhealth(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(gradcheck_health.__file__).parent.parent)}
-    command = [sys.executable, "-m", "gradcheck_health", "scale", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("scale")
@@ -42,13 +34,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(folder: Path) -> subprocess.CompletedProcess[str]:
+def done(folder: Path) -> Done:
     """Depths and widths, one of which cannot be built, two processes at once."""
     sizes = ("--depth", "1,2,3", "--width", "16,18,32")
-    return gradhealth("net.py:build", *sizes, "--rounds", "2", "-j", "2", *OUTPUTS, folder=folder)
+    return gradhealth("scale", "net.py:build", *sizes, "--rounds", "2", "-j", "2", *OUTPUTS, folder=folder)
 
 
-def test_screen_has_the_sizes_the_rate_the_limit_and_the_check(done: subprocess.CompletedProcess[str]) -> None:
+def test_screen_has_the_sizes_the_rate_the_limit_and_the_check(done: Done) -> None:
     text = " ".join(done.stdout.split())
     assert done.returncode == 0, done.stderr
     assert "depth width parameters FLOPs time memory flow" in text
@@ -60,7 +52,7 @@ def test_screen_has_the_sizes_the_rate_the_limit_and_the_check(done: subprocess.
     assert "repeat: gradhealth scale net.py:build --seed 0 --depth 1,2,3 --width 16,18,32 --rounds 2" in text
 
 
-def test_files_hold_the_same(done: subprocess.CompletedProcess[str], folder: Path) -> None:
+def test_files_hold_the_same(done: Done, folder: Path) -> None:
     document = json.loads((folder / "out.json").read_text())
     schema = Path(gradcheck_health.__file__).parent / "formats" / "report.schema.json"
     jsonschema.validate(document, json.loads(schema.read_text()))
@@ -84,9 +76,9 @@ def test_files_hold_the_same(done: subprocess.CompletedProcess[str], folder: Pat
 
 def test_warning_fails_where_that_is_asked_for(folder: Path) -> None:
     sizes = ("--depth", "1,2,3", "--rounds", "2", "--select", "depth-limited")
-    assert gradhealth("net.py:build", *sizes, "--fail-on", "warning", folder=folder).returncode == 1
+    assert gradhealth("scale", "net.py:build", *sizes, "--fail-on", "warning", folder=folder).returncode == 1
     kept = ("--ignore", "depth-limited=it stays small")
-    assert gradhealth("net.py:build", *sizes, "--fail-on", "warning", *kept, folder=folder).returncode == 0
+    assert gradhealth("scale", "net.py:build", *sizes, "--fail-on", "warning", *kept, folder=folder).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -101,5 +93,5 @@ def test_warning_fails_where_that_is_asked_for(folder: Path) -> None:
     ],
 )
 def test_mistake_is_one_line_and_exit_code_2(arguments: tuple[str, ...], message: str, folder: Path) -> None:
-    done = gradhealth(*arguments, folder=folder)
+    done = gradhealth("scale", *arguments, folder=folder)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
