@@ -44,3 +44,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _fail_if_skipped(report)
     return report
+
+
+@pytest.fixture(scope="session")
+def everything_imported() -> None:
+    """pytester forgets what a run in this process imported, and torch cannot be imported twice."""
+    from torch import nn
+
+    from gradcheck_health import check_gradients
+
+    class Sick(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(6, 2)
+            self.unused = nn.Linear(2, 2)
+
+    assert not check_gradients(Sick()).ok

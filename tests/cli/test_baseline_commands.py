@@ -379,13 +379,15 @@ def test_net(gradhealth, n):
 
 
 @pytest.mark.slow
-def test_tests_keep_their_baselines(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_keep_their_baselines(
+    pytester: pytest.Pytester, everything_imported: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CI", raising=False)
     plugin = () if _announced() else ("-p", "gradcheck_health.pytest_plugin")
-    options = ("-p", "no:cacheprovider", *plugin)
+    options = ("-p", "no:cacheprovider", "-W", "default", *plugin)
     path = pytester.makepyfile(test_net=TEST.replace("SCALE", "1.0"))
     pytester.makeini("[pytest]\naddopts = --gradhealth-baseline=kept\n")
-    missing = pytester.runpytest_subprocess(*options, "-k", "0")
+    missing = pytester.runpytest_inprocess(*options, "-k", "0")
     missing.assert_outcomes(failed=1)
     missing.stdout.fnmatch_lines(["*no baseline kept/*--gradhealth-update-new-only*"])
     written = pytester.runpytest_subprocess(*options, "--gradhealth-update", "-n", "2")
@@ -395,12 +397,12 @@ def test_tests_keep_their_baselines(pytester: pytest.Pytester, monkeypatch: pyte
     assert len(kept) == 6
     assert all(files.read(pytester.path / "kept" / name).accepted for name in kept)
     path.write_text(TEST.replace("SCALE", "0.01"))
-    worse = pytester.runpytest_subprocess(*options, "--gradhealth-update-new-only", "-k", "0")
+    worse = pytester.runpytest_inprocess(*options, "--gradhealth-update-new-only", "-k", "0")
     worse.assert_outcomes(failed=1)
     worse.stdout.fnmatch_lines(["*regressed-gradient*", "accept: *pytest 'test_net.py::test_net[[]0]' --gradhealth-update"])
     assert {file.name: file.read_bytes() for file in (pytester.path / "kept").iterdir()} == kept
     monkeypatch.setenv("CI", "1")
-    refused = pytester.runpytest_subprocess(*options, "--gradhealth-update")
+    refused = pytester.runpytest_inprocess(*options, "--gradhealth-update")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines(["*--gradhealth-update: CI is set*"])
 

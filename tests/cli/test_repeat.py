@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import gradcheck_health
 from gradcheck_health import UnhealthyGradientsError, assert_gradients_healthy, check_gradients
 from gradcheck_health.formats._text import quoted
+from tests.support.command import Done, gradhealth
 
 SICK = """
 import torch
@@ -35,6 +34,7 @@ OPTIONS = (
     "--arg", "depth=12", "--arg", "act=sigmoid", "--input", "x=f32[B,8]", "--batch-size", "16", "--rounds", "2", "--seed", "3",
     "--set", "rules.vanishing-gradient.min_ratio=1e-3", "--dtype", "float64", "--timeout", "200", "--fail-on", "warning",
 )  # fmt: skip
+Pytest = Callable[[str], pytest.RunResult]
 
 
 @pytest.fixture
@@ -45,17 +45,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def execute(command: str) -> subprocess.CompletedProcess[str]:
-    """A line as a user pastes it into a shell."""
-    programs = {
-        "gradhealth": f"{quoted(sys.executable)} -P -m gradcheck_health",
-        "pytest": f"{quoted(sys.executable)} -m pytest",
-    }
-    head, _, rest = command.partition(" ")
-    root = str(Path(gradcheck_health.__file__).parents[1])
-    variables = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    words = ["bash", "-c", f"{programs[head]} {rest}"]
-    return subprocess.run(words, capture_output=True, text=True, env=variables, check=False)
+def words_of(line: str) -> list[str]:
+    """What a shell makes of a line that a user pastes."""
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+    return done.stdout.split("\0")[:-1]
+
+
+def execute(line: str) -> Done:
+    program, *arguments = words_of(line)
+    assert program == "gradhealth"
+    return gradhealth(*arguments)
+
+
+@pytest.fixture
+def execute_pytest(
+    pytester: pytest.Pytester, everything_imported: None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Pytest:
+    monkeypatch.chdir(folder)  # not where pytester is
+
+    def call(line: str) -> pytest.RunResult:
+        program, *arguments = words_of(line)
+        assert program == "pytest"
+        return pytester.runpytest_inprocess("-W", "default", *arguments)  # the filters of this run hold, too
+
+    return call
 
 
 def line(text: str, label: str) -> str:
@@ -115,7 +128,7 @@ def test_named(gradhealth, width):
 
 
 def test_test_is_repeated_with_the_options_of_the_plugin_from_another_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, execute_pytest: Pytest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "tests").mkdir()
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = tests\naddopts = -p no:cacheprovider\n")
@@ -123,17 +136,19 @@ def test_test_is_repeated_with_the_options_of_the_plugin_from_another_folder(
     (folder / "tests" / "test_net.py").write_text(TEST)
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
-    first = execute("pytest ../tests --gradhealth-select=missing-gradient --gradhealth-set rules.dead-unit.max_fraction=0.4")
-    repeats = re.findall(r"^repeat: +(.*)$", first.stdout, re.MULTILINE)
-    assert len(repeats) == 2, first.stdout
+    first = execute_pytest(
+        "pytest ../tests --gradhealth-select=missing-gradient --gradhealth-set rules.dead-unit.max_fraction=0.4"
+    )
+    repeats = re.findall(r"^repeat: +(.*)$", first.stdout.str(), re.MULTILINE)
+    assert len(repeats) == 2, first.outlines
     for command in repeats:
         assert "--gradhealth-select=missing-gradient --gradhealth-set=rules.dead-unit.max_fraction=0.4" in command
-        again = execute(command)
-        assert "1 failed" in again.stdout, again.stdout
-        assert "missing-gradient" in again.stdout
+        again = execute_pytest(command)
+        assert "1 failed" in again.stdout.str(), again.outlines
+        assert "missing-gradient" in again.stdout.str()
 
 
-def test_model_that_a_test_builds_is_the_same_in_every_run(folder: Path) -> None:
+def test_model_that_a_test_builds_is_the_same_in_every_run(folder: Path, execute_pytest: Pytest) -> None:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p no:randomly\n")
     (folder / "test_it.py").write_text(
         "import torch\nfrom torch import nn\n"
@@ -142,21 +157,21 @@ def test_model_that_a_test_builds_is_the_same_in_every_run(folder: Path) -> None
         "    gradhealth(net)\n"
     )
     for arguments in ("test_it.py", "test_it.py::test_it", "test_it.py::test_it --gradhealth-seed 5"):
-        assert execute(f"pytest {arguments}").returncode == 0
+        assert execute_pytest(f"pytest {arguments}").ret == 0
     seen = (folder / "seen").read_text().split()
     assert seen[0] == seen[1] != seen[2]
 
 
-def test_update_of_pytest_is_read_by_the_next_plain_run(folder: Path) -> None:
+def test_update_of_pytest_is_read_by_the_next_plain_run(folder: Path, execute_pytest: Pytest) -> None:
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = -p no:cacheprovider\n")
     (folder / "model.py").write_text(SICK)
     (folder / "test_net.py").write_text(TEST)
-    first = execute("pytest")
-    assert first.returncode == 1
-    (accept,) = re.findall(r"^accept: (pytest.*)$", first.stdout, re.MULTILINE)
-    assert execute(accept).returncode == 0
-    plain = execute("pytest")
-    assert plain.returncode == 0, plain.stdout
+    first = execute_pytest("pytest")
+    assert first.ret == 1
+    (accept,) = re.findall(r"^accept: (pytest.*)$", first.stdout.str(), re.MULTILINE)
+    assert execute_pytest(accept).ret == 0
+    plain = execute_pytest("pytest")
+    assert plain.ret == 0, plain.outlines
 
 
 def test_call_that_makes_a_report_again_can_be_evaluated() -> None:

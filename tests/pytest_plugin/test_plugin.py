@@ -27,21 +27,6 @@ MODELS = """
 Run = Callable[..., pytest.RunResult]
 
 
-@pytest.fixture(scope="module")
-def everything_imported() -> None:
-    """pytester forgets what a run in this process imported, and torch cannot be imported twice."""
-    from torch import nn
-
-    from gradcheck_health import check_gradients
-
-    class Sick(nn.Linear):
-        def __init__(self) -> None:
-            super().__init__(6, 2)
-            self.unused = nn.Linear(2, 2)
-
-    assert not check_gradients(Sick()).ok
-
-
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, everything_imported: None) -> Run:
     """A test file with `MODELS` and this text, run by pytest in this process, or in one of its own."""

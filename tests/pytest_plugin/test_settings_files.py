@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.pytest_plugin.test_plugin import Run, everything_imported, run
+from tests.pytest_plugin.test_plugin import Run, run
 from tests.support.readers import read_sarif
 
-__all__ = ["everything_imported", "run"]
+__all__ = ["run"]
 
 NETS = """
 from torch import nn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from typing import Any
 
 import pytest
@@ -82,19 +83,29 @@ def treated(entry: Hard, fault: str) -> tuple[int, int, list[str]]:
             trace = probe(subject)
             operations = survey(subject)
         patient = Patient(subject, trace, operations)
-        done = [_treat(name, patient, finding, fault) for finding in findings(trace) for name in remedies()]
-    return sum(done), len(operations), before.differences(Fingerprint.of(*everything))
+        left = deque((finding, name) for finding in findings(trace) for name in remedies())
+        applied, seen = 0, set[tuple[str, ...]]()
+        while left:
+            applied += _treat(left, seen, patient, fault)
+    return applied, len(operations), before.differences(Fingerprint.of(*everything))
 
 
-def _treat(name: str, patient: Patient, finding: Finding, fault: str) -> bool:
-    """Apply one cure and look at the model under it; whether it was begun."""
+def _treat(left: deque[tuple[Finding, str]], seen: set[tuple[str, ...]], patient: Patient, fault: str) -> bool:
+    """Take cures off `left` up to the next that acts, and look at the model under it; whether one was begun.
+
+    Those that find nothing to do share its sandbox: what they might leave behind is seen all the same. A change that another
+    finding has led to is made and taken back again, and not looked at twice.
+    """
     while_changing, while_running = FAULTS[fault]
     change = None
     with contextlib.suppress(GradhealthError, RuntimeError), sandbox(patient.model, process=False):
         try:
-            with FaultAt(while_changing):
-                change = remedies()[name](patient, finding)
-            if change is not None:
+            while left and change is None:
+                finding, name = left.popleft()
+                with FaultAt(while_changing):
+                    change = remedies()[name](patient, finding)
+            if change is not None and (made := (name, change.what, *change.names)) not in seen:
+                seen.add(made)
                 with FaultAt(while_running):
                     probe(patient.subject)
         except Injected:
