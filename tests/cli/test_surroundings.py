@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "completion": ("completion", "bash"),
 }
 QUICK = ("rules", "config", "report", "check")
-HEAVY = ("html", "infer", "baseline", "remedy", "doctor")
+HEAVY = ("html", "infer", "baseline", "remedy", "scale", "doctor")
 """They import torch, as check does, which takes seconds."""
 
 

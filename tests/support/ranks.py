@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -12,12 +15,9 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
-
-RESULT = "RESULT "
-"""In front of what a rank returned."""
 
 
 @dataclass(frozen=True)
@@ -74,47 +74,67 @@ def torchrun(arguments: Sequence[str], folder: Path, *, size: int = 2) -> tuple[
 
 def results(function: str, *, size: int = 2, env: Mapping[str, str] | None = None, **options: Any) -> list[Any]:
     """What `package.module:function` returns on each rank, as JSON, with the process group initialised."""
-    command = [sys.executable, "-m", "tests.support.ranks", function, json.dumps(options), str(size)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **(env or {})}
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return [json.loads(line.removeprefix(RESULT)) for line in done.stdout.splitlines() if line.startswith(RESULT)]
+    nursery = _nursery(tuple((env or {}).items()))
+    assert nursery.stdin and nursery.stdout
+    nursery.stdin.write(f"{json.dumps([function, options, size])}\n")
+    nursery.stdin.flush()
+    if not select.select([nursery.stdout], [], [], 300)[0]:
+        nursery.kill()
+        _nursery.cache_clear()
+        raise AssertionError(f"{function} did not end within 300 s on {size} ranks")
+    codes, returned, said = json.loads(nursery.stdout.readline())
+    assert not any(codes), f"{function} ended with {codes}\n{said}"
+    return [json.loads(one) for one in returned]
 
 
-def main(function: str, options: str, size: str) -> int:
-    """Every rank is a fork of this process, so that torch is imported once."""
-    import importlib
+@cache
+def _nursery(env: tuple[tuple[str, str], ...]) -> subprocess.Popen[str]:
+    """The process whose forks the ranks are; it ends with this one, which holds the other end of its input."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **dict(env)}
+    command = [sys.executable, "-m", "tests.support.ranks"]
+    root = Path(__file__).parents[2]
+    made = subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(made.communicate)
+    return made
 
+
+def serve() -> None:
+    """Every rank of every launch is a fork of this process, so that torch and what the functions need are imported once."""
     import torch
 
     torch.set_num_threads(1)
-    module, _, name = function.partition(":")
-    called = getattr(importlib.import_module(module), name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        children = []
-        for rank in range(int(size)):
-            if (child := os.fork()) == 0:
-                work(partial(called, **json.loads(options)), rank, int(size), port, Path(folder, str(rank)))
-            children.append(child)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        sys.stdout.writelines(f"{RESULT}{file.read_text()}\n" for file in sorted(Path(folder).iterdir()))
-    return int(any(codes))
+    for line in sys.stdin:
+        function, options, size = json.loads(line)
+        module, _, name = function.partition(":")
+        called = partial(getattr(importlib.import_module(module), name), **options)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with tempfile.TemporaryDirectory() as folder:
+            children = []
+            for rank in range(size):
+                if (child := os.fork()) == 0:
+                    work(called, rank, size, port, Path(folder))
+                children.append(child)
+            codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+            returned = [file.read_text() for file in sorted(Path(folder).glob("*.json"))]
+            said = Path(folder, "said").read_text(errors="replace")
+        sys.stdout.write(f"{json.dumps([codes, returned, said])}\n")
+        sys.stdout.flush()
 
 
-def work(called: Callable[[], Any], rank: int, size: int, port: int, file: Path) -> NoReturn:
+def work(called: Callable[[], Any], rank: int, size: int, port: int, folder: Path) -> NoReturn:
     """One rank."""
     import torch.distributed as dist
 
     code = 1
     try:
+        said = os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         dist.init_process_group("gloo")
-        file.write_text(json.dumps(called()))
+        (folder / f"{rank}.json").write_text(json.dumps(called()))
         dist.barrier()  # the rank that keeps the store leaves last
         code = 0
     except BaseException:  # noqa: BLE001 - shown, and told by the code
@@ -125,4 +145,4 @@ def work(called: Callable[[], Any], rank: int, size: int, port: int, file: Path)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    serve()
