@@ -9,6 +9,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: workers with all cores each are slower than one alone
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")  # a run that fails fails again
 IN_CI = bool(os.environ.get("GRADHEALTH_CI"))

@@ -33,7 +33,7 @@ def test_ci_installs_with_the_readme_command() -> None:
     (expression,) = re.findall(r"sed -n '([^']+)' README.md", ci_script())
     found = subprocess.run(["sed", "-n", expression, ROOT / "README.md"], check=True, capture_output=True, text=True).stdout
     (setup,) = found.splitlines()
-    assert f"\n{setup} && .venv/bin/pytest\n" in (ROOT / "README.md").read_text()
+    assert f"\n{setup} && .venv/bin/pytest -n auto\n" in (ROOT / "README.md").read_text()
     assert "-c constraints.txt" in setup
 
 
