@@ -103,6 +103,7 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(1)
+    importlib.import_module("torch._dynamo")  # the first step of an optimizer does it, and so would every rank
     for line in sys.stdin:
         function, options, size = json.loads(line)
         module, _, name = function.partition(":")

@@ -13,7 +13,8 @@ NAMES = [*nets.SOUND, *nets.SICK]
 SPLIT = ["mlp", "deep mlp", "gelu", "transformer", "vanishing", "exploding"]
 """Those that tensor parallelism can split."""
 ON_TWO = {"ddp": NAMES, "ddp inside": NAMES, "fsdp": NAMES, "tensor": SPLIT}
-ON_FOUR = {"hsdp": SPLIT, "fsdp and tensor": SPLIT, "fsdp": ["transformer", "vanishing"], "tensor": ["transformer"]}
+ON_MESH = ["deep mlp", "transformer", "vanishing", "exploding"]
+ON_FOUR = {"hsdp": ON_MESH, "fsdp and tensor": ON_MESH, "fsdp": ["transformer", "vanishing"], "tensor": ["transformer"]}
 """What two ranks cannot show: a mesh of two axes, and parts of a tensor that are not halves."""
 
 
