@@ -95,6 +95,7 @@ def test_check_leaves_the_compiled_code_as_it_was() -> None:
         assert torch.equal(model(X), before)
 
 
+@pytest.mark.slow
 def test_costs_no_more_than_half_as_much_again() -> None:
     def net() -> nn.Module:
         return nn.Sequential(nn.Linear(12, 256), *(m for _ in range(8) for m in (nn.Linear(256, 256), nn.ReLU())))
@@ -112,6 +113,7 @@ def test_costs_no_more_than_half_as_much_again() -> None:
     assert spent(compiled) < 1.5 * spent(net())
 
 
+@pytest.mark.slow
 def test_prints_nothing() -> None:
     code = (
         "import torch; from torch import nn; from gradcheck_health import check_gradients\n"

@@ -448,6 +448,7 @@ def test_models_of_the_settings_are_checked_where_no_target_is_given(
     assert [call[0] for call in calls] == ["../c.py"]
 
 
+@pytest.mark.slow
 def test_override_reaches_the_process_of_its_model(folder: Path) -> None:
     (folder / "nets.py").write_text(MODEL + "class Other(Net): pass\n")
     (folder / "gradhealth.yaml").write_text(
@@ -513,6 +514,7 @@ def test_whole_way(folder: Path) -> None:
     assert "noise of the model" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ended_command_leaves_no_process(folder: Path, ended_by: signal.Signals) -> None:
     (folder / "loop.py").write_text("import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass\n")

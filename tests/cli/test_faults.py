@@ -90,6 +90,7 @@ def test_there_are_enough() -> None:
     assert len(FAULTS) >= 60
 
 
+@pytest.mark.slow
 def test_what_tries_to_look_sound_is_found(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """None of them is green: the report of each, and no other, holds a finding that fails."""
     places = {f"{i}/{lay(folder / str(i), fault)}": name for i, (name, fault) in enumerate(hidden.FAULTS.items())}
@@ -100,6 +101,7 @@ def test_what_tries_to_look_sound_is_found(folder: Path, capfd: pytest.CaptureFi
     assert len(document["reports"]) == len(hidden.FAULTS) + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "options"), GROUPS)
 def test_fault_is_reported_and_takes_nothing_with_it(
     code: int, options: tuple[str, ...], folder: Path, capfd: pytest.CaptureFixture[str]
@@ -130,6 +132,7 @@ def test_wrong_target_is_reported_and_where_it_can_be_before_anything_is_run(
     assert FAULTS[name].words in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_faults_that_hang_are_stopped_and_say_where(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """All at once, because each takes its time."""
     faults = {name: fault for name, fault in FAULTS.items() if fault.hangs}

@@ -108,6 +108,7 @@ def test_ten_that_cannot_be_checked_are_ten_rows_in_every_format(
     assert Path("o.html").read_text().count(">not checked</span>") == 10
 
 
+@pytest.mark.slow
 def test_pytest_counts_them_too(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     folder = pytester.path
@@ -179,6 +180,7 @@ def test_links_are_followed_and_each_file_is_checked_once(folder: Path, run: Cal
     assert code == 2
 
 
+@pytest.mark.slow
 def test_pytest_checks_the_file_that_is_named(pytester: pytest.Pytester) -> None:
     """Beside a test of the same name, which pytest has imported; and each of two of one name with its own neighbours."""
     bad = SOUND.replace("nn.ReLU()", "nn.Dropout(1.0)")

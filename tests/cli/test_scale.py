@@ -74,6 +74,7 @@ def test_files_hold_the_same(done: Done, folder: Path) -> None:
     assert "depth  width  parameters" in (folder / "out.md").read_text()
 
 
+@pytest.mark.slow
 def test_warning_fails_where_that_is_asked_for(folder: Path) -> None:
     sizes = ("--depth", "1,2,3", "--rounds", "2", "--select", "depth-limited")
     assert gradhealth("scale", "net.py:build", *sizes, "--fail-on", "warning", folder=folder).returncode == 1

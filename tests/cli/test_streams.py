@@ -17,6 +17,8 @@ import pytest
 import gradcheck_health
 from tests.cli.faults.fault import SOUND
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "gradcheck_health", "check"]
 WAITS = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: time.sleep(1)\n"
 

@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "doctor": ("doctor",),
     "completion": ("completion", "bash"),
 }
-QUICK = ("rules", "config", "report", "check")
+QUICK = ("rules", "config", "report")
 HEAVY = ("html", "infer", "baseline", "remedy", "scale", "doctor")
 """They import torch, as check does, which takes seconds."""
 
@@ -189,6 +189,7 @@ def test_table_has_every_command() -> None:
     assert {words[0] for words in COMMANDS.values()} == set(cli.cli.list_commands(None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["locked", "locked_0.py", "pyproject.toml"])
 def test_what_may_not_be_read_is_not_green(tmp_path: Path, name: str) -> None:
     def lay(folder: Path) -> None:
@@ -202,6 +203,7 @@ def test_what_may_not_be_read_is_not_green(tmp_path: Path, name: str) -> None:
     assert name in done.stderr.decode()
 
 
+@pytest.mark.slow
 def test_document_on_an_ascii_stream_is_utf8(tmp_path: Path) -> None:
     done = run(tmp_path / "x", SURROUNDINGS["an ASCII stream"], COMMANDS["html"])
     assert done.returncode == 0

@@ -32,6 +32,7 @@ def page_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_generated_parts_are_fresh(generate: ModuleType, path: Path) -> None:
     text = path.read_text()

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import gradcheck_health
+from tests.support.command import Done, gradhealth
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -28,18 +31,24 @@ def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=cwd, capture_output=True, text=True, env=environment, check=False)
 
 
-def gradhealth(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return run("-m", "gradcheck_health", *arguments, cwd=cwd)
+@pytest.fixture(autouse=True)
+def no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def check(*arguments: str) -> Done:
+    return gradhealth("check", *arguments, folder=ROOT)
 
 
 def test_sound_model_passes() -> None:
-    done = gradhealth("check", "examples/sound.py")
+    done = check("examples/sound.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no unhealthy gradient found" in done.stdout
 
 
 def test_sick_model_fails_with_both_faults() -> None:
-    done = gradhealth("check", "examples/sick.py", "--output-format", "json")
+    done = check("examples/sick.py", "--output-format", "json")
     assert done.returncode == 1, done.stdout + done.stderr
     (report,) = json.loads(done.stdout)["reports"]
     errors = {finding["rule"]: finding for finding in report["findings"] if finding["severity"] == "error"}
@@ -50,7 +59,7 @@ def test_sick_model_fails_with_both_faults() -> None:
 @pytest.mark.parametrize(("factory", "found"), [("standard", ["width-unstable"]), ("mup", [])])
 def test_sweep_tells_the_two_parametrisations(factory: str, found: list[str]) -> None:
     sizes = ("--width", "32,64,128,256", "--rounds", "4", "--select", "width-unstable")
-    done = gradhealth("scale", f"examples/scaling.py:{factory}", *sizes, "--output-format", "json")
+    done = gradhealth("scale", f"examples/scaling.py:{factory}", *sizes, "--output-format", "json", folder=ROOT)
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)["reports"]
     assert [finding["rule"] for finding in report["findings"]] == found
@@ -91,7 +100,7 @@ def test_custom_rule() -> None:
 @pytest.mark.parametrize("file", ["gradhealth.yaml", "pyproject.toml"])
 def test_settings_accept_the_missing_gradient(file: str) -> None:
     settings = EXAMPLES / "settings" / file
-    done = gradhealth("check", "examples/sick.py", "--config", str(settings), "--output-format", "json")
+    done = check("examples/sick.py", "--config", str(settings), "--output-format", "json")
     assert done.returncode == 1, done.stdout + done.stderr
     (report,) = json.loads(done.stdout)["reports"]
     suppressed = {finding["rule"]: finding["suppressed"] for finding in report["findings"] if finding["severity"] == "error"}

@@ -31,6 +31,7 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == set(NEEDS)
 
 
+@pytest.mark.slow
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", NEEDS)
 def test_example_notices(name: str, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.ranks import results
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = 14
 """Of a parameter: five of its values, five of its gradient, four of its units that are alike."""
 

@@ -13,6 +13,7 @@ from tests.support.ranks import launch
 MODELS = str(Path(__file__).with_name("models.py"))
 
 
+@pytest.mark.slow
 def test_one_verdict_and_one_writer(tmp_path: Path) -> None:
     """Also of the example, which is checked on its shards."""
     out = tmp_path / "out.json"

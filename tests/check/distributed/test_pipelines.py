@@ -9,6 +9,8 @@ import pytest
 from tests.check.distributed.pipelines import NETS, SICK
 from tests.support.ranks import results
 
+pytestmark = pytest.mark.slow
+
 ON_TWO = {"gpipe": list(NETS), "1f1b": ["gelu"], "interleaved": ["deep mlp", "transformer", "vanishing"]}
 ON_FOUR = {"gpipe": ["deep mlp", "transformer", "vanishing"]}
 
@@ -40,7 +42,6 @@ def test_trace_and_verdict_are_those_of_one_process(which: str, on_two: list[dic
     check(on_two, which)
 
 
-@pytest.mark.slow
 def test_four_ranks() -> None:
     ranks = results("tests.check.distributed.pipelines:compared", size=4, kinds=ON_FOUR)
     for name in ON_FOUR["gpipe"]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gradcheck_health.check.remedies.budget import SPENT
 from tests.support.ranks import results
+
+pytestmark = pytest.mark.slow
 
 
 def test_time_that_is_over_on_one_rank_is_over_on_all() -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.check.distributed import setups
 from tests.support.ranks import results
 
+pytestmark = pytest.mark.slow
+
 RULES = {"ranks-disagree", "rank-scaled-gradient", "uneven-gradient", "ranks-alike"}
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.check.distributed import nets
 from tests.support.ranks import results
 
+pytestmark = pytest.mark.slow
+
 NAMES = [*nets.SOUND, *nets.SICK]
 SPLIT = ["mlp", "deep mlp", "gelu", "transformer", "vanishing", "exploding"]
 """Those that tensor parallelism can split."""
@@ -37,7 +39,6 @@ def test_trace_and_verdict_are_those_of_one_process(way: str, name: str, on_two:
     check(on_two, way, name)
 
 
-@pytest.mark.slow
 def test_four_ranks() -> None:
     told = results("tests.check.distributed.spread:compared", size=4, ways=ON_FOUR)
     for way, names in ON_FOUR.items():

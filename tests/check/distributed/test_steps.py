@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.ranks import results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def ranks() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from tests.check.watch.loops import batch
 from tests.zoo.torchvision_ops import declare_torchvision_ops
 
 ROOT = Path(__file__).parents[3]
-pytestmark = [pytest.mark.zoo, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.zoo, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(autouse=True)

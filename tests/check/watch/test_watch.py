@@ -272,6 +272,7 @@ with watch(model, optimizer, file=sys.argv[1], on_sick="log") as health:
 """
 
 
+@pytest.mark.slow
 def test_kill_leaves_the_history_readable_up_to_the_last_step(tmp_path: Path) -> None:
     file = tmp_path / "run.jsonl"
     root = Path(__file__).parents[3]
