@@ -43,6 +43,7 @@ few = settings(max_examples=12, deadline=None, derandomize=True)
 """Each example is a handful of checks; the seeds are fixed so that a run never flakes."""
 
 
+@pytest.mark.slow
 @few
 @given(model=nets, scale=st.sampled_from([1e-5, 1e5]))
 def test_scale_of_the_loss(model: nn.Sequential, scale: float) -> None:
@@ -64,6 +65,7 @@ def test_size_of_the_batch(model: nn.Sequential) -> None:
     assert verdict(check_gradients(model, x)) == verdict(check_gradients(model, larger))
 
 
+@pytest.mark.slow
 @few
 @given(depth=st.sampled_from([2, 6, 12]), gain=st.sampled_from([0.3, 1.4, 4.0]), c=st.sampled_from([1e-2, 0.5, 8.0, 1e2]))
 def test_rescaling_that_preserves_the_function(depth: int, gain: float, c: float) -> None:
@@ -108,6 +110,7 @@ class Ordered(nn.Module):
         return x
 
 
+@pytest.mark.slow
 @few
 @given(order=st.permutations(range(10)))
 def test_order_of_registration(order: list[int]) -> None:

@@ -20,6 +20,7 @@ from gradcheck_health.model.sandbox.saved_tensor import SavedTensor
 from gradcheck_health.model.sandbox.small_tensors import PlainTensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny MLP", "U-Net"])
 def test_a_check_holds_the_copy_of_the_model_and_little_more(name: str) -> None:
     """Torch's own record of allocations; the gradients of one pass are not held beside those of another."""

@@ -165,6 +165,7 @@ def test_interruption_kills_the_process(folder: Path) -> None:
     assert pid != os.getpid()
 
 
+@pytest.mark.slow
 def test_results_of_many_jobs_come_in_the_order_of_the_targets(folder: Path) -> None:
     bodies = {"slow": "time.sleep(1.5)\n", "dies": "os._exit(3)\n", "quick": "print('quick was here')\n", "wrong": "1 / 0\n"}
     for name, body in bodies.items():
@@ -176,6 +177,7 @@ def test_results_of_many_jobs_come_in_the_order_of_the_targets(folder: Path) -> 
     assert "quick was here" in "".join(printed)
 
 
+@pytest.mark.slow
 def test_interruption_ends_every_job(folder: Path) -> None:
     text = "import os, time\nopen(f'{__name__}.pid', 'w').write(str(os.getpid()))\nwhile True: time.sleep(1)\n"
     for name in "ab":

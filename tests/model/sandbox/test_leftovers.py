@@ -213,6 +213,7 @@ def interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interrupts")
 def test_interrupt_at_any_line_of_the_sandbox_leaves_no_trace() -> None:
     model, x = Changing(), torch.zeros(1, 2)

@@ -17,6 +17,7 @@ from tests.probe.samples.verdicts import of_samples
 Steps = list[tuple[str, int]]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 47)), min_size=1, max_size=6), st.sampled_from(SHAPES))
 def test_proof_agrees_with_the_measurement_on_random_modules(steps: Steps, shape: tuple[int, ...]) -> None:

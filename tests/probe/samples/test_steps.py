@@ -24,12 +24,14 @@ def agree(steps: Steps) -> None:
     assert not (proven and moves)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 47)), min_size=1, max_size=6))
 def test_proof_agrees_with_the_measurement_on_random_modules(steps: Steps) -> None:
     agree(steps)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(USUAL), st.integers(0, 47)), min_size=1, max_size=5))
 def test_proof_agrees_with_the_measurement_on_stacks_of_attention(steps: Steps) -> None:
