@@ -58,6 +58,7 @@ def test_a_program_at_import_is_advised_to_guard_itself(run: Run, tail: str) -> 
     assert "-c: error" not in said and "usage: -c" not in said
 
 
+@pytest.mark.slow
 def test_training_at_import_is_advised_to_guard_itself(run: Run) -> None:
     code, said = run(f"{NET}import torch\nwhile True: Net()(torch.randn(2, 4)).sum().backward()\n", "--timeout", "6")
     assert code == 4 and GUARD in said

@@ -40,6 +40,7 @@ def done(folder: Path) -> Done:
     return gradhealth("scale", "net.py:build", *sizes, "--rounds", "2", "-j", "2", *OUTPUTS, folder=folder)
 
 
+@pytest.mark.slow
 def test_screen_has_the_sizes_the_rate_the_limit_and_the_check(done: Done) -> None:
     text = " ".join(done.stdout.split())
     assert done.returncode == 0, done.stderr
@@ -52,6 +53,7 @@ def test_screen_has_the_sizes_the_rate_the_limit_and_the_check(done: Done) -> No
     assert "repeat: gradhealth scale net.py:build --seed 0 --depth 1,2,3 --width 16,18,32 --rounds 2" in text
 
 
+@pytest.mark.slow
 def test_files_hold_the_same(done: Done, folder: Path) -> None:
     document = json.loads((folder / "out.json").read_text())
     schema = Path(gradcheck_health.__file__).parent / "formats" / "report.schema.json"

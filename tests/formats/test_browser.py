@@ -30,6 +30,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="a browser test: pi
 AXE = pytest.importorskip("axe_core_python", reason="a browser test: pip install '.[browser]'")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs the packages chromium and chromium-driver"),
 ]

@@ -121,6 +121,7 @@ def test_hostile_name_leaves_every_document_readable(name: str, attack: str) -> 
     READERS[name](written(name, made, report(), failures=(Failure(attack, f"{attack}\n{attack}", 3),)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 @settings(WHOLE, max_examples=30)
 @given(values(Report))

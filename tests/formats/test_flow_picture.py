@@ -117,6 +117,7 @@ def test_an_axis_makes_harmless_differences_look_harmless() -> None:
     assert axis_of([0.0, math.nan, math.inf]).position(1.0) == 1.0
 
 
+@pytest.mark.slow
 @given(values(Report), st.integers(60, 200), st.integers(6, 40))
 @settings(WHOLE)
 def test_any_report_has_a_picture_that_fits(made: Report, width: int, budget: int) -> None:

@@ -120,6 +120,7 @@ def test_every_link_and_label_has_an_aim_and_every_aim_is_there_once() -> None:
     assert set(aims) <= set(ids)
 
 
+@pytest.mark.slow
 @given(values(Report))
 @settings(WHOLE, max_examples=40)
 def test_any_report_becomes_a_page_that_holds_it(made: Report) -> None:

@@ -269,6 +269,7 @@ def test_exit_code_of_the_users_own_error_is_not_taken() -> None:
     assert failure.exit_code == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
     given: str | None, kept: str, monkeypatch: pytest.MonkeyPatch

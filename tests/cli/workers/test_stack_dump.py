@@ -128,6 +128,7 @@ def test_shown_size() -> None:
     assert [memory.format_size(size) for size in (512, 2**20, 3 * 2**29, 2**41)] == ["512 B", "1 MiB", "1.5 GiB", "2 TiB"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 def test_limit_holds_and_does_not_count_what_torch_brings(tmp_path: Path) -> None:
     program = """
