@@ -7,12 +7,13 @@ import os
 import resource
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.support.forks import Tell, forked
 
 MEMORY = 7 << 30
-"""Bytes of address space of one process."""
+"""Bytes of address space of one process, beyond what the libraries took that are imported already."""
 
 
 def in_child(task: Callable[[], dict[str, Any]], cpu: int) -> dict[str, Any]:
@@ -23,7 +24,8 @@ def in_child(task: Callable[[], dict[str, Any]], cpu: int) -> dict[str, Any]:
 
 def _limited(task: Callable[[], dict[str, Any]], cpu: int, tell: Tell) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     tell(json.dumps(task(), default=str))
 

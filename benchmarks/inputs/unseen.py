@@ -140,15 +140,22 @@ def subjects(packages: Sequence[str] = PACKAGES, most: int = MOST) -> Iterator[t
 
 def _classes(home: str) -> list[type[nn.Module]]:
     """Module classes that the package defines, file by file."""
+    width = torch.get_default_dtype()  # some packages set another when they are imported
     with contextlib.suppress(BaseException):
         top = importlib.import_module(home)
         for part in pkgutil.iter_modules(getattr(top, "__path__", [])):
             with contextlib.suppress(BaseException):
                 importlib.import_module(f"{home}.{part.name}")
+    torch.set_default_dtype(width)
     files = sorted(name for name in sys.modules if name == home or name.startswith(f"{home}."))
     found = [value for name in files for value in vars(sys.modules[name]).values()]
     own = [cls for cls in found if nn.Module in _ancestors(cls) and cls.__module__.split(".")[0] == home]
-    return [cls for cls in dict.fromkeys(own) if cls.forward is not nn.Module.forward]
+    return [cls for cls in dict.fromkeys(own) if _runs(cls)]
+
+
+def _runs(cls: type[nn.Module]) -> bool:
+    """It has a forward of its own; a class of scripted modules raises where it is asked for one."""
+    return inspect.getattr_static(cls, "forward") is not nn.Module.forward
 
 
 def _ancestors(value: Any) -> Sequence[Any]:

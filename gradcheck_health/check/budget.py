@@ -19,15 +19,17 @@ _AT_MOST = {"more_steps": 10.0}
 """Passes that a fact is charged. A step is one: the optimizer decides how often it calls the model (LBFGS 20 times)."""
 _LEAST = 0.25
 """Of a pass of the whole batch: calling the operations takes its time however few samples there are."""
+_SAMPLES = 8
+"""A smaller batch takes more passes to show as much: of two samples a fact that wants 256 of them takes 128."""
 
 
 class Budget:
     """Counted in forward passes, never in seconds: the verdict must not depend on what else the machine does."""
 
     def __init__(self, allowed: float, whole: Inputs) -> None:
-        """Args: whole: the batch that one pass is measured by."""
+        """Args: whole: the batch that one pass is measured by; `_SAMPLES` of its kind where it has fewer."""
         self.allowed, self.passes = allowed, 0.0
-        self._whole = max(_size(whole), 1)
+        self._whole = max(_size(whole) * max(1.0, _SAMPLES / (whole.batch or _SAMPLES)), 1)
 
     @property
     def spent(self) -> bool:

@@ -89,8 +89,22 @@ def _inside(value: Any, everything: bool) -> Iterator[tuple[Step, Any]]:
         yield from ((Step(fields[i], True) if fields else Step(i, False), item) for i, item in enumerate(value))
     elif everything and isinstance(value, set | frozenset):
         yield from ((Step(i, False), item) for i, item in enumerate(value))
-    elif hasattr(value, "__dict__"):
-        yield from ((Step(key, True), item) for key, item in vars(value).items() if everything or not key.startswith("_"))
+    else:
+        yield from ((Step(key, True), item) for key, item in _attributes(value) if everything or not key.startswith("_"))
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
+    """What an object holds, by the name that a reader would use: that of a property, where it shows a private attribute."""
+    cls = type(value)
+    held = dict(getattr(value, "__dict__", {}))
+    for base in cls.__mro__:
+        slots = vars(base).get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        mangled = (f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") else name for name in names)
+        held |= {name: getattr(value, name) for name in mangled if hasattr(value, name)}
+    for name, item in held.items():
+        shown = name.removeprefix(f"_{cls.__name__.lstrip('_')}__").lstrip("_")
+        yield (shown if isinstance(getattr(cls, shown, None), property) else name), item
 
 
 def operand_tensors(value: Any, depth: int = 0) -> list[torch.Tensor]:

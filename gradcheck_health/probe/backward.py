@@ -1,8 +1,8 @@
-"""One backward pass that writes gradients into the parameters of the model and into no other tensor."""
+"""Backward passes: into the parameters of the model and no other tensor, or with respect to given tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -54,6 +54,14 @@ def backward(goal: Objective, model: nn.Module, leaves: Iterable[torch.Tensor] |
     finally:
         for saved in foreign:
             saved.restore()
+
+
+def slopes(
+    outputs: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], directions: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor | None, ...]:
+    """The gradient of <outputs, directions> with respect to each input; None where it does not depend on it."""
+    start = _Seed.apply(tuple(directions), *outputs)  # type: ignore[no-untyped-call]
+    return torch.autograd.grad(start, list(inputs), allow_unused=True)
 
 
 def leaves_of(goal: Objective) -> list[torch.Tensor]:

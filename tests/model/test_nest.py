@@ -103,3 +103,26 @@ def test_frozen_record_is_copied_without_its_constructor() -> None:
 
     copied = map_tensors(Frozen(ONE), lambda tensor: tensor.reshape(1))
     assert copied.x.shape == (1,)
+
+
+class Halves:
+    """A pair that keeps its parts in private slots and shows them as properties."""
+
+    __slots__ = ("__left", "_hidden", "_right")
+
+    def __init__(self, left: torch.Tensor, right: torch.Tensor, hidden: torch.Tensor) -> None:
+        self.__left, self._right, self._hidden = left, right, hidden
+
+    @property
+    def left(self) -> torch.Tensor:
+        return self.__left
+
+    @property
+    def right(self) -> torch.Tensor:
+        return self._right
+
+
+def test_what_a_property_shows_is_named_by_it() -> None:
+    pair = Halves(ONE, TWO, torch.tensor(3.0))
+    assert [(leaf.path, leaf.tensor) for leaf in leaves(pair)] == [(".left", ONE), (".right", TWO)]
+    assert len(list(tensors(pair))) == 3

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gradcheck_health.inputs.plan import Const, Dim, Edit, Plan
+from gradcheck_health.inputs.static.signature import Argument
 
 _LADDER: dict[str, tuple[int, ...]] = {
     "H": (64, 224, 128, 256, 28, 84, 16),
@@ -30,8 +32,17 @@ _SHAPES: tuple[tuple[Dim, ...], ...] = (
 )
 
 
-def explore(plan: Plan) -> Iterator[Edit]:
-    """Far-fetched edits of every argument that was made up."""
+def explore(plan: Plan, arguments: Sequence[Argument] = ()) -> Iterator[Edit]:
+    """Far-fetched edits of every argument that was made up.
+
+    Args:
+        arguments: of forward.
+    """
+    for argument in arguments:
+        node = plan.get((argument.name,))
+        allowed = argument.required and re.search(r"\b(optional|none)\b", argument.annotation)
+        if allowed and node is not None and node != Const(None):
+            yield Edit(plan.put((argument.name,), Const(None)), 3.0, f"{argument.name} may be None")
     used = {dim for _, leaf in plan.leaves() for dim in leaf.dims}
     for name, values in _LADDER.items():
         for step, value in enumerate(values):

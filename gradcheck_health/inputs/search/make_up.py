@@ -14,6 +14,7 @@ from gradcheck_health.inputs.search.graphs import as_graph
 from gradcheck_health.inputs.search.optional_arguments import maximise, supply
 from gradcheck_health.inputs.search.origins import accounts
 from gradcheck_health.inputs.search.search import TRIALS, Search, widen
+from gradcheck_health.inputs.search.smaller import lessened
 from gradcheck_health.inputs.search.trial import Outcome, TrialRunner
 from gradcheck_health.inputs.static.argument_roles import first_plan
 from gradcheck_health.inputs.static.model_info import ModelInfo
@@ -35,6 +36,7 @@ def infer(info: ModelInfo, seed: int, batch_size: int | None, start: Plan | None
     if not found.best.ok:
         raise inference_error(info, found)
     found = as_graph(info, found, seed)
+    found.best = lessened(info, found.best, seed)
     reach = maximise(info, found.best, seed, TRIALS - found.trials)
     reach.outcome = numbers(info, reach.outcome, seed)
     plan = widen(reach.outcome.plan, reach.outcome)

@@ -17,6 +17,8 @@ from gradcheck_health.inputs.static.signature import Argument
 
 EXTRA = 12
 """Trials that one optional argument may cost."""
+WORK = 8e9
+"""What the trials for one optional argument may cost, counted as `Outcome.work`."""
 SUPPLY = 40
 """Trials that all of them may cost, where something has no gradient without them."""
 
@@ -57,7 +59,7 @@ def maximise(info: ModelInfo, outcome: Outcome, seed: int, trials: int) -> Reach
     for position, argument in enumerate(optional):
         if trials <= 0 or not wanted - outcome.reached:
             break
-        search = Search(info, seed, min(EXTRA, trials), _affordable(outcome))
+        search = Search(info, seed, min(EXTRA, trials), _affordable(outcome), WORK)
         found = search.find(outcome.plan.put((argument.name,), guess(argument, info, position)))
         trials -= found.trials
         if (
@@ -84,7 +86,7 @@ def _with_loss(info: ModelInfo, outcome: Outcome, argument: Argument, seed: int,
     """The outcome with a target, if the model returns its own loss then, and the trials that it took."""
     spent = 0
     for node in _targets(info, outcome.plan, argument):
-        search = Search(info, seed, min(TARGET, trials - spent), _affordable(outcome))
+        search = Search(info, seed, min(TARGET, trials - spent), _affordable(outcome), WORK)
         found = search.find(outcome.plan.put((argument.name,), node))
         spent += found.trials
         best = found.best
@@ -113,7 +115,7 @@ def supply(info: ModelInfo, plan: Plan, names: tuple[str, ...], seed: int) -> tu
     for position, argument in enumerate(info.signature.arguments):
         if argument.name not in names:
             continue
-        search = Search(info, seed, min(EXTRA, trials))
+        search = Search(info, seed, min(EXTRA, trials), work=WORK)
         value = Const(True) if _flag(argument) else guess(argument, info, position)
         found = search.find(plan.put((argument.name,), value))
         trials -= found.trials

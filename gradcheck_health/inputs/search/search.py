@@ -23,10 +23,8 @@ PATIENCE = 25
 STALE = 40
 """Trials in a row that may fail as earlier ones did, and no further on."""
 WORK = 400e9
-"""Multiply-adds times two that all trials together may cost.
-
-An operation counts 1e5 besides, an entry of its result 50, one of a made-up tensor 300."""
-MAX_ELEMENTS = 1 << 27
+"""What all trials together may cost, counted as `Outcome.work`; an entry of a made-up tensor counts 300 besides."""
+MAX_ELEMENTS = 1 << 25
 """No made-up tensor is larger."""
 
 
@@ -47,11 +45,18 @@ class Search:
     """One search for one model."""
 
     def __init__(
-        self, info: ModelInfo, seed: int, trials: int = TRIALS, allowed: Callable[[Plan], bool] = lambda plan: True
+        self,
+        info: ModelInfo,
+        seed: int,
+        trials: int = TRIALS,
+        allowed: Callable[[Plan], bool] = lambda plan: True,
+        work: float = WORK,
     ) -> None:
         self.bench = TrialRunner(info, seed)
-        self.trials, self.allowed = trials, allowed
+        self.trials, self.allowed, self.work = trials, allowed, work
         self.visited: set[str] = set()
+        self.outcomes: dict[str, Outcome] = {}
+        """By the plan: two ways may lead to the same sizes."""
         self.heap: list[tuple[float, int, Edit, Outcome | None, tuple[str, ...]]] = []
         self.order = 0
         self.start = Plan(())
@@ -64,9 +69,11 @@ class Search:
 
     def affordable(self) -> bool:
         stale = self.bench.trials - self.told > STALE
-        return self.bench.trials < self.trials and self.bench.work < WORK and not stale and not self.sameness.hopeless
+        return self.bench.trials < self.trials and self.bench.work < self.work and not stale and not self.sameness.hopeless
 
     def run(self, plan: Plan) -> Outcome:
+        if (known := self.outcomes.get(plan.key())) is not None:
+            return known
         within = self.allowed(plan) and not too_large(plan)
         outcome = self.bench.run(plan) if within else Outcome(plan, False, 0)
         if outcome.ok and (other := _another_batch(plan, self.start)) is not None:
@@ -74,6 +81,7 @@ class Search:
             if not again.ok:  # what ran was of the size of the batch by chance
                 outcome.mixed, outcome.edits, outcome.measures, outcome.place = True, again.edits, again.measures, again.place
         self.visited.add(plan.key())
+        self.outcomes[plan.key()] = outcome
         self._listen(outcome)
         return outcome
 
@@ -138,7 +146,7 @@ class Search:
             if edit.measure is None and edit.plan.key() in self.visited:
                 continue
             self._push(-outcome.coverage + 3.0 * edit.cost + 1.5 * len(trail), edit, outcome, trail)
-        for edit in explore(outcome.plan):
+        for edit in explore(outcome.plan, self.bench.info.signature.arguments):
             self._push(-outcome.coverage + 3.0 * edit.cost + 4.0 * len(trail), edit, outcome, trail)
 
     def _push(self, priority: float, edit: Edit, parent: Outcome | None, notes: tuple[str, ...]) -> None:

@@ -45,6 +45,8 @@ class Outcome:
     """Sizes that were got and wanted at the failing operation, for the solver."""
     flops: float = 0.0
     elements: int = 0
+    work: float = 0.0
+    """All that it cost: multiply-adds times two; an operation counts 3e5 besides, an entry of its result 50."""
     ranges: dict[Path, int] = field(default_factory=dict)
     reached: frozenset[str] = frozenset()
     """Names of the parameters that the outputs depend on."""
@@ -87,7 +89,8 @@ class TrialRunner:
                 outcome = self._failed(plan, tracer, error)
             else:
                 outcome = self._empty(plan, tracer, output) or self._succeeded(plan, tracer, output)
-        self.work += tracer.flops + tracer.calls * 1e5 + tracer.elements * 50.0
+        outcome.work = tracer.flops + tracer.calls * 3e5 + tracer.elements * 50.0
+        self.work += outcome.work
         self.first = self.first or tracer.elements
         return outcome
 

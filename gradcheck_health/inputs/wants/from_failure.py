@@ -27,6 +27,8 @@ def explain(plan: Plan, tracer: Tracer, error: Exception, info: ModelInfo) -> tu
     site: Site = ("", "", 0)
     if failure is not None and failure.error is error:
         wants, site = operation_wants(failure), failure.site
+        if tracer.emptied is not None and tracer.emptied is not failure:  # what came of it lacks what the slice left out
+            wants = wants + operation_wants(tracer.emptied)
     elif frames:
         site = (type(error).__name__, frames[-1].f_code.co_filename, frames[-1].f_lineno)
     # reading a model's own objects may raise anything: the wishes of the operation stand all the same

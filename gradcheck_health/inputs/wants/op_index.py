@@ -54,9 +54,14 @@ def indexing(failure: FailedOperation) -> list[Want]:
     return wants
 
 
+_COLUMNS = 16
+
+
 def _least(part: slice) -> int:
-    """How long an axis has to be for the slice to leave something of it."""
+    """How long an axis has to be for the slice to leave something of it; all of a few columns."""
     start, stop = (end if isinstance(end, int) else 0 for end in (part.start, part.stop))
+    if 0 < start < stop <= start + _COLUMNS:
+        return stop
     return start + 1 + (-stop if stop < 0 else 0) if start >= 0 else 0
 
 

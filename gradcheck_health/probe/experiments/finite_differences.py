@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from gradcheck_health.model.call import seed_everything
+from gradcheck_health.probe.backward import slopes
 
 Function = Callable[[Sequence[torch.Tensor]], "list[torch.Tensor]"]
 """From the inputs to the outputs that carry a gradient, in float64."""
@@ -115,5 +116,5 @@ class _Judge:
         seed_everything(self._seed)
         given = [value.detach().requires_grad_(i == self._which) for i, value in enumerate(self._inputs)]
         outputs = self._function(given)
-        (gradient,) = torch.autograd.grad(outputs, [given[self._which]], self._directions, allow_unused=True)
+        (gradient,) = slopes(outputs, [given[self._which]], self._directions)
         return torch.zeros_like(self._x) if gradient is None else gradient.detach()

@@ -9,6 +9,7 @@ from torch import nn
 
 from gradcheck_health.model.call import eager, seed_everything
 from gradcheck_health.model.nest import leaves
+from gradcheck_health.probe.backward import slopes
 from gradcheck_health.probe.experiments.first_difference import FirstDifference, first_difference
 from gradcheck_health.probe.experiments.paired_runs import changed, distance, evaluated, nudged, outputs_in_sandbox, share
 from gradcheck_health.probe.experiments.subbatch import axis_of, chosen
@@ -104,9 +105,9 @@ def _is_joined(subject: Subject, worst: Influence, inputs: Inputs, keep: int) ->
         returned = {leaf.path: leaf.tensor for leaf in leaves(subject.model(*fed.args, **fed.kwargs))}
         y = returned[worst.output]
         kept = y.select(list(y.shape).index(samples), keep)
-        slopes = torch.autograd.grad(kept, given, torch.ones_like(kept), allow_unused=True)
+        found = slopes([kept], given, [torch.ones_like(kept)])
         others = torch.tensor([row for row in range(samples) if row != keep], device=y.device)
         axes = [axis_of(tensor, samples, subject.declared.batch_axis) for tensor in given]
-        pairs = [(slope, axis) for slope, axis in zip(slopes, axes, strict=True) if slope is not None and axis is not None]
+        pairs = [(slope, axis) for slope, axis in zip(found, axes, strict=True) if slope is not None and axis is not None]
         return not pairs or any(bool(slope.index_select(axis, others).any()) for slope, axis in pairs)
     return True

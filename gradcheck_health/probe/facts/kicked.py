@@ -77,5 +77,6 @@ def _kick(parameter: torch.Tensor, generator: torch.Generator, known: TensorStat
     elif rms > 0:
         scale = 0.05 * rms
     else:
-        scale = 0.1 / math.sqrt(math.prod(parameter.shape[1:])) if parameter.dim() > 1 else 0.1
+        # a layer may be made for no features at all
+        scale = 0.1 / math.sqrt(max(math.prod(parameter.shape[1:]), 1)) if parameter.dim() > 1 else 0.1
     local(parameter).add_(noise.mul_(scale).to(parameter.dtype))

@@ -20,6 +20,7 @@ from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import slopes
 from gradcheck_health.probe.experiments.paired_runs import changed, distance
 from gradcheck_health.probe.experiments.subbatch import axis_of, on_few
 from gradcheck_health.probe.objective import AUXILIARY
@@ -204,7 +205,7 @@ def _norms(last: torch.Tensor, given: list[torch.Tensor], axis: int) -> tuple[fl
     """Norms of the gradient of a random projection, step by step."""
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(last.shape, generator=generator).to(last.device, last.dtype)
-    gradients = torch.autograd.grad(last, given, direction, allow_unused=True)
+    gradients = slopes([last], given, [direction])
     steps = given[0].shape[axis]
     squares = torch.zeros(steps, dtype=torch.float64)
     for gradient in gradients:

@@ -184,3 +184,35 @@ class Inverted(nn.Module):
     def forward(self, nodes, linked):
         scores = (self.one(nodes) + self.two(nodes).T).tanh().masked_fill(~linked, -1e4)
         return scores.softmax(1) @ self.out(nodes)
+
+
+class Walkers(nn.Module):
+    """Columns of a table by their numbers: where each one is, how fast it goes and where to."""
+
+    FED = ("f B 8",)
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, 8), nn.Softplus(), nn.Linear(8, 2))
+
+    def forward(self, state):
+        way = state[:, 6:8] - state[:, 0:2]
+        way = way / way.norm(dim=1, keepdim=True)
+        speed = state[:, 2:4].norm(dim=1, keepdim=True)
+        return self.net(torch.cat([way, speed, state[:, 4:6]], 1))
+
+
+class Prompts(nn.Module):
+    """Points, or boxes, or neither: what the annotation allows to be None."""
+
+    FED = ("f B 6",)
+
+    def __init__(self):
+        super().__init__()
+        self.points, self.scale = nn.Linear(6, 8), nn.Parameter(torch.ones(8))
+
+    def forward(self, points: torch.Tensor, boxes: torch.Tensor | None):
+        h = self.points(points) * self.scale
+        if boxes is not None:
+            raise NotImplementedError
+        return h

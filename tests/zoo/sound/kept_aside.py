@@ -113,3 +113,19 @@ class PositiveFeatures(nn.Module):
 @sound
 def largest_of_the_batch_in_an_exponent() -> Built:
     return PositiveFeatures(), torch.randn(32, 7, 32)
+
+
+@sound
+def bottleneck_of_no_features() -> Built:
+    """A reduction larger than the width leaves nothing of it, and a weight that is empty is not kicked either."""
+    squeeze = nn.Sequential(nn.Linear(3, 0), nn.ReLU(), nn.Linear(0, 3), nn.Sigmoid())
+
+    class Weighed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.squeeze = squeeze
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.squeeze(x) * x
+
+    return Weighed(), torch.randn(32, 3)
