@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from collections.abc import Generator
@@ -60,3 +61,4 @@ def everything_imported() -> None:
             self.unused = nn.Linear(2, 2)
 
     assert not check_gradients(Sick()).ok
+    importlib.import_module("torch._dynamo")  # the first step of an optimizer does it

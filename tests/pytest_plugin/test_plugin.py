@@ -228,6 +228,7 @@ def test_error_of_the_model_can_be_caught_and_is_reported_without_our_frames(run
     assert "verify.py" not in result.stdout.str()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("-n", "2"), ("-p", "no:terminal")], ids=" ".join)
 def test_ways_to_run_pytest(run: Run, options: tuple[str, ...]) -> None:
     """Exit code 1, because one of the two is sick, and nothing else goes wrong."""
@@ -317,7 +318,7 @@ def test_assertion_hides_its_own_frames(run: Run) -> None:
     assert ">       assert_gradients_healthy(Sick())" in text
 
 
-def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
+def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester, everything_imported: None) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -340,12 +341,12 @@ def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
         """
     )
     # torch imports its compiler with the first step of an optimizer, which cannot be imported twice in a process
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "default")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*uncleared-gradient*"])
 
 
-def test_a_short_run_is_checked_by_the_fixture(pytester: pytest.Pytester) -> None:
+def test_a_short_run_is_checked_by_the_fixture(pytester: pytest.Pytester, everything_imported: None) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -359,19 +360,19 @@ def test_a_short_run_is_checked_by_the_fixture(pytester: pytest.Pytester) -> Non
             assert report.trace.history.steps == 20
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "default")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*diverging-loss*"])
 
 
-def test_misspelt_keyword_and_the_line_that_asked_are_named(pytester: pytest.Pytester) -> None:
+def test_misspelt_keyword_and_the_line_that_asked_are_named(pytester: pytest.Pytester, everything_imported: None) -> None:
     pytester.makepyfile(
         "from torch import nn\n"
         "def test_misspelt(gradhealth): gradhealth(nn.Linear(2, 2), sede=3)\n"
         "def test_sick(gradhealth):\n"
         "    gradhealth(nn.Sequential(*(layer for _ in range(30) for layer in (nn.Linear(4, 4), nn.Sigmoid()))), rounds=1)\n"
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "default")
     text = result.stdout.str()
     assert "the fixture takes no argument 'sede' (did you mean 'seed'?)" in text
     assert "TypeError" not in text

@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.ranks import torchrun
 
+pytestmark = pytest.mark.slow
+
 MODELS = """
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
