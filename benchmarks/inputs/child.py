@@ -7,13 +7,12 @@ import os
 import resource
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tests.support.forks import Tell, forked
 
 MEMORY = 7 << 30
-"""Bytes of address space of one process, beyond what the libraries took that are imported already."""
+"""Bytes of address space of one process."""
 
 
 def in_child(task: Callable[[], dict[str, Any]], cpu: int) -> dict[str, Any]:
@@ -24,8 +23,7 @@ def in_child(task: Callable[[], dict[str, Any]], cpu: int) -> dict[str, Any]:
 
 def _limited(task: Callable[[], dict[str, Any]], cpu: int, tell: Tell) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-    most = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     tell(json.dumps(task(), default=str))
 

@@ -29,7 +29,8 @@ def wrong_backward(trace: Trace, *, max_error: float = 0.01) -> Iterator[Finding
     When it is legitimate: a gradient that is no derivative on purpose is not reported where forward is piecewise constant
     (rounding, spikes, codebooks: with all other inputs of that function), and where forward hands its input on
     unchanged (gradient reversal, scaling, clipping), or clamps it between two bounds that are both met and passes the
-    gradient straight through. An implicit gradient that is cut short looks like a wrong one: accept it with a reason.
+    gradient straight through. A backward that normalises or clips what arrives is no derivative on purpose, which a note
+    says. An implicit gradient that is cut short looks like a wrong one: accept it with a reason.
 
     How to fix: derive the backward again, mind saved tensors, broadcasting (sum over the axes that were expanded) and the
     order of the gradients that are returned, and put torch.autograd.gradcheck into a test.

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.inputs import synthesize
+from gradcheck_health.inputs.static.size_attributes import sizes
 
 
 class Windows(nn.Module):
@@ -72,3 +73,8 @@ def test_a_size_on_which_less_of_the_model_runs_is_not_taken() -> None:
 def test_cheap_inputs_keep_their_size() -> None:
     (x,) = synthesize(nn.Conv1d(2, 4, 3)).args
     assert x.shape[2] == 64
+
+
+def test_features_of_a_recurrent_layer_are_no_side_of_a_picture() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2), nn.GRU(900, 8))
+    assert sizes(net, {"T": 7}) == {}

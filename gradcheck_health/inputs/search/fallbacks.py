@@ -57,6 +57,8 @@ def explore(plan: Plan, arguments: Sequence[Argument] = ()) -> Iterator[Edit]:
             yield Edit(plan.put(path, replace(leaf, fill="uniform")), 4.1, "values in [0, 1)")
         if leaf.fixed:
             continue
+        if len(leaf.dims) == 2 and leaf.dims[0] == "B" and leaf.kind == "float":
+            yield Edit(plan.put(path, replace(leaf, dims=("B", "T", leaf.dims[1]))), 3.6, "steps behind the samples")
         for step, dims in enumerate(_SHAPES):
             if len(dims) != len(leaf.dims):
                 yield Edit(plan.put(path, replace(leaf, dims=dims)), 4.0 + 0.3 * step, "another rank")

@@ -8,6 +8,8 @@ from gradcheck_health.records.errors import message_of
 
 _OF_ITS_OWN = (MemoryError, NotImplementedError, ImportError, NameError, OSError, RecursionError)
 """Kinds of errors that are rarely about the inputs, where no operation says what it wanted."""
+_ARGUMENTS = ".forward() got an unexpected keyword argument"
+"""A part is called with what it does not take; the model itself is called with the names that its signature has."""
 FEW, MANY = 5, 20
 """Different inputs on which a model raised the same, as far on as it came: for those kinds, and for every other."""
 
@@ -48,4 +50,4 @@ def _failure(outcome: Outcome) -> tuple[str, ...] | None:
 
 def of_its_own(error: BaseException) -> bool:
     """An error that other inputs would hardly spare the model: no memory, a missing module, an unwritten function."""
-    return isinstance(error, _OF_ITS_OWN) or errors.ran_out_of_memory(error)
+    return isinstance(error, _OF_ITS_OWN) or errors.ran_out_of_memory(error) or _ARGUMENTS in message_of(error)

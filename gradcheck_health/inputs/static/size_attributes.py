@@ -51,7 +51,8 @@ def sizes(model: nn.Module, defaults: Mapping[str, int]) -> dict[str, int]:
 
 def _owners(parts: list[nn.Module]) -> Iterator[Any]:
     for part in parts:
-        yield part
+        if not type(part).__module__.startswith("torch.nn."):  # whose input_size counts features
+            yield part
         for name in _CONFIGS:
             value = vars(part).get(name)
             if value is not None and not isinstance(value, nn.Module | str | int | float | list | tuple):

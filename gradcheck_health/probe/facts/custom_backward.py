@@ -122,6 +122,27 @@ def _draws_on_the_way_back(function: Any, inputs: Sequence[torch.Tensor], learni
     return any(a is not None and b is not None and not torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+def _scales_what_arrives(function: Any, inputs: Sequence[torch.Tensor], learning: Sequence[int]) -> bool:
+    """Twice the gradient that arrives does not give twice as much: it is normalised or clipped, and no derivative on purpose.
+
+    A backward that forgets what arrives does not either; but it gives the same whatever that is.
+    """
+    values = [x.detach().clone().requires_grad_(k in learning) for k, x in enumerate(inputs)]
+    outputs, wanted = function(values), [values[k] for k in learning]
+    if not outputs or not wanted:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(outputs[0].shape, generator=generator, dtype=torch.float64).to(outputs[0]) for _ in range(2))
+    found = [
+        torch.autograd.grad((outputs[0] * direction).sum(), wanted, retain_graph=True, allow_unused=True)
+        for direction in (one, 2 * one, other)
+    ]
+    return any(
+        a is not None and not torch.allclose(b, 2 * a, 1e-3) and not torch.allclose(c, a, 1e-3)
+        for a, b, c in zip(*found, strict=True)
+    )
+
+
 def _floats(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
@@ -144,6 +165,10 @@ def _judged(one: _Call, seed: int) -> CustomBackward:
     try:
         if _draws_on_the_way_back(function, inputs, learning, seed):
             return dataclasses.replace(blank, failed="it draws random numbers on the way back, by design (Shake-Shake)")
+        if _scales_what_arrives(function, inputs, learning):
+            return dataclasses.replace(
+                blank, failed="it scales the gradient that arrives by its own size, by design (AdderNet)"
+            )
         seen = [_record(blank, floats[k], compare(function, inputs, k, seed)) for k in learning if inputs[k].numel()]
         same = any(_hands_on(function, inputs, k) or _clamps_straight(function, inputs, k) for k in learning)
     except Exception as error:  # noqa: BLE001 - the user's code, in a precision that it may not know

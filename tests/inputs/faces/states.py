@@ -206,3 +206,20 @@ class HintInAComment(nn.Module):
         # type: (Tensor, Tuple[Tensor, Tensor]) -> Tensor
         out, c = self.cell(x, carried)
         return out + c
+
+
+class Unseen(nn.Module):
+    """Its loop over the steps runs where nothing can be seen of it, as a scripted one does."""
+
+    FED = ("f B T 8",)
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 8) / 4)
+
+    def forward(self, x):
+        state = x.new_zeros(len(x), 8)
+        with torch._C.DisableTorchFunction():
+            for t in range(x.size(1)):
+                state = 0.5 * state + x[:, t] @ self.weight
+        return state

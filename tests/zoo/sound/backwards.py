@@ -184,3 +184,33 @@ class InPlace(torch.autograd.Function):
 @sound
 def function_in_place() -> Built:
     return net(Calls(lambda x: InPlace.apply(0.5 * x))), batch()
+
+
+class Distances(torch.autograd.Function):
+    """Minus the L1 distance to each of some points; the points get a gradient of one length, as in Chen et al. 2020."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, points: Tensor) -> Tensor:
+        ctx.save_for_backward(x, points)
+        return -(x[:, None] - points).abs().sum(2)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:
+        x, points = ctx.saved_tensors
+        apart = x[:, None] - points
+        steered = (apart * g[..., None]).sum(0)
+        return (-apart.clamp(-1, 1) * g[..., None]).sum(1), steered / steered.norm().clamp(min=1e-12)
+
+
+class Points(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.points, self.norm = nn.Parameter(torch.randn(16, 16)), nn.BatchNorm1d(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(Distances.apply(x, self.points))
+
+
+@sound
+def gradient_of_one_length() -> Built:
+    return net(Points()), batch()
