@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
     """
     if trace.declared.causal is False or trace.in_order or not (trace.declared.causal or trace.causal):
         return
+    if trace.causal.endswith(_UPSIDE_DOWN) and not trace.declared.causal and _mask_was_made_up(trace):
+        return  # which of its entries hide a step is the author's convention
     if "future" not in trace.facts:
         yield Need("future")
         return
@@ -55,13 +58,20 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
             yield Finding("future-leak", Severity.NOTE, f"not judged: {seen.gaps[0]}", (Place("", trace.model),))
 
 
+_UPSIDE_DOWN = "upside down"
+
+
+def _mask_was_made_up(trace: Trace) -> bool:
+    return trace.inputs.made_up and re.search(r"bool\[(?:\d+, )*(\d+), \1\]", trace.inputs.description) is not None
+
+
 def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
     jumping = jumps(influence)
     reason = "the output jumps (routing, sorting, a capacity): a small change of the future does not move it"
     if not jumping:
         place = influence.layer or "the model itself"
         reason = f"{influence.op or 'an operation that was not seen'} in {place} is the first whose earlier steps move"
-    upside_down = trace.causal.endswith("upside down")
+    upside_down = trace.causal.endswith(_UPSIDE_DOWN)
     if upside_down:
         reason = "the mask is upside down: it hides earlier steps and shows later ones"
     return influence_finding(

@@ -98,6 +98,13 @@ def view(failure: FailedOperation) -> list[Want]:
     known = math.prod(s for s in sizes if s > 0)
     why = f"view to {list(sizes)}"
     first = x.shape[0] if x.dim() else 1
+    lead = x.dim() - 1
+    if lead == 1 and -1 not in sizes and len(sizes) > 2 and tuple(sizes[:2]) == tuple(x.shape):
+        # both axes stay, and what is taken apart stands behind them
+        return [Want("rank", x, value=3, template=("B", "T", math.prod(sizes[2:])), why=why, cost=0.7)]
+    if -1 not in sizes and lead > 0 and tuple(sizes[:lead]) == tuple(x.shape[:lead]) and len(sizes) > lead:
+        # every axis stays but the last, which is taken apart: heads and what each of them sees
+        return [size(x, lead, math.prod(sizes[lead:]), why, 0.8), Want("total", x, value=known // max(first, 1), why=why)]
     if -1 not in sizes:
         if sizes[0] == first or known % first == 0:
             return [Want("total", x, value=known // first, why=why)]

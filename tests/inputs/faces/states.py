@@ -223,3 +223,21 @@ class Unseen(nn.Module):
             for t in range(x.size(1)):
                 state = 0.5 * state + x[:, t] @ self.weight
         return state
+
+
+class Hidden(nn.Module):
+    """What its mask marks with zero is hidden, where torch hides what is marked; its heads are taken apart by their sizes."""
+
+    FED = ("f B T 16", "f B T 16", "f B T 16", "m T T")
+
+    def __init__(self):
+        super().__init__()
+        self.key, self.query, self.value, self.out = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(16, 16)
+
+    def forward(self, values, keys, queries, trg_mask):
+        samples, steps, seen = queries.shape[0], queries.shape[1], keys.shape[1]
+        k = self.key(keys.reshape(samples, seen, 4, 4))
+        q = self.query(queries.reshape(samples, steps, 4, 4))
+        v = self.value(values.reshape(samples, values.shape[1], 4, 4))
+        scores = torch.einsum("nqhd,nkhd->nhqk", q, k).masked_fill(trg_mask == 0, -1e9)
+        return self.out(torch.einsum("nhqk,nkhd->nqhd", scores.softmax(-1), v).reshape(samples, steps, 16))
