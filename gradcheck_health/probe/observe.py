@@ -26,6 +26,7 @@ from gradcheck_health.probe.forward.retained_graph import carried, stale
 from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.graph.cut_points import Flow
+from gradcheck_health.probe.graph.factors import shrunk
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
@@ -108,11 +109,13 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         None if is_sharded(entry.tensor) or (known is not None and known.is_zero) else gradient
         for entry, gradient, known in zip(named, arrived, measured[1], strict=True)
     ]
+    sizes = {id(entry.tensor): value.rms for entry, value in zip(named, measured[0], strict=True) if value is not None}
+    factors = {} if flow.graph is None else shrunk(flow.graph, sizes)
     without = starved(named, rows, wide, activations)
     trace = Trace(
         model=own_class(model).__name__,
         layers=layer_traces(model, instrument, stats),
-        parameters=parameter_traces(named, instrument, *measured, wide, unused, flow.uses),
+        parameters=parameter_traces(named, instrument, *measured, wide, unused, flow.uses, factors),
         activations=activations,
         flow=flow.points(stats),
         outputs=tuple(_output(leaf, goal, _at(stats, index), share) for leaf, index, share in known),

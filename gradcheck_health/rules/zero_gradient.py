@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -32,8 +34,8 @@ _HELP = {
     Why.CANCELS: "detach one of the two ways: z + (code - z).detach() passes the gradient, z + (code - z) none",
 }
 _ALGEBRA = "normalise over an axis of several entries; of a mean, a sum of probabilities or an angle look at the axis"
-FAR = 1e-5
-"""Elasticity over the largest below which float64 is asked: rounding leaves 1e-6 and less of it."""
+FAR, AWAKE = 2e-6, 1e-5
+"""Elasticity over the largest below which rounding may be all there is, and from which on it is not, after a few steps."""
 _SAME = (
     "look for two scores of one layer, a weight that is divided by itself, or a term that a softmax, a mean or a "
     "normalisation behind it takes out again"
@@ -126,7 +128,7 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
             wide = _elasticities(trace.facts[fact][0]) if trace.facts[fact] else {}
             names = {name for name in names if name in wide and wide[name] < 1e-4 * narrow[name]}
         elif fact == "after_steps":  # a step may wake them
-            names = set.intersection(names, *(_far_below(one) for one in trace.facts[fact][:4]))
+            names = set.intersection(names, *(_far_below(one, AWAKE) for one in trace.facts[fact][:4]))
     if names:
         members = _frontier([trace.parameters[name] for name in names])
         worst = max(names, key=lambda name: narrow[name])
@@ -155,21 +157,29 @@ def _may_be_rounding(trace: Trace, name: str) -> bool:
     return not moved or any(name in difference.names for difference in moved)
 
 
-def _far_below(trace: Trace) -> set[str]:
+def _far_below(trace: Trace, limit: float = FAR) -> set[str]:
     """Weights in float32 whose elasticity lies far below the largest."""
     found = _elasticities(trace)
-    return {name for name, share in found.items() if share < FAR and trace.parameters[name].dtype == "float32"}
+    return {name for name, share in found.items() if share < limit and trace.parameters[name].dtype == "float32"}
 
 
 def _elasticities(trace: Trace) -> dict[str, float]:
-    """|w| |g| of every trainable weight, over the largest: it does not depend on how the weights are scaled."""
-    found = {
-        p.name: p.value.norm * p.gradient.norm
+    """|w| |g| of every trainable weight, over the largest: it does not depend on how the weights are scaled.
+
+    What is small for another reason than cancelling out is no suspect: a weight that starts near zero counts with the median
+    size of the others, and what small factors (LayerScale) shrink on the way back is divided by them.
+    """
+    weights = [
+        (p, p.gradient.norm)
         for p in trace.parameters.values()
         if p.trainable and p.role == "weight" and p.gradient is not None and p.gradient.finite and p.value.finite
-    }
-    largest = max(found.values(), default=0.0)
-    return {name: value / largest for name, value in found.items()} if largest else {}
+    ]
+    largest = max((p.value.norm * norm for p, norm in weights), default=0.0)
+    if not largest:
+        return {}
+    usual = statistics.median(p.value.rms for p, _ in weights)
+    sizes = {p.name: max(p.value.rms, usual) * math.sqrt(p.value.numel) for p, _ in weights}
+    return {p.name: sizes[p.name] * norm / p.shrunk / largest for p, norm in weights}
 
 
 def _finding(trace: Trace, reason: Why, members: list[ParameterTrace], behind: tuple[tuple[Why, str | None], ...]) -> Finding:

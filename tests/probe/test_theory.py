@@ -167,6 +167,33 @@ def test_elasticity_is_the_same_in_all_layers_of_a_relu_net() -> None:
     assert max(inner) - min(inner) == pytest.approx(0, abs=1e-10 * abs(inner[0]))
 
 
+class Scaled(nn.Module):
+    """Two blocks, each with a scale of its branch, the second inside another; and a layer that every way reaches unscaled."""
+
+    def __init__(self, first: float, outer: float, inner: float) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = (nn.Linear(8, 8) for _ in range(3))
+        self.first, self.outer = nn.Parameter(torch.full((8,), first)), nn.Parameter(torch.full((1, 8), outer))
+        self.inner = nn.Parameter(torch.tensor(inner))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h: torch.Tensor = self.stem(x)
+        h = h + self.first.view(1, -1).expand_as(h) * self.one(h).tanh()
+        return h + self.outer * (h.sin() + self.two(h) * self.inner)
+
+
+@pytest.mark.parametrize(("first", "outer", "inner"), [(1e-3, 1e-2, 1e-4), (1e-6, 0.5, 1e-2), (1.0, -1e-5, 1.0)])
+def test_what_small_scales_leave_of_a_gradient(first: float, outer: float, inner: float) -> None:
+    """It is what the gradient of a branch is proportional to: the scales on its way that are small, multiplied."""
+    small = [abs(scale) if abs(scale) < 0.1 else 1.0 for scale in (first, outer, inner)]
+    torch.manual_seed(0)
+    found = look(Scaled(first, outer, inner), torch.randn(4, 8)).parameters
+    assert found["one.weight"].shrunk == pytest.approx(small[0])
+    assert found["two.weight"].shrunk == pytest.approx(small[1] * small[2])
+    assert found["inner"].shrunk == pytest.approx(small[1])
+    assert {found[name].shrunk for name in ("stem.weight", "first", "outer")} == {1.0}
+
+
 def test_share_of_active_units_at_he_initialisation() -> None:
     """A ReLU at He initialisation is inactive on half of its inputs, and hardly a unit of the first layer on all of 32."""
     torch.manual_seed(0)

@@ -92,3 +92,36 @@ def test_prediction_that_knows_its_target_is_not_judged(margin: float, judged: b
 def test_a_batch_is_as_large_as_its_targets() -> None:
     report = check_gradients(nn.Sequential(nn.Linear(12, 4)), loss="CrossEntropyLoss", targets=torch.arange(24) % 4)
     assert report.trace.inputs.batch == 24
+
+
+class Cancelled(nn.Module):
+    """A score that a normalisation takes out again, in a branch behind a small scale, or as a weight that starts near zero."""
+
+    def __init__(self, scale: float = 1.0, start: float = 1.0, *, shared: bool = True) -> None:
+        super().__init__()
+        self.stem, self.body, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+        self.score, self.scale = nn.Parameter(start * torch.randn(1, 16)), nn.Parameter(torch.full((16,), scale))
+        self.norm, self.shared = nn.LayerNorm(16, eps=0.0), shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        score = h * self.score
+        branch = self.norm(self.body(h) + (score.sum(-1, keepdim=True) if self.shared else score))
+        out: Tensor = self.head(h + self.scale * branch)
+        return out
+
+
+@pytest.mark.parametrize(("scale", "start"), [(1.0, 1.0), (1e-5, 1.0), (1.0, 1e-6), (1e-5, 1e-6)])
+def test_what_cancels_out_is_found_behind_small_scales_and_near_zero(scale: float, start: float) -> None:
+    torch.manual_seed(0)
+    report = check_gradients(Cancelled(scale, start), torch.randn(32, 16))
+    assert [(one.rule, one.names) for one in report.findings if one.severity.value == "error"] == [("zero-gradient", ("score",))]
+
+
+@pytest.mark.parametrize(("scale", "start"), [(1e-6, 1.0), (1.0, 1e-7), (1e-6, 1e-7), (1.0, 0.0)])
+def test_small_for_another_reason_is_no_suspicion(scale: float, start: float) -> None:
+    """No pass beyond the first is asked for: LayerScale, and tokens and tables that start near zero, are in every second model."""
+    torch.manual_seed(0)
+    report = check_gradients(Cancelled(scale, start, shared=False), torch.randn(32, 16))
+    assert not report.findings
+    assert not {"jittered", "float64"} & set(report.trace.facts)

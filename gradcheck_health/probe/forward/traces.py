@@ -50,6 +50,7 @@ def parameter_traces(
     spread: Sequence[Spread],
     unused: frozenset[str],
     uses: Mapping[int, int],
+    shrunk: Mapping[int, float],
 ) -> dict[str, ParameterTrace]:
     """In execution order of the owning layers; those of layers that were never called come last, by name."""
     traces = []
@@ -73,6 +74,7 @@ def parameter_traces(
                 decades=entries.decades,
                 zeros=entries.zeros,
                 uses=uses.get(id(tensor), 0),
+                shrunk=shrunk.get(id(tensor), 1.0),
             )
         )
     traces.sort(key=lambda trace: (trace.order < 0, trace.order, trace.name))

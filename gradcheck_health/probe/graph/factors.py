@@ -1,11 +1,15 @@
-"""Which leaves forward does nothing with but multiply by them, entry by entry: gains, gates, scales of a branch."""
+"""Leaves that are multiplied with entry by entry: gains, gates, scales of a branch, and what lies behind them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from gradcheck_health.probe.graph.graph import Graph
 
 _VIEWS = ("View", "UnsafeView", "Unsqueeze", "Squeeze", "Expand", "Permute", "Transpose", "T", "Alias", "Select", "Slice")
 _PRODUCT = "Mul"
+SMALL = 0.1
+"""Size (rms) of a factor that shrinks what comes back through it."""
 
 
 def factors(graph: Graph) -> set[int]:
@@ -27,6 +31,34 @@ def factors(graph: Graph) -> set[int]:
         if ends == {_PRODUCT}:
             found.add(leaf)
     return found
+
+
+def shrunk(graph: Graph, sizes: Mapping[int, float]) -> dict[int, float]:
+    """By how much small factors, multiplied along a way, shrink the gradient of each leaf on its loudest way back.
+
+    Args:
+        sizes: id of a leaf tensor -> its root mean square.
+
+    Returns:
+        id of a leaf tensor -> the product, below 1; of a leaf that some way reaches without a small factor nothing.
+    """
+    small = {graph.leaves[leaf]: size for leaf, size in sizes.items() if 0.0 < size < SMALL and leaf in graph.leaves}
+    if not small:
+        return {}
+    loudest = [1.0, *(0.0 for _ in graph.edges[1:])]
+    for i, nexts in enumerate(graph.edges):
+        factor = {j: small[end] for j in nexts if (end := _end(graph, j)) in small} if _bare(graph, i) == _PRODUCT else {}
+        for j in nexts:
+            others = [size for k, size in factor.items() if k != j]
+            loudest[j] = max(loudest[j], loudest[i] * min(others, default=1.0))
+    return {leaf: loudest[position] for leaf, position in graph.leaves.items() if loudest[position] < 1.0}
+
+
+def _end(graph: Graph, position: int) -> int:
+    """What lies behind views."""
+    while _bare(graph, position) in _VIEWS and len(graph.edges[position]) == 1:
+        (position,) = graph.edges[position]
+    return position
 
 
 def _bare(graph: Graph, position: int) -> str:
