@@ -91,7 +91,7 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     if not lost:
         return
     asked = (*needs(trace, zeros=False), *needs(trace, zeros=True))
-    missing = [need for need in asked if need.fact in ("woken", "after_steps", "detailed")]
+    missing = [need for need in asked if need.fact in ("stirred", "woken", "after_steps", "detailed")]
     if missing:
         yield from missing
         return

@@ -446,6 +446,18 @@ def test_base_of_a_framework_that_looks_through_all_layers_refers_to_none(
     assert Assignments(Own()).referenced("forgotten")
 
 
+def test_the_bare_pass_sees_the_gradients_of_the_probe() -> None:
+    """Of the same step of the zeros on the same samples."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), Gated(), nn.Linear(8, 2))
+    nn.init.zeros_(model[1].weight)
+    ((bare,), (whole,)) = (facts_of(model, fact) for fact in ("stirred", "woken"))
+    assert {name: p.gradient for name, p in bare.parameters.items()} == {name: p.gradient for name, p in whole.parameters.items()}
+    asleep = (bare.parameters[name].gradient for name in ("0.weight", "2.branch.weight"))
+    assert all(gradient is not None and gradient.rms > 0 for gradient in asleep)
+    assert not bare.layers and not bare.flow and whole.flow
+
+
 class Cancelling(nn.Module):
     """The scores of the first layer are added to all entries of a softmax: it takes them out again, but for rounding."""
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 
 import torch
 
+from gradcheck_health.model.call import call
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.backward import backward
 from gradcheck_health.probe.experiments.paired_runs import changed
 from gradcheck_health.probe.experiments.subbatch import axis_of, chosen, unclear
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.fragile import MASKED
+from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.observe import probe
+from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.edges import EdgeInput
 from gradcheck_health.records.errors import ModelError
@@ -40,7 +46,7 @@ def edge_inputs(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     found = []
     if not kinds and not declared:
         return (trace.only(),)
-    if not _is_finite(_seen(few, _with(few, list(kinds.values()), twice=True))):
+    if not _is_finite(few, _with(few, list(kinds.values()), twice=True)):
         alone = {kind: _with(few, [row]) for kind, row in kinds.items()}
         alone["two equal rows"] = _with(few, [], twice=True)
         found += [edge for kind, inputs in alone.items() if (edge := _tried(few, kind, inputs)) is not None]
@@ -107,23 +113,20 @@ def _lengths(subject: Subject) -> Iterator[tuple[str, Inputs]]:
 
 def _tried(subject: Subject, kind: str, inputs: Inputs) -> EdgeInput | None:
     """None where the gradient is finite, or the model does not take such inputs."""
-    if _is_finite(_seen(subject, inputs)):
+    if _is_finite(subject, inputs):
         return None
     with sandbox(subject.model):
         seen = probe(dataclasses.replace(subject, inputs=inputs), dataflow=Dataflow({}))
     return EdgeInput(kind, seen.nonfinite[0] if seen.nonfinite else None)
 
 
-def _seen(subject: Subject, inputs: Inputs) -> Trace | None:
-    try:
-        with sandbox(subject.model):
-            return probe(dataclasses.replace(subject, inputs=inputs))
-    except (ModelError, RuntimeError):
-        return None  # it does not take such inputs
-
-
-def _is_finite(trace: Trace | None) -> bool:
-    if trace is None:
-        return True
-    outputs = all(out.stats is None or not out.stats.nan for out in trace.outputs)
-    return outputs and all(p.gradient is None or p.gradient.finite for p in trace.parameters.values())
+def _is_finite(subject: Subject, inputs: Inputs) -> bool:
+    """No output holds a NaN, and all gradients are finite; also where the model does not take such inputs."""
+    model = unwrap(subject.model)
+    with contextlib.suppress(ModelError, RuntimeError), sandbox(subject.model):
+        output = call(subject.model, inputs, subject.seed)
+        if any(nonfinite_kind(leaf.tensor) == "nan" for leaf in leaves(output)):
+            return False
+        backward(objective(output, loss=None, batch=inputs.batch, seed=subject.seed), model)
+        return all(nonfinite_kind(parameter.grad) is None for parameter in model.parameters())
+    return True

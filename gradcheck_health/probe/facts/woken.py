@@ -1,63 +1,16 @@
-"""Do zeros of a gradient wake up once the weights that are zero have moved? A step of those alone, a pass on a few samples."""
+"""What does a pass show once the weights that are zero have moved? A step of those alone, and a probe of a few samples."""
 
 from __future__ import annotations
 
-from functools import partial
-
-import torch
-from torch.nn.parameter import is_lazy
-
-from gradcheck_health.model.call import call
-from gradcheck_health.model.distributed.ranks import on_any_rank
-from gradcheck_health.model.names import named_parameters
-from gradcheck_health.model.sandbox.context import sandbox
-from gradcheck_health.model.sandbox.dense import is_dense
-from gradcheck_health.model.wrappers import unwrap
-from gradcheck_health.probe.backward import backward
-from gradcheck_health.probe.experiments.subbatch import on_few
-from gradcheck_health.probe.objective import objective
+from gradcheck_health.probe.experiments.zero_start import after_one_step
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
-
-SAMPLES = 4
-RATE = 1e-3
 
 
 def woken(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace after the first Adam step of all parameters that are zero and have a gradient; an empty one if there are none.
 
-    What the first step does not wake stays to be seen after three (the fact `after_steps`). A zero whose own gradient is zero
-    does not move, so that zeros excuse one another nowhere.
+    What the first step does not wake stays to be seen after three (the fact `after_steps`).
     """
-    zeros = {name for name, p in trace.parameters.items() if p.trainable and p.value.numel and p.value.is_zero}
-    zeros = {name for name in zeros if (gradient := trace.parameters[name].gradient) is not None and not gradient.is_zero}
-    if not zeros:
-        return (trace.only(),)
-    look = partial(_after_one_step, zeros=zeros)
-    if subject.loss is not None:  # its targets may belong to the whole batch
-        return (look(subject),)
-    return (on_few(look, subject, SAMPLES),)
-
-
-def _after_one_step(subject: Subject, zeros: set[str]) -> Trace:
-    named = [entry for entry in named_parameters(unwrap(subject.model)) if entry.name in zeros and not is_lazy(entry.tensor)]
-    steps = {entry.name: _step(entry.tensor.grad) for entry in named}  # as the first pass left them behind
-    with sandbox(subject.model):
-        if on_any_rank(any(step is None for step in steps.values())):
-            output = call(subject.model, subject.inputs, subject.seed)
-            goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
-            backward(goal, unwrap(subject.model))
-            steps = {entry.name: _step(entry.tensor.grad) for entry in named}
-        with torch.no_grad():
-            for entry in named:
-                if (step := steps[entry.name]) is not None:
-                    entry.tensor.sub_(step)
-        return probe(subject)
-
-
-def _step(gradient: torch.Tensor | None) -> torch.Tensor | None:
-    """The first of Adam's steps is as long in every entry."""
-    if gradient is None:
-        return None
-    return RATE * torch.sgn(gradient.detach() if is_dense(gradient) else gradient.detach().to_dense())
+    return (after_one_step(probe, subject, trace) or trace.only(),)

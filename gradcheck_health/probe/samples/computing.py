@@ -137,15 +137,26 @@ def matmul(call: Operation) -> Answer:
     return along
 
 
+def one_hot(call: Operation) -> Answer:
+    """With a number of classes; without one the largest of all samples says it."""
+    _, along = call.input()
+    if call.get(1, "num_classes", -1) == -1:
+        raise Unproven
+    return along
+
+
 def unproven() -> Any:
     raise Unproven
 
 
 def added_product(call: Operation) -> Answer:
-    """addmm and baddbmm with a bias."""
-    if call.of(call.get(0, "input")) is not None:
+    """addmm and baddbmm; what is added to the product lies as it does."""
+    added = call.get(0, "input")
+    left, right = (call.get(i, f"mat{i}", call.kwargs.get(f"batch{i}")) for i in (1, 2))
+    along, beside = matmul(replace(call, args=(left, right), kwargs={})), call.of(added)
+    if beside is not None and replace(beside, axis=beside.axis + call.out.dim() - added.dim()) != along:
         raise Unproven
-    return matmul(replace(call, args=call.args[1:]))
+    return along
 
 
 def einsum(call: Operation) -> Answer:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
+from typing import Any
+
+import torch
 
 from gradcheck_health.probe.samples.operation import Along, Answer, Operation, Unproven, dims_of
 
@@ -90,8 +94,10 @@ def joined(call: Operation, stacked: bool) -> Answer:
 
 def taken(call: Operation) -> Answer:
     """x[...]: whole samples, and slices, numbers and new axes elsewhere."""
-    tensor, along = call.input()
     index = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
+    if isinstance(index[0], torch.Tensor):
+        return _one_each(call, index)
+    tensor, along = call.input()
     if not all(one is None or one is Ellipsis or type(one) in (int, slice) for one in index):
         raise Unproven
     spread = tensor.dim() - sum(one is not None and one is not Ellipsis for one in index)
@@ -107,6 +113,46 @@ def taken(call: Operation) -> Answer:
             return replace(along, axis=axis + along.axis - place)
         place, axis = place + width, axis + (0 if type(one) is int else width)
     raise Unproven
+
+
+def _one_each(call: Operation, index: tuple[Any, ...]) -> Along:
+    """x[torch.arange(samples), places]: of each sample one place, wherever that is."""
+    if call.of(call.args[0]) != Along(0) or not all(isinstance(one, torch.Tensor) and one.dim() == 1 for one in index):
+        raise Unproven
+    first, *places = index
+    with torch._C.DisableTorchFunction():
+        counted = first.dtype == torch.long and torch.equal(first, torch.arange(call.batch, device=first.device))
+    if not counted or call.of(first) is not None or any(call.of(one) not in (None, Along(0)) for one in places):
+        raise Unproven
+    return Along(0)
+
+
+def written(call: Operation) -> Answer:
+    """x[...] = y: where the samples lie in x already, or where those of y come to lie."""
+    tensor, index, value = call.args
+    if not call.known.keys() <= {id(tensor), id(value)}:
+        raise Unproven  # what is written to depends on the samples
+    held, along = call.of(tensor), call.of(value)
+    if along is None:
+        return held
+    parts = index if isinstance(index, tuple) else (index,)
+    rank = tensor.dim() - sum(type(one) is int for one in parts) + sum(one is None for one in parts)
+    moved = replace(along, axis=along.axis + rank - value.dim())
+    places = [Along(axis, along.inner) for axis, size in enumerate(tensor.shape) if size == call.batch * along.inner]
+    for place in places if held is None else [held]:
+        with contextlib.suppress(Unproven):
+            if taken(replace(call, args=(tensor, index), known={id(tensor): place})) == moved:
+                return place
+    raise Unproven
+
+
+def gathered(call: Operation) -> Answer:
+    """gather: of each sample some of its own entries."""
+    tensor, dim, index = (call.get(i, name) for i, name in enumerate(("input", "dim", "index")))
+    found = {along for one in (tensor, index) if (along := call.of(one)) is not None}
+    if len(found) != 1 or {along.axis for along in found} == {dim % tensor.dim()}:
+        raise Unproven
+    return found.pop()
 
 
 def _whole(part: slice, size: int) -> bool:

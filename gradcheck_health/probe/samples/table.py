@@ -97,6 +97,9 @@ RULES: dict[str, Rule] = {
     "narrow": shapes.narrowed,
     "select": shapes.selected,
     "getitem": shapes.taken,
+    "setitem": shapes.written,
+    "gather": shapes.gathered,
+    "one_hot": computing.one_hot,
     "repeat": shapes.repeated,
     "pad": shapes.padded,
 }

@@ -88,7 +88,9 @@ class Samples:
 
     def _follow(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         name = plain_name(func.__name__)
-        operands, results = operand_tensors((args, kwargs)), operand_tensors(out)
+        operands, results = operand_tensors((args, kwargs)), operand_tensors(args[0] if name == "setitem" else out)
+        if name == "set" and func.__self__ is torch.Tensor.requires_grad:
+            return
         if not results and name in QUESTIONS and all(map(self._is_as_it_was, operands)):
             return
         into = args[1:3] if name in _NORMS else args[:1] if name == "setitem" else ()

@@ -25,6 +25,7 @@ _ALIKE = frozenset(
         ("timm.layers.norm_act", "forward"),  # as torch's batch norm
         ("timm.layers.drop", "forward"),
         ("torchvision.ops.stochastic_depth", "forward"),
+        ("torchvision.models.swin_transformer", "forward"),
         *((f"timm.models.{name}", "get_attention_biases") for name in ("levit", "efficientvit_msra", "efficientformer_v2")),
         ("timm.models.efficientvit_msra", "forward"),
         # the mean of two heads instead of both, and no auxiliary heads
@@ -36,6 +37,9 @@ _ALIKE = frozenset(
 """(module, function) of libraries whose layers leave something out in eval mode and do nothing that joins samples instead."""
 _RATES = ("training", "dropout_p", "dropout")
 """Arguments of functions of torch that say how much is dropped."""
+_DROP_PATH = "drop_path"
+_LESS = "less in eval mode"
+"""Instead of a function: eval mode leaves something out there."""
 
 
 class TrainingReads:
@@ -96,13 +100,40 @@ def _rates(code: CodeType) -> tuple[tuple[int, str], ...]:
 
 
 def _called(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> str:
+    if _does_less(node, parents):
+        return _LESS
     above = parents.get(node)
     while isinstance(above, ast.UnaryOp | ast.IfExp):
         if isinstance(above, ast.IfExp) and (node is not above.test or any(map(_computes, (above.body, above.orelse)))):
             return ""
         node, above = above, parents.get(above)
     call = parents.get(above) if isinstance(above, ast.keyword) and above.arg in _RATES else None
+    if isinstance(above, ast.Call) and node in above.args and ast.unparse(above.func) == _DROP_PATH:
+        call = above
     return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+
+
+def _does_less(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
+    """`if not self.training: return x`, and `if self.training: x.requires_grad = True`, with further conditions or without."""
+    above, negated = parents.get(node), False
+    while isinstance(above, ast.BoolOp | ast.UnaryOp):
+        if isinstance(above, ast.UnaryOp):
+            negated = not negated
+        elif isinstance(above.op, ast.Or) is not negated:
+            return False
+        node, above = above, parents.get(above)
+    if not isinstance(above, ast.If) or above.test is not node or above.orelse:
+        return False
+    if negated:
+        return len(above.body) == 1 and isinstance(above.body[0], ast.Return) and isinstance(above.body[0].value, ast.Name)
+    return all(isinstance(one, ast.Assign) and _asks_for_gradient(one) for one in above.body)
+
+
+def _asks_for_gradient(statement: ast.Assign) -> bool:
+    targets = statement.targets
+    return isinstance(statement.value, ast.Constant) and all(
+        isinstance(one, ast.Attribute) and one.attr == "requires_grad" for one in targets
+    )
 
 
 def _computes(node: ast.AST) -> bool:
@@ -110,9 +141,11 @@ def _computes(node: ast.AST) -> bool:
 
 
 def _of_torch(called: str, names: Mapping[str, Any]) -> bool:
+    if called == _LESS:
+        return True
     root, *path = called.split(".")
-    if root == "attention_interface" and names.get("__name__", "").startswith("transformers.models."):
-        return True  # one of its own spellings of attention, all of which take a rate
+    if root in ("attention_interface", _DROP_PATH) and names.get("__name__", "").startswith("transformers.models."):
+        return True  # its own spellings of attention, all of which take a rate, and of stochastic depth
     value = names.get(root)
     for name in path:
         value = getattr(value, name, None)

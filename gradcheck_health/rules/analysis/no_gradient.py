@@ -45,7 +45,8 @@ def suspects(trace: Trace, *, zeros: bool) -> list[ParameterTrace]:
 def needs(trace: Trace, *, zeros: bool) -> list[Need]:
     """The facts that an explanation still lacks: most zeros wake up after one step, or a few, and need no other."""
     asleep = suspects(trace, zeros=zeros)
-    for fact in ("woken", "after_steps") if zeros else ("after_steps",):
+    cheapest = "woken" if "woken" in trace.facts else "stirred"
+    for fact in (cheapest, "after_steps") if zeros else ("after_steps",):
         if not asleep:
             return []
         if fact not in trace.facts:
@@ -64,7 +65,7 @@ def needs(trace: Trace, *, zeros: bool) -> list[Need]:
 
 
 def starts_at_zero(trace: Trace) -> bool:
-    """Something that is multiplied with is zero and about to move: the fact `woken` shows what that changes."""
+    """Something that is multiplied with is zero and about to move: `stirred` and `woken` show what that changes."""
     return any(
         p.trainable and p.role != "bias" and p.value.numel and p.value.is_zero and _awake(trace, name)
         for name, p in trace.parameters.items()
@@ -78,7 +79,8 @@ def why(trace: Trace, parameter: ParameterTrace) -> Why:
         if trace.objective == "the model's own loss" and min(awake) > 3:
             return Why.NOT_IN_LOSS
         return Why.GATED if parameter.gradient is not None and len(awake) > 1 else Why.ROUTED
-    if parameter.gradient is not None and any(_awake(one, name) for one in trace.facts.get("woken", ())):
+    stirred = (*trace.facts.get("stirred", ()), *trace.facts.get("woken", ()))
+    if parameter.gradient is not None and any(_awake(one, name) for one in stirred):
         return Why.GATED
     for fact, reason in (("supplied", Why.LEFT_OUT), ("resized", Why.SMALL)):
         if any(_awake(one, name) for one in trace.facts.get(fact, ())):

@@ -117,6 +117,45 @@ def _set_rows(self: Program, x: Tensor, n: int) -> Tensor:
     return y
 
 
+def _set_part(self: Program, x: Tensor, n: int) -> Tensor:
+    """Of what is known, of a constant, shifted along an axis, from an axis less, or by a mask."""
+    y = x * 1.0 if n % 2 else torch.zeros_like(x)
+    axis, kind = n % x.dim(), n // 2 % 4
+    before = (slice(None),) * axis
+    if kind == 0:
+        y[(*before, slice(1, None))] = x.narrow(axis, 0, x.shape[axis] - 1)
+    elif kind == 1:
+        y[(*before, 0)] = x.select(axis, -1)
+    elif kind == 2:
+        y[..., 0] = self.mean[0]
+    else:
+        y[y > y.mean(_at(x, n), keepdim=True)] = 1.0
+    return y
+
+
+def _gathered(self: Program, x: Tensor, n: int) -> Tensor:
+    chosen = x.argsort(_at(x, n)) if n % 2 else torch.zeros(x.shape, dtype=torch.long)
+    return x.gather(_at(x, n), chosen) if n % 3 else torch.ones_like(x).cumsum(-1).gather(_at(x, n), chosen)
+
+
+def _one_of_each(self: Program, x: Tensor, n: int) -> Tensor:
+    rows = torch.arange(len(x)) if n % 3 else torch.arange(len(x)).flip(0)
+    places = x.flatten(2).sum(-1).argmax(-1) if x.dim() > 2 and n % 2 else torch.zeros(len(x), dtype=torch.long)
+    return x[rows, places]
+
+
+def _added_product(self: Program, x: Tensor, n: int) -> Tensor:
+    other = x.transpose(-1, -2) if n % 2 else self.weight[: x.shape[-1], : x.shape[-1]].expand(*x.shape[:-2], -1, -1)
+    added = (x if n % 3 else x.transpose(0, 1)) if n % 5 else self.mean[:1]
+    return added.baddbmm(batch1=x, batch2=other) if x.dim() == 3 else added.addmm(mat1=x, mat2=other)
+
+
+def _early(self: Program, x: Tensor, n: int) -> Tensor:
+    if n % 48 == 47 or not self.training:
+        return x
+    return x * 2 if n % 2 else x.relu()
+
+
 def _by_number(self: Program, x: Tensor, n: int) -> Tensor:
     return x * (float(x.mean()) if n % 2 else 2.0)
 
@@ -206,6 +245,12 @@ STEPS: dict[str, Callable[[Program, Tensor, int], Tensor]] = {
     "a view written into": _written_view,
     "written behind autograd": _written_behind,
     "rows set": _set_rows,
+    "a part set": _set_part,
+    "gathered": _gathered,
+    "one of each": _one_of_each,
+    "added product": _added_product,
+    "out early": _early,
+    "one-hot": lambda self, x, n: F.one_hot((x > 0).long(), 2 if n % 2 else -1).flatten(-2).float(),
     "by a number": _by_number,
     "by numpy": _by_numpy,
     "by a buffer": _by_buffer,

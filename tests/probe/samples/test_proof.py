@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from gradcheck_health import check_gradients
 from tests.probe.samples.programs import SAMPLES, SHAPES, STEPS, Program
@@ -63,10 +64,42 @@ class Windows(nn.Module):
         return out.mean(1)
 
 
+class DropPath(nn.Module):
+    """Leaves early in eval mode."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        return x * torch.empty(len(x), *[1] * (x.dim() - 1)).bernoulli_(0.9)
+
+
+class Decoder(nn.Module):
+    """Steps shifted by one, entries that are looked up, the last place of each sample, and scores with something added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.drop = nn.Linear(16, 8), DropPath()
+        self.register_buffer("bias", torch.arange(3.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(2)
+        if self.training:
+            x.requires_grad = True
+        shifted = torch.zeros_like(x)
+        shifted[:, 1:] = x[:, :-1]
+        shifted[:, 0] = 1.0
+        h = self.drop(self.layer(shifted))
+        weights = torch.baddbmm(self.bias, batch1=h, batch2=h.transpose(1, 2), alpha=0.1).softmax(-1)
+        best = weights.argmax(-1)
+        h = (weights @ h).gather(1, best[..., None].expand_as(h)) + F.one_hot(best, 8)
+        out: torch.Tensor = h[torch.arange(len(h)), best[:, -1]]
+        return out
+
+
 IMAGES = (SAMPLES, 3, 4, 4)
 
 
-@pytest.mark.parametrize("build", [Plain, Windows])
+@pytest.mark.parametrize("build", [Plain, Windows, Decoder])
 @pytest.mark.parametrize("training", [True, False])
 def test_usual_operations_are_followed(build: type[nn.Module], training: bool) -> None:
     torch.manual_seed(0)
