@@ -35,12 +35,20 @@ def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> list[tu
 
 def modules(model: nn.Module) -> list[nn.Module]:
     """As `model.modules()`."""
-    return [module for _, module in named_modules(model)]
+    found: dict[int, nn.Module] = {}
+    stack = [model]
+    while stack:
+        module = stack.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            if module._modules:
+                stack += [child for _, child in reversed([*module._modules.items()]) if child is not None]
+    return [*found.values()]
 
 
 def is_wrapper(module: nn.Module) -> bool:
     """It holds a module that goes by the same name, and is no layer of its own."""
-    return any(_hands_on(module, name) for name, _ in module._modules.items())
+    return bool(module._modules) and any(_hands_on(module, name) for name, _ in module._modules.items())
 
 
 def _children(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -54,4 +62,6 @@ def _children(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _hands_on(module: nn.Module, name: str) -> bool:
     """What it holds under this name has its own."""
-    return name in WRAPPERS or name.startswith(STAGE) or (name == "module" and type(module).__name__ in _COPIES)
+    if name[:1] == "_":
+        return name in WRAPPERS or name.startswith(STAGE)
+    return name == "module" and type(module).__name__ in _COPIES

@@ -17,7 +17,8 @@ def broadcast(call: Operation) -> Answer:
     for operand in (*call.args, *call.kwargs.values()):
         if (along := call.of(operand)) is None:
             continue
-        moved = replace(along, axis=along.axis + call.out.dim() - operand.dim())
+        shift = call.out.dim() - operand.dim()
+        moved = replace(along, axis=along.axis + shift) if shift else along  # of most operations nothing moves
         if found is not None and found != moved:
             raise Unproven
         found = moved

@@ -88,7 +88,8 @@ class Samples:
 
     def _follow(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         name = plain_name(func.__name__)
-        operands, results = operand_tensors((args, kwargs)), operand_tensors(args[0] if name == "setitem" else out)
+        operands = operand_tensors(args) + operand_tensors(kwargs) if kwargs else operand_tensors(args)
+        results = operand_tensors(args[0] if name == "setitem" else out)
         if name == "set" and func.__self__ is torch.Tensor.requires_grad:
             return
         if not results and name in QUESTIONS and all(map(self._is_as_it_was, operands)):

@@ -22,6 +22,8 @@ LARGE = 2.0**15
 """Norm from which on the largest value is always measured: half precision ends soon after."""
 SMALL = 1024
 """Entries of tensors that are measured side by side, and how many of them at once: a call for each costs more than they do."""
+_WIDE = frozenset((torch.float32, torch.float64))
+"""Kinds whose dot product neither overflows nor rounds away what `measure` asks of it."""
 _FLOATING = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 
 
@@ -72,7 +74,7 @@ def measure(tensor: torch.Tensor, *, extremes: bool = True) -> TensorStats:
         return TensorStats(0, 0.0, 0.0)
     square = _square_norm(tensor).item()
     if not extremes and 1e-30 < square < LARGE**2:
-        return TensorStats(numel, math.sqrt(square / numel), None)
+        return _from_square(numel, square)
     low, high = torch.aminmax(tensor)
     largest = max(-low.item(), high.item())
     if largest == 0.0 and not math.isnan(square):
@@ -84,7 +86,7 @@ def measure(tensor: torch.Tensor, *, extremes: bool = True) -> TensorStats:
 
 
 def _square_norm(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.dtype in (torch.float32, torch.float64) and tensor.is_contiguous():
+    if tensor.dtype in _WIDE and tensor.is_contiguous():
         flat = tensor.view(-1)
         return torch.dot(flat, flat)
     norm: torch.Tensor = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
@@ -135,12 +137,20 @@ class Gather:
     """Statistics of many tensors; `collect` gives them all, in the order of `add`, with one move to the host."""
 
     def __init__(self) -> None:
-        self._known: list[TensorStats | None] = []
+        self._known: list[TensorStats | tuple[int, float] | None] = []
+        """Statistics, or the number of entries and the sum of their squares, or None: those that wait on an accelerator."""
         self._numels: list[int] = []
         self._waiting: list[torch.Tensor] = []
 
     def add(self, tensor: torch.Tensor) -> int | None:
         """Measure what flows through the network; returns its index in `collect()`, or None if it holds no floating values."""
+        flat = tensor.detach()
+        if flat.dtype in _WIDE and is_dense(flat) and flat.is_contiguous():  # most are, and there are many
+            flat = flat.view(-1)
+            square = torch.dot(flat, flat).item()
+            if 1e-30 < square < LARGE**2:
+                self._known.append((flat.numel(), square))
+                return len(self._known) - 1
         values = plain(tensor)
         return None if values is None else self._add(values, extremes=False)
 
@@ -185,7 +195,14 @@ class Gather:
 
     def collect(self) -> list[TensorStats]:
         rows = iter(zip(self._numels, torch.stack(self._waiting).tolist(), strict=True)) if self._waiting else iter(())
-        return [stats if stats is not None else _from_row(*next(rows)) for stats in self._known]
+        return [
+            _from_square(*stats) if type(stats) is tuple else stats or _from_row(*next(rows))  # type: ignore[misc]
+            for stats in self._known
+        ]
+
+
+def _from_square(numel: int, square: float) -> TensorStats:
+    return TensorStats(numel, math.sqrt(square / numel), None)
 
 
 def _from_row(numel: int, row: list[float]) -> TensorStats:

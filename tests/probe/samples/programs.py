@@ -99,7 +99,7 @@ def _masked(self: Program, x: Tensor, n: int) -> Tensor:
 
 
 def _written_view(self: Program, x: Tensor, n: int) -> Tensor:
-    y = x * 1.0
+    y = (x * 1.0).contiguous()
     view = y.view(-1)
     view.mul_(1 + (y.mean() if n % 2 else self.mean[0]))
     return y
