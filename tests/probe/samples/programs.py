@@ -157,7 +157,7 @@ def _early(self: Program, x: Tensor, n: int) -> Tensor:
 
 
 def _by_number(self: Program, x: Tensor, n: int) -> Tensor:
-    return x * (float(x.mean()) if n % 2 else 2.0)
+    return x * (float(x.detach().mean()) if n % 2 else 2.0)
 
 
 def _by_numpy(self: Program, x: Tensor, n: int) -> Tensor:
