@@ -15,7 +15,7 @@ from gradcheck_health.check.root_causes import ask, root_causes
 from gradcheck_health.check.suppressions import accept
 from gradcheck_health.model.distributed.ranks import on_any_rank
 from gradcheck_health.model.source.locate import marked_code, with_source_lines
-from gradcheck_health.probe import can_be_taken, described, probe, take
+from gradcheck_health.probe import SHOWN_BY, can_be_taken, described, probe, take
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.finding import Finding, worst_first
 from gradcheck_health.records.report import Report
@@ -68,6 +68,7 @@ def diagnose(
         findings, needs, ran = ask(rules, settings.rules, trace, accepted)
         needs += [fact for fact in facts if fact not in needs and _lacks(trace, fact)]
         needs = shared_needs(needs)
+        needs = [fact for fact in needs if SHOWN_BY.get(fact) not in needs]
         cut_off = bool(needs) and on_any_rank(budget.spent)
         if cut_off or not needs:
             break

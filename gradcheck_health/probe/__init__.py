@@ -15,7 +15,11 @@ from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.errors import ModelError, one_line, out_of_memory, ran_out_of_memory
 from gradcheck_health.records.trace import Trace
 
-__all__ = ["Subject", "can_be_taken", "described", "fact_names", "preload", "probe", "take"]
+__all__ = ["SHOWN_BY", "Subject", "can_be_taken", "described", "fact_names", "preload", "probe", "take"]
+
+
+SHOWN_BY = {"stirred": "woken"}
+"""Fact -> another one, dearer, that shows all of it: where both are needed, that one is enough."""
 
 
 @cache
