@@ -101,7 +101,7 @@ class ParameterTrace:
     uses: int = 0
     """Operations of the autograd graph that take it; 0, too, where the graph was not walked."""
     shrunk: float = 1.0
-    """What small weights that are multiplied with entry by entry (LayerScale) leave of its gradient, on the loudest way back."""
+    """What small weights that are multiplied with entry by entry (LayerScale) leave of its gradient on the loudest way back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -452,7 +452,9 @@ def test_the_bare_pass_sees_the_gradients_of_the_probe() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), Gated(), nn.Linear(8, 2))
     nn.init.zeros_(model[1].weight)
     ((bare,), (whole,)) = (facts_of(model, fact) for fact in ("stirred", "woken"))
-    assert {name: p.gradient for name, p in bare.parameters.items()} == {name: p.gradient for name, p in whole.parameters.items()}
+    assert {name: p.gradient for name, p in bare.parameters.items()} == {
+        name: p.gradient for name, p in whole.parameters.items()
+    }
     asleep = (bare.parameters[name].gradient for name in ("0.weight", "2.branch.weight"))
     assert all(gradient is not None and gradient.rms > 0 for gradient in asleep)
     assert not bare.layers and not bare.flow and whole.flow

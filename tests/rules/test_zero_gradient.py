@@ -115,12 +115,14 @@ class Cancelled(nn.Module):
 def test_what_cancels_out_is_found_behind_small_scales_and_near_zero(scale: float, start: float) -> None:
     torch.manual_seed(0)
     report = check_gradients(Cancelled(scale, start), torch.randn(32, 16))
-    assert [(one.rule, one.names) for one in report.findings if one.severity.value == "error"] == [("zero-gradient", ("score",))]
+    assert [(one.rule, one.names) for one in report.findings if one.severity.value == "error"] == [
+        ("zero-gradient", ("score",))
+    ]
 
 
 @pytest.mark.parametrize(("scale", "start"), [(1e-6, 1.0), (1.0, 1e-7), (1e-6, 1e-7), (1.0, 0.0)])
 def test_small_for_another_reason_is_no_suspicion(scale: float, start: float) -> None:
-    """No pass beyond the first is asked for: LayerScale, and tokens and tables that start near zero, are in every second model."""
+    """No pass beyond the first is asked for: LayerScale, and tokens and tables near zero, are in every second model."""
     torch.manual_seed(0)
     report = check_gradients(Cancelled(scale, start, shared=False), torch.randn(32, 16))
     assert not report.findings

@@ -1,4 +1,4 @@
-"""Do zeros of a gradient wake up once the weights that are zero have moved? A step of those alone, a bare pass of few samples."""
+"""Do zeros of a gradient wake up once the weights that are zero have moved? A step of those alone, a bare pass of few rows."""
 
 from __future__ import annotations
 
@@ -35,4 +35,6 @@ def _bare_pass(subject: Subject, trace: Trace) -> Trace:
     indices = gather.add_all((entry.tensor.grad for entry in named), extremes=True)
     stats = gather.collect()
     found = {entry.name: stats[index] for entry, index in zip(named, indices, strict=True) if index is not None}
-    return trace.only(parameters={name: dataclasses.replace(p, gradient=found.get(name)) for name, p in trace.parameters.items()})
+    return trace.only(
+        parameters={name: dataclasses.replace(p, gradient=found.get(name)) for name, p in trace.parameters.items()}
+    )
