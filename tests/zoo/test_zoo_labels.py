@@ -92,7 +92,7 @@ def trained(entry: Sound | Sick, steps: int = STEPS) -> tuple[nn.Module, set[str
             value.backward()
         gradients = {name: p.grad.to_dense() for name, p in named.items() if p.grad is not None}
         reached |= gradients.keys()
-        moved |= {name for name, gradient in gradients.items() if gradient.abs().max() > 0}
+        moved |= {name for name, gradient in gradients.items() if not gradient.numel() or gradient.abs().max() > 0}
         finite &= all(bool(torch.isfinite(t).all()) for t in (*gradients.values(), *tensors(output), value.detach()))
         optimizer.step()
     return model, named.keys() - reached, reached - moved, finite

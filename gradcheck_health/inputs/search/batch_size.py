@@ -11,7 +11,7 @@ from gradcheck_health.inputs.search.trial import Outcome
 FLOPS = 2e9
 """What one forward pass may cost, multiply-adds times two."""
 ELEMENTS = 2e7
-"""Entries of all intermediate results together: about 600 MB in float32."""
+"""Entries of all intermediate results together: 80 MB in float32."""
 
 
 def batch_for(model: nn.Module, plan: Plan, outcome: Outcome) -> int:
@@ -42,7 +42,7 @@ The first that is no size of a weight: an output with an axis of 24 features is 
 
 
 def longer(model: nn.Module, plan: Plan, outcome: Outcome, batch: int) -> Plan | None:
-    """The plan with more steps, where their number is free and they cost next to nothing; None otherwise.
+    """The plan with more steps, where their number is free and they fit the budget with room to spare; None otherwise.
 
     Args:
         outcome: the trial of `plan`.
@@ -56,8 +56,8 @@ def longer(model: nn.Module, plan: Plan, outcome: Outcome, batch: int) -> Plan |
     more = next((count for count in STEPS if count not in sizes), STEPS[0])
     # attention grows with the square
     growth = batch / max(plan.size("B"), 1) * (more / steps) ** 2
-    cheap = outcome.flops * growth < FLOPS / 10 and outcome.elements * growth < ELEMENTS / 10
-    return plan.resize(T=more) if cheap else None
+    fits = outcome.flops * growth < 0.75 * FLOPS and outcome.elements * growth < 0.75 * ELEMENTS
+    return plan.resize(T=more) if fits else None
 
 
 def batched(plan: Plan) -> bool:
