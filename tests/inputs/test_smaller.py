@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from gradcheck_health.inputs import synthesize
+from gradcheck_health.inputs.search.batch_size import STEPS
 from gradcheck_health.inputs.static.size_attributes import sizes
 
 
@@ -78,3 +80,12 @@ def test_cheap_inputs_keep_their_size() -> None:
 def test_features_of_a_recurrent_layer_are_no_side_of_a_picture() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2), nn.GRU(900, 8))
     assert sizes(net, {"T": 7}) == {}
+
+
+@pytest.mark.parametrize("width", [16, 64])
+def test_steps_whose_number_is_free_outlast_the_rules_on_time(width: int) -> None:
+    """A budget that is met by fewer samples must not be met by shorter sequences."""
+    layer = nn.TransformerEncoderLayer(width, 4, 2 * width, batch_first=True)
+    model = nn.Sequential(nn.Embedding(120, width), nn.TransformerEncoder(layer, 2), nn.Linear(width, 120))
+    (tokens,) = synthesize(model).args
+    assert tokens.shape[1] in STEPS
