@@ -14,7 +14,6 @@ from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import local, stand_ins
 from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
 from gradcheck_health.model.nest import OutputTensor, leaves
-from gradcheck_health.model.sandbox.dense import is_dense
 from gradcheck_health.model.tree import modules
 from gradcheck_health.model.wrappers import own_class, unwrap
 from gradcheck_health.probe.backward import backward
@@ -28,7 +27,6 @@ from gradcheck_health.probe.forward.traces import activation_traces, layer_trace
 from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.graph.cut_points import Flow
 from gradcheck_health.probe.graph.factors import shrunk
-from gradcheck_health.probe.graph.graph import Graph
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
@@ -140,7 +138,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
         twins=equal,
         double_softmaxes=flow.double_softmaxes,
-        leaves=0 if flow.graph is None else _foreign(flow.graph, model, subject.inputs),
+        leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.backward_hooks is None or dataflow is None else flow.backward_hooks.zeroed(dataflow.followed),
         recurring=() if flow.graph is None else recurring(flow.graph, instrument, named),
         backward_error=error,
@@ -161,19 +159,6 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     )
     instrument.forget()
     return of_all_stages(of_whole_activations(trace, tensor_parallel_groups(model)), model) if spread else trace
-
-
-def _foreign(graph: Graph, model: nn.Module, fed: Inputs) -> int:
-    """Leaves of the graph that are no parameter of the model; what lies in the memory of an input is data."""
-    unknown = graph.leaves.keys() - registered(model)
-    if not unknown:
-        return 0
-    given = {place for leaf in leaves((fed.args, dict(fed.kwargs))) if (place := _memory(leaf.tensor)) is not None}
-    return sum(id(leaf) in unknown and _memory(leaf) not in given for leaf in graph.variables())
-
-
-def _memory(tensor: torch.Tensor) -> int | None:
-    return tensor.untyped_storage().data_ptr() if is_dense(tensor) else None
 
 
 def _at(stats: list[TensorStats], index: int | None) -> TensorStats | None:
