@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from gradcheck_health.model.call import call
+from gradcheck_health.model.distributed.ranks import on_any_rank
 from gradcheck_health.model.nest import leaves
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
@@ -122,11 +123,10 @@ def _tried(subject: Subject, kind: str, inputs: Inputs) -> EdgeInput | None:
 
 def _is_finite(subject: Subject, inputs: Inputs) -> bool:
     """No output holds a NaN, and all gradients are finite; also where the model does not take such inputs."""
-    model = unwrap(subject.model)
+    model, odd = unwrap(subject.model), False
     with contextlib.suppress(ModelError, RuntimeError), sandbox(subject.model):
         output = call(subject.model, inputs, subject.seed)
-        if any(nonfinite_kind(leaf.tensor) == "nan" for leaf in leaves(output)):
-            return False
+        odd = any(nonfinite_kind(leaf.tensor) == "nan" for leaf in leaves(output))
         backward(objective(output, loss=None, batch=inputs.batch, seed=subject.seed), model)
-        return all(nonfinite_kind(parameter.grad) is None for parameter in model.parameters())
-    return True
+        odd = odd or any(nonfinite_kind(parameter.grad) is not None for parameter in model.parameters())
+    return not on_any_rank(odd)  # a gradient that lies on several ranks may be odd on one, and all take the same passes
