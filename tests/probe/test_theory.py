@@ -194,6 +194,27 @@ def test_what_small_scales_leave_of_a_gradient(first: float, outer: float, inner
     assert {found[name].shrunk for name in ("stem.weight", "first", "outer")} == {1.0}
 
 
+class Faded(nn.Module):
+    """Many small scales behind one another, each inside the branch of the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.scales = nn.ParameterList(torch.full((8,), 1e-6) for _ in range(60))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h: torch.Tensor = self.inner(x)
+        for scale in self.scales:
+            h = h * scale
+        return self.stem(x) + h
+
+
+def test_scales_whose_product_is_below_all_numbers() -> None:
+    torch.manual_seed(0)
+    trace = check_gradients(Faded(), torch.randn(4, 8)).trace
+    assert 0 < trace.parameters["inner.weight"].shrunk < 1e-300
+
+
 def test_share_of_active_units_at_he_initialisation() -> None:
     """A ReLU at He initialisation is inactive on half of its inputs, and hardly a unit of the first layer on all of 32."""
     torch.manual_seed(0)

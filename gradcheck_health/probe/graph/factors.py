@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from gradcheck_health.probe.graph.graph import Graph
@@ -50,7 +51,8 @@ def shrunk(graph: Graph, sizes: Mapping[int, float]) -> dict[int, float]:
         factor = {j: small[end] for j in nexts if (end := _end(graph, j)) in small} if _bare(graph, i) == _PRODUCT else {}
         for j in nexts:
             others = [size for k, size in factor.items() if k != j]
-            loudest[j] = max(loudest[j], loudest[i] * min(others, default=1.0))
+            passes = max(loudest[i] * min(others, default=1.0), sys.float_info.min)  # as little as that, and never nothing
+            loudest[j] = max(loudest[j], passes)
     return {leaf: loudest[position] for leaf, position in graph.leaves.items() if loudest[position] < 1.0}
 
 
