@@ -12,6 +12,8 @@ from gradcheck_health.model.tree import modules
 
 REPLICATED = ("DistributedDataParallel",)
 """Wrappers around a module that every rank holds as a whole."""
+_OWN = frozenset((torch.Tensor, nn.Parameter))
+"""Most are of these: looking in vain for an attribute takes longer than all else."""
 _MOVERS = ("torch.distributed.", Pipeline.__module__)
 """Where the functions are made that move or cast what ranks exchange."""
 
@@ -41,7 +43,7 @@ def is_fully_sharded(module: nn.Module) -> bool:
 
 def is_sharded(tensor: Any) -> bool:
     """A DTensor: this rank holds its own part of it, or a copy."""
-    return type(tensor) is not torch.Tensor and hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
+    return type(tensor) not in _OWN and hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
 
 
 def is_communication(node: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradcheck_health.model.tree import named_modules
+from gradcheck_health.model.tree import modules, named_modules
 
 _PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
 """Most attributes are of these, and hold no graph that is searched for."""
@@ -20,12 +20,14 @@ def carried(model: nn.Module) -> dict[str, int]:
 
     Not the weights that the hooks of weight_norm and spectral_norm make again before each forward.
     """
-    return {
-        f"{path}.{key}".lstrip("."): id(value)
-        for path, module in named_modules(model)
+    found = [
+        (module, key, value)
+        for module in modules(model)
         for key, value in vars(module).items()
         if type(value) not in _PLAIN and _has_graph(value) and not _normed(module, key)
-    }
+    ]
+    paths = {module: path for path, module in named_modules(model)} if found else {}
+    return {f"{paths[module]}.{key}".lstrip("."): id(value) for module, key, value in found}
 
 
 def _normed(module: nn.Module, key: str) -> bool:

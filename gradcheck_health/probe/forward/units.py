@@ -19,9 +19,10 @@ SHUT = 1e-10
 _SAMPLES = 64
 """Samples, and positions in each, that a saturation is estimated from: its standard error is then below 2 %."""
 _POSITIONS = 16
-_FEW = 8
-"""Places along each axis where units are first looked for that are alive, and entries up to which all are read at once."""
-_WHOLE = 1 << 14
+_WHOLE = 1 << 19
+"""Entries up to which all are read at once."""
+_PLACES = 64
+"""Places of each unit where those of larger tensors are first looked for that are alive."""
 
 
 @dataclass(slots=True)
@@ -86,13 +87,14 @@ class Units:
 
 
 def _alive(alive: Alive, y: torch.Tensor, axis: int, bounds: tuple[float, float]) -> torch.Tensor:
-    """bool[units]. Most units are alive somewhere in a few places: then the others need not be read."""
+    """bool[units]. Of a large tensor most units are alive in a few samples: then the others need not be read for them."""
     others = tuple(i for i in range(y.dim()) if i != axis)
-    if y.is_cpu and y.numel() > _WHOLE:  # an accelerator is not waited for
-        few = y[tuple(slice(None, None, None if i == axis else -(-size // _FEW)) for i, size in enumerate(y.shape))]
-        if bool((found := alive(few, others, bounds)).all()):
-            return found
-    return alive(y, others, bounds)
+    if y.numel() <= _WHOLE or axis == 0 or not y.is_cpu:  # an accelerator is not waited for
+        return alive(y, others, bounds)
+    places = y[0].numel() // y.shape[axis]
+    found = alive(y[: -(-_PLACES // places)], others, bounds)
+    missing = found.logical_not().nonzero().flatten()
+    return found.index_put((missing,), alive(y.index_select(axis, missing), others, bounds)) if len(missing) else found
 
 
 def sample_rows(y: torch.Tensor, axis: int) -> torch.Tensor:

@@ -50,9 +50,7 @@ def starved(
         if spread.zeros <= _PART * min(gradient.numel(), _LEAST) and not begun:
             continue
         for axis in range(min(gradient.dim(), 2)):
-            if not _may_lack(gradient, axis):
-                continue
-            fed = any_along(gradient, axis)
+            fed = _fed(gradient, axis)
             units, without = len(fed), int((~fed).sum())
             most = axis == 0 and without > _SHARE * units and not explained
             if 0 < without < units and (most or in_blocks(~fed)):
@@ -72,17 +70,19 @@ def any_along(gradient: torch.Tensor, axis: int) -> torch.Tensor:
     return (gradient != 0).transpose(0, axis).flatten(1).any(1)
 
 
-def _may_lack(gradient: torch.Tensor, axis: int) -> bool:
-    """Some unit has nothing but zeros across a few units of the other axis: most gradients need not be read as a whole."""
+def _fed(gradient: torch.Tensor, axis: int) -> torch.Tensor:
+    """The same, found across a few units of the other axis: the others are read for those alone that have nothing there."""
     if gradient.dim() < 2:
-        return True
+        return any_along(gradient, axis)
     other = 1 - axis
     few = gradient[(slice(None),) * other + (slice(None, None, max(gradient.shape[other] // _GLANCE, 1)),)]
-    return not bool(any_along(few, axis).all())
+    found = any_along(few, axis)
+    missing = found.logical_not().nonzero().flatten()
+    return found.index_put((missing,), any_along(gradient.index_select(axis, missing), axis)) if len(missing) else found
 
 
 def in_blocks(without: torch.Tensor) -> bool:
     """They stand beside each other, in blocks: what a slice, a chunk or a head takes out."""
-    padded = torch.nn.functional.pad(without.to(torch.int8), (1, 1)).diff()
-    lengths = (padded == -1).nonzero() - (padded == 1).nonzero()
-    return bool(len(lengths)) and int(lengths.min()) >= _BLOCK
+    values, lengths = torch.unique_consecutive(without, return_counts=True)
+    blocks = lengths[values]
+    return bool(len(blocks)) and int(blocks.min()) >= _BLOCK

@@ -10,7 +10,7 @@ import torch
 from gradcheck_health.probe.forward.activations import FUNCTIONS
 from gradcheck_health.probe.forward.units import Units
 
-SHAPES = [((64, 512), 1), ((32, 24, 20, 20), 1), ((8, 40, 96), 2), ((20_000,), 0), ((3, 7), 1)]
+SHAPES = [((2000, 512), 1), ((32, 24, 30, 30), 1), ((64, 100, 96), 2), ((20_000,), 0), ((3, 7), 1), ((2, 3, 500, 500), 1)]
 
 
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
