@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.inputs.child import in_child
 from gradcheck_health.targets.arguments.complete import arguments, complete
 
 PACKAGES = [
@@ -165,21 +166,21 @@ def _ancestors(value: Any) -> Sequence[Any]:
 
 LARGEST = 30_000_000
 """Parameters."""
+CONSTRUCTOR = 60
+"""CPU seconds for building a model."""
 
 
 def _buildable(cls: type[nn.Module]) -> bool:
-    with contextlib.suppress(BaseException), torch.device("meta"):  # what takes all memory is seen without taking any
-        if _size(cls) >= LARGEST:
-            return False
-    try:
-        return 0 < _size(cls) < LARGEST
-    except BaseException:  # noqa: BLE001 - constructors of strangers
-        return False
+    """It has parameters, and not too many; in a process of its own, for some constructors take all the memory there is."""
+    return 0 < in_child(lambda: {"parameters": _size(cls)}, CONSTRUCTOR).get("parameters", 0) < LARGEST
 
 
 def _size(cls: type[nn.Module]) -> int:
-    model, _ = _built(cls)
-    return sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
+    try:
+        model, _ = _built(cls)
+        return sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
+    except BaseException:  # noqa: BLE001 - constructors of strangers
+        return 0
 
 
 def _built(cls: type[nn.Module]) -> tuple[nn.Module, Any]:

@@ -34,7 +34,8 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
     How it is measured: the largest movement of an earlier step over the largest of a later one, above max_influence
     (default 0.001: a mean over 64 steps passes a sixty-fourth on), and smoothly: routing with a capacity jumps, and is a
     note. A model counts as causal with causal=True, by its configuration (a Hugging Face decoder), or when all of its
-    attention looks at earlier steps only, or some layers of a stack do while their neighbours do not.
+    attention looks at earlier steps only, or some layers of a stack do while their neighbours do not; what a mask
+    among made-up inputs hides shows nothing.
 
     When it is legitimate: an encoder, a tagger and a masked language model may see everything: say causal=False if
     one is taken for a decoder.
@@ -46,8 +47,12 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
     """
     if trace.declared.causal is False or trace.in_order or not (trace.declared.causal or trace.causal):
         return
-    if trace.causal.endswith(_UPSIDE_DOWN) and not trace.declared.causal and _mask_was_made_up(trace):
-        return  # which of its entries hide a step is the author's convention
+    if _a_made_up_mask_may_show_it(trace):
+        if "unmasked" not in trace.facts:
+            yield Need("unmasked")
+            return
+        if not any(seen.causal for seen in trace.facts["unmasked"]):
+            return
     if "future" not in trace.facts:
         yield Need("future")
         return
@@ -58,11 +63,14 @@ def future_leak(trace: Trace, *, max_influence: float = 0.001) -> Iterator[Findi
             yield Finding("future-leak", Severity.NOTE, f"not judged: {seen.gaps[0]}", (Place("", trace.model),))
 
 
-_UPSIDE_DOWN = "upside down"
+_SQUARE = re.compile(r"(?:bool|float\d+|bfloat16)\[(?:\d+, )*(\d+), \1\]")
 
 
-def _mask_was_made_up(trace: Trace) -> bool:
-    return trace.inputs.made_up and re.search(r"bool\[(?:\d+, )*(\d+), \1\]", trace.inputs.description) is not None
+def _a_made_up_mask_may_show_it(trace: Trace) -> bool:
+    """What hides the steps may be a mask that nobody chose. Layers of a stack that differ under it differ by themselves."""
+    if trace.declared.causal or not trace.inputs.made_up or trace.causal.startswith("some layers"):
+        return False
+    return _SQUARE.search(trace.inputs.description) is not None
 
 
 def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
@@ -71,7 +79,7 @@ def _finding(trace: Trace, influence: Influence, allowed: float) -> Finding:
     if not jumping:
         place = influence.layer or "the model itself"
         reason = f"{influence.op or 'an operation that was not seen'} in {place} is the first whose earlier steps move"
-    upside_down = trace.causal.endswith(_UPSIDE_DOWN)
+    upside_down = trace.causal.endswith("upside down")
     if upside_down:
         reason = "the mask is upside down: it hides earlier steps and shows later ones"
     return influence_finding(

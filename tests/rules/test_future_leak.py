@@ -153,3 +153,55 @@ def test_configuration_speaks() -> None:
     model.config = Config()
     assert "ToyForCausalLM" in causal_by_config(model)
     assert causal_by_config(nn.Linear(1, 1)) == ""
+
+
+class Masked(nn.Module):
+    """Attention by hand under the mask that it is given, which hides where it is `hides`, and under one of its own."""
+
+    def __init__(self, hides: bool | None, own: str = "none", around: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.hides, self.own, self.around = hides, own, around
+        self.embed, self.parts, self.head = nn.Embedding(50, 32), nn.Linear(32, 96), nn.Linear(32, 50)
+        self.near = nn.Conv1d(32, 32, 3, padding=1, groups=32)
+
+    def forward(self, tokens: Tensor, src_mask: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        query, key, value = self.parts(x).chunk(3, -1)
+        scores = query @ key.mT / 32**0.5
+        every = torch.ones_like(scores[0], dtype=torch.bool)
+        assert src_mask.shape == every.shape
+        hidden = {"none": ~every, "right": every.triu(1), "upside down": every.tril(-1)}[self.own]
+        if self.hides is not None:
+            hidden = hidden | (src_mask == self.hides)
+        x = x + scores.masked_fill(hidden, -1e9).softmax(-1) @ value
+        if self.around:
+            x = x + self.near(x.mT).mT
+        out: Tensor = self.head(x)
+        return out
+
+
+@pytest.mark.parametrize("around", [False, True])
+@pytest.mark.parametrize("hides", [False, True])
+def test_made_up_mask_makes_no_model_causal(hides: bool, around: bool) -> None:
+    """A reader of both ways, with a convolution around each step: a triangle that nobody chose says nothing of it."""
+    assert report(Masked(hides, around=around), None).findings == ()
+
+
+@pytest.mark.parametrize("hides", [None, True])
+def test_mask_of_the_models_own_is_judged_beside_a_made_up_one(hides: bool | None) -> None:
+    (finding,) = report(Masked(hides, "right", around=True), None).findings
+    assert "earlier steps only" in dict(finding.details)["causal"]
+    assert report(Masked(hides, "right"), None).findings == ()
+
+
+def test_mask_upside_down_is_found_beside_a_made_up_one() -> None:
+    (finding,) = report(Masked(None, "upside down"), None).findings
+    assert finding.severity is Severity.ERROR
+    assert "tril()" in dict(finding.details)["help"]
+
+
+def test_mask_that_is_given_shows_that_a_model_is_causal() -> None:
+    given = (torch.randint(0, 50, (6, 11)), torch.ones(11, 11, dtype=torch.bool).triu(1))
+    (finding,) = report(Masked(True, around=True), given).findings
+    assert finding.severity is Severity.ERROR
