@@ -49,7 +49,7 @@ def starved(
         begun = SAMPLE < gradient.numel() < 2 * SAMPLE  # the sample holds its first entries alone
         if spread.zeros <= _PART * min(gradient.numel(), _LEAST) and not begun:
             continue
-        for axis in range(min(gradient.dim(), 2)):
+        for axis in (0, 1):
             fed = _fed(gradient, axis)
             units, without = len(fed), int((~fed).sum())
             most = axis == 0 and without > _SHARE * units and not explained
@@ -60,7 +60,7 @@ def starved(
 
 
 def has_units(entry: NamedParameter, gradient: torch.Tensor) -> bool:
-    """The weight of a layer, a row for each unit."""
+    """The weight of a layer, a row for each unit: it has two axes or more."""
     own = entry.role == "weight" and entry.name.rpartition(".")[2] == "weight"
     return own and type(gradient) is torch.Tensor and gradient.layout == torch.strided and not gradient.is_nested
 
@@ -72,8 +72,6 @@ def any_along(gradient: torch.Tensor, axis: int) -> torch.Tensor:
 
 def _fed(gradient: torch.Tensor, axis: int) -> torch.Tensor:
     """The same, found across a few units of the other axis: the others are read for those alone that have nothing there."""
-    if gradient.dim() < 2:
-        return any_along(gradient, axis)
     other = 1 - axis
     few = gradient[(slice(None),) * other + (slice(None, None, max(gradient.shape[other] // _GLANCE, 1)),)]
     found = any_along(few, axis)
