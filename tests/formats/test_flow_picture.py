@@ -6,14 +6,18 @@ import math
 import re
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from gradcheck_health import check_gradients
 from gradcheck_health.formats import terminal
 from gradcheck_health.formats._flow.axis import axis_of
 from gradcheck_health.formats._flow.bars import picture
 from gradcheck_health.formats._flow.folded_rows import Row, rows
 from gradcheck_health.formats._flow.layer_tree import tree
+from gradcheck_health.formats._page.blocks import blocks
 from gradcheck_health.records.finding import Place, Severity
 from gradcheck_health.records.measurements import ActivationTrace, CutPoint, LayerTrace, TensorStats
 from gradcheck_health.records.report import Report
@@ -79,6 +83,24 @@ def test_layers_are_in_the_order_of_forward_and_unused_ones_come_last() -> None:
     }
     root = tree(report(trace=trace(layers=layers)))
     assert [node.name for node in root.children] == ["z", "m", "a", "idle"]
+
+
+def test_weights_that_are_used_without_a_call_are_not_called_unused() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention, self.idle = nn.MultiheadAttention(8, 2), nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.attention(x, x, x)[0] + x
+
+    found = check_gradients(Net(), (torch.randn(5, 4, 8),))
+    lines = {line.split()[0]: line for line in picture(found)}
+    assert "unused" in lines["idle"] and not {"unused", "none"} & {*lines["out_proj"].split()}
+    page = blocks(found)
+    assert page is not None
+    states = {block.label: block.state for block in page.rows}
+    assert (states["idle"], states["out_proj"]) == ("unused", "open")
 
 
 def test_what_is_sick_is_open_down_to_the_place() -> None:

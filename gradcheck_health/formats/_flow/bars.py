@@ -70,13 +70,13 @@ def _columns(listed: Sequence[Row], width: int) -> Iterator[_Column]:
 
 
 def _gradient(row: Row) -> str:
-    if not any(node.called for node in row.nodes):
+    if not any(node.used for node in row.nodes):
         return "unused"
     if any(node.gradient is not None and math.isnan(node.gradient) for node in row.nodes):
         return "nan, inf"
     found = row.gradients
     if found is None:
-        return "" if row.open else "none"
+        return "none" if any(node.called for node in row.nodes) and not row.open else ""
     return f"{found[0]:.2g}" if found[0] > 0 else "0"
 
 

@@ -89,7 +89,7 @@ def rows(root: Node, budget: int) -> list[Row]:
 
 
 def _listing(nodes: Sequence[Node], detail: _Detail, indent: int) -> Iterator[Row]:
-    looks = [(node.kind, node.called, node.sick) for node in nodes] if detail.fold else []
+    looks = [(node.kind, node.used, node.sick) for node in nodes] if detail.fold else []
     i = 0
     while i < len(nodes):
         period, times = _repetition(looks, i) if detail.fold else (1, 1)

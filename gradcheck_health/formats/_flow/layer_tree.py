@@ -20,6 +20,8 @@ class Node:
     name: str
     kind: str
     called: bool
+    used: bool
+    """Called, or its weights got a gradient without a call, as those of an `out_proj` inside of a fused attention."""
     rms: float | None
     """rms of its output, forward."""
     gradient: float | None
@@ -77,6 +79,7 @@ class _Known:
             if above.gradient and not trace.flow_note:
                 for name in (*_ancestors(above.layer), above.layer):
                     self.keeps[name] = self.keeps.get(name, 1.0) * below.gradient / above.gradient
+        self.fed = {p.layer for p in trace.parameters.values() if p.gradient is not None and not p.gradient.is_zero}
         self.dead: dict[str, float] = {}
         self.saturated: dict[str, float] = {}
         for activation in trace.activations:
@@ -125,6 +128,7 @@ def _node(name: str, trace: Trace, inside: Mapping[str, Sequence[str]], known: _
         name=name,
         kind=layer.kind,
         called=layer.calls > 0 or any(child.called for child in children),
+        used=layer.calls > 0 or name in known.fed or any(child.used for child in children),
         rms=None if layer.output is None else layer.output.rms,
         gradient=None if arrived is None else norm(arrived) / known.reference,
         gradient_rms=None if arrived is None else arrived.rms,

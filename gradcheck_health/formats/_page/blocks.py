@@ -32,7 +32,8 @@ class Block:
     dead: float | None
     saturated: float | None
     state: str
-    """called, unused, silent (called, but no gradient is known at its output), open (its parts follow) or dark (cut off)."""
+    """called, unused, silent (called, but no gradient is known at its output), open (its parts follow, or its weights are used
+    without a call) or dark (cut off)."""
     severity: str
     findings: tuple[int, ...]
     """Their numbers on the page."""
@@ -104,13 +105,14 @@ def _block(row: Row, above: float, here: float, scale: Axis, numbers: Mapping[in
     node = row.nodes[0]
     called = any(one.called for one in row.nodes)
     known = row.gradients is not None
-    state = "unused" if not called else "open" if row.open else "called" if known else "silent"
+    used = any(one.used for one in row.nodes)
+    state = "unused" if not used else "open" if row.open or not called else "called" if known else "silent"
     return Block(
         depth=min(row.depth, 6),
         label=row.label or node.name,
         name=node.name if not row.folded else f"{node.name} to {row.nodes[-1].name}",
         kind=row.kind,
-        stream=_stream(scale, above, here) if called else "",
+        stream=_stream(scale, above, here) if used else "",
         gradient=_last(row) if known else None,
         gain=row.gain,
         dead=row.worst("dead"),
