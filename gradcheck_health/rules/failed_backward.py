@@ -28,8 +28,8 @@ def failed_backward(trace: Trace) -> Iterator[Finding | Need]:
 
     Why it is bad: training stops at the first step.
 
-    How it is measured: one backward pass; of a model that keeps results with their graph in attributes, also on the
-    next batches, where what was kept is read. Where a write in place is to blame, one more pass in which everything that
+    How it is measured: one backward pass; of a model that keeps results with their graph in attributes, and builds the
+    next forward on them, also on the next batches. Where a write in place is to blame, one more pass in which everything that
     the graph saves is watched: which line writes, and which operation needed the value.
 
     When it is legitimate: models that are only ever used for inference; there is no gradient to be healthy then.
@@ -38,9 +38,12 @@ def failed_backward(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"failed-backward": "inference only"}.
     """
-    if trace.carried and not trace.backward_error and "after_steps" not in trace.facts:
-        yield Need("after_steps")
-        return
+    for fact in ("read_again", "after_steps") if trace.carried and not trace.backward_error else ():
+        if fact not in trace.facts:
+            yield Need(fact)
+            return
+        if fact == "read_again" and trace.facts[fact] and not any(one.carried for one in trace.facts[fact]):
+            return
     later = trace.facts.get("after_steps", ()) if trace.carried else ()
     raised = next((one.backward_error for one in (trace, *later) if one.backward_error), "")
     if "inplace" in raised and "clobbered" not in trace.facts:

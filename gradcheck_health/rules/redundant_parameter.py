@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gradcheck_health.records.finding import Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis.no_gradient import may_be_rounding
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,8 +29,8 @@ def redundant_parameter(trace: Trace) -> Iterator[Finding | Need]:
     Harmless, so only a note.
 
     How it is measured: the gradient of a bias is the sum of n output gradients. Where they cancel, its norm is below
-    100 eps sqrt(n) of theirs; above 10 eps sqrt(n) the same pass in float64 has to agree, in which a true zero shrinks
-    a billionfold. On 288 sound models all such biases lie below 50 eps sqrt(n), and the others above 170.
+    100 eps sqrt(n) of theirs; above 10 eps sqrt(n) rounding has to be another one when all weights move a little, and the
+    same pass in float64 has to agree, in which a true zero shrinks a billionfold. On 288 sound models all such biases lie below 50 eps sqrt(n), and the others above 170.
 
     When it is legitimate: it does no harm. Pretrained weights often contain such biases.
 
@@ -40,9 +41,13 @@ def redundant_parameter(trace: Trace) -> Iterator[Finding | Need]:
     suspects = {p.name: share for p in trace.parameters.values() if (share := _cancels(trace, p)) < _SUSPECT}
     if not suspects:
         return
-    if any(share >= _SURE for share in suspects.values()) and "float64" not in trace.facts:
-        yield Need("float64")
-        return
+    # what stays when all weights move a little is no rounding, and needs no double precision to say so
+    cheap = () if "float64" in trace.facts else ("jittered",)
+    for fact in (*cheap, "float64"):
+        unsure = any(share >= _SURE and may_be_rounding(trace, name) for name, share in suspects.items())
+        if unsure and fact not in trace.facts:
+            yield Need(fact)
+            return
     wide = trace.facts.get("float64", ())
     sure = [
         name

@@ -12,7 +12,7 @@ from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import listed
 from gradcheck_health.rules.analysis import flow, flow_wording
-from gradcheck_health.rules.analysis.no_gradient import needs, supply, suspects, why_all, zeroed_of
+from gradcheck_health.rules.analysis.no_gradient import may_be_rounding, needs, supply, suspects, why_all, zeroed_of
 from gradcheck_health.rules.analysis.reasons import SOUND, Why
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
             yield Need(fact)
             return
         if fact == "jittered":
-            names = {name for name in names if _may_be_rounding(trace, name)}
+            names = {name for name in names if may_be_rounding(trace, name)}
         elif fact == "float64":
             wide = _elasticities(trace.facts[fact][0]) if trace.facts[fact] else {}
             names = {name for name in names if name in wide and wide[name] < 1e-4 * narrow[name]}
@@ -149,12 +149,6 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
             got=wide[worst],
             bound=FAR,
         )
-
-
-def _may_be_rounding(trace: Trace, name: str) -> bool:
-    """A small movement of all weights made another gradient of it, as far as that was measured."""
-    moved = [difference for one in trace.facts["jittered"] for difference in one.differences]
-    return not moved or any(name in difference.names for difference in moved)
 
 
 def _far_below(trace: Trace, limit: float = FAR) -> set[str]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from gradcheck_health import check_gradients
 from gradcheck_health.model.sandbox import sandbox
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.built_at import construction
@@ -117,6 +118,55 @@ def test_chances_are_given_where_something_can_be_another(batches: bool, p: floa
         trace = probe(subject)
     seen = take("after_steps", subject, trace)
     assert [one.inputs.batch for one in seen] == [16] * 4 + [8] * chances + [16] * perturbed
+
+
+class Keeping(nn.Module):
+    """Keeps what it computed with its graph, and goes on with it where the number of the batch is one of `reads`."""
+
+    def __init__(self, *reads: int) -> None:
+        super().__init__()
+        self.enter, self.leave, self.reads, self.batches = nn.Linear(8, 8), nn.Linear(8, 3), reads, 0
+        self.pyramid: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.enter(x)
+        if self.batches in self.reads:
+            h = h + self.pyramid[1]
+        self.pyramid = [h, h.tanh()]
+        self.batches += 1
+        return self.leave(h * self.pyramid[1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("reads", "read"), [((), ()), ((1, 2), ("pyramid",)), ((2,), ("pyramid",))])
+def test_what_the_next_batches_go_on_with(reads: tuple[int, ...], read: tuple[str, ...]) -> None:
+    """What each of them writes over first is no graph of an earlier one, and asks for no training."""
+    (seen,) = facts_of(Keeping(*reads), "read_again")
+    assert seen.carried == read
+    asked = check_gradients(Keeping(*reads), torch.randn(16, 8), select=["failed-backward"])
+    assert ("after_steps" in asked.trace.facts) is bool(read)
+    assert [finding.rule for finding in asked.findings] == ["failed-backward"] * bool(read)
+
+
+class Asking(nn.Module):
+    """Makes a leaf in each forward: of its input, as the feature extractors of Wav2Vec2 do, or an `nn.Parameter`."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer, self.kind = nn.Linear(8, 8), kind
+        self.held = torch.randn(8, requires_grad=True) if kind == "kept" else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.held is not None:
+            return self.layer(x) * self.held  # type: ignore[no-any-return]
+        made = x[:, None].clone()
+        leaf = nn.Parameter(made) if self.kind == "parameter" else made.requires_grad_()
+        return self.layer(leaf)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("kind", "found"), [("input", []), ("parameter", ["forward"]), ("kept", ["attribute"])])
+def test_leaves_that_are_new_in_each_pass_are_data(kind: str, found: list[str]) -> None:
+    (seen,) = facts_of(Asking(kind), "foreign_leaves")
+    assert [leaf.held for leaf in seen.foreign] == found
 
 
 def test_reseeded_adds_one_seed_each_time() -> None:

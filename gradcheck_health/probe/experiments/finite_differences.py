@@ -18,6 +18,8 @@ ENTRIES = 24
 _SECONDS = 1.0
 _STEP = 2.0**-17
 """About eps^(1/3) of float64: where rounding and curvature disturb a central difference equally."""
+_SAME = 1e-8
+"""Of the length of a slope: a ten thousandth of one entry among a hundred million would show."""
 _EVEN = 1e-5
 """Relative disagreement of two step widths from which on a point is not smooth."""
 
@@ -34,13 +36,15 @@ class DerivativeCheck:
 def compare(function: Function, inputs: Sequence[torch.Tensor], which: int, seed: int) -> list[DerivativeCheck]:
     """Entries of `inputs[which]` at which the function is smooth.
 
-    Three entries are found by halving a random direction in which the two disagree, so that a fault in a corner is not missed.
+    Three entries are found by halving random directions along which the two disagree, so that a fault in a corner is not missed.
     """
     judge = _Judge(function, inputs, which, seed)
     generator = torch.Generator().manual_seed(seed)
     size = inputs[which].numel()
     chosen = torch.randperm(size, generator=generator)[: judge.affordable()].tolist()
-    chosen += [judge.worst(generator) for _ in range(3)] if size > len(chosen) else []
+    for _ in range(3 if size > len(chosen) else 0):
+        direction = torch.randn(inputs[which].shape, generator=generator, dtype=torch.float64).to(inputs[which].device)
+        chosen += [] if judge.agree(direction) else [judge.worst(direction)]
     return [entry for position in dict.fromkeys(chosen) if (entry := judge.entry(position)) is not None]
 
 
@@ -55,8 +59,9 @@ class _Judge:
         self._scale = float(self._x.square().mean().sqrt()) or 1.0
         self.claimed = self._gradient()
         start = time.perf_counter()
-        self._value(self._x)
+        here = self._value(self._x)
         self._seconds = time.perf_counter() - start
+        self._here, self._noise = here, max(1.0, abs(here)) / self._scale
 
     def affordable(self) -> int:
         """As many entries as a second allows, and four at least: each takes five evaluations."""
@@ -68,11 +73,16 @@ class _Judge:
         measured = self._slope(direction.view_as(self._x), kinks=True)
         return None if measured is None else DerivativeCheck(position, measured, float(self.claimed.flatten()[position]))
 
-    def worst(self, generator: torch.Generator) -> int:
+    def agree(self, direction: torch.Tensor) -> bool:
+        """Measured and claimed slope are the same along all entries at once: none of them alone can be far off."""
+        claimed = direction * self.claimed
+        gap = abs(self._difference(direction, _STEP * self._scale / 2) - float(claimed.sum()))
+        return gap <= 1e-9 * self._noise + _SAME * float(claimed.norm())
+
+    def worst(self, direction: torch.Tensor) -> int:
         """By halving: the half of the entries in whose direction measured and claimed slope differ more."""
         # Entry by entry takes two passes each; halving takes eight for each factor of two, which is 160 for a million entries.
         # The direction is random, so that errors of two entries do not cancel in the sum over a half.
-        direction = torch.randn(self._x.shape, generator=generator, dtype=torch.float64).to(self._x.device)
         entries = torch.arange(self._x.numel())
         while len(entries) > 1:
             halves = entries[: len(entries) // 2], entries[len(entries) // 2 :]
@@ -90,17 +100,14 @@ class _Judge:
         """The derivative along a direction; None where a kink or a jump is near (`kinks`: also one that lies at the point)."""
         h = _STEP * self._scale
         wide, narrow = (self._difference(direction, step) for step in (h, h / 2))
-        tolerance = _EVEN * max(abs(wide), abs(narrow)) + 1e-9 * self._noise(h)
+        tolerance = _EVEN * max(abs(wide), abs(narrow)) + 1e-9 * self._noise
         if not abs(wide - narrow) <= tolerance:
             return None
         if kinks:
-            here, there = self._value(self._x), self._value(self._x + h * direction)
-            if abs((there - here) / h - wide) > 0.01 * abs(wide) + 1e-6 * self._noise(h):
+            there = self._value(self._x + h * direction)
+            if abs((there - self._here) / h - wide) > 0.01 * abs(wide) + 1e-6 * self._noise:
                 return None
         return narrow
-
-    def _noise(self, h: float) -> float:
-        return max(1.0, abs(self._value(self._x))) / self._scale if h else 0.0
 
     def _difference(self, direction: torch.Tensor, h: float) -> float:
         return (self._value(self._x + h * direction) - self._value(self._x - h * direction)) / (2 * h)

@@ -21,7 +21,7 @@ from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 
-SAMPLES = 4
+SAMPLES = 2
 RATE = 1e-3
 _Seen = TypeVar("_Seen")
 

@@ -17,6 +17,7 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.experiments.tensor_paths import TensorPath, homes, products
 from gradcheck_health.probe.forward.instrument import Instrument
 from gradcheck_health.probe.graph import graph as graphs
@@ -30,6 +31,9 @@ from gradcheck_health.records.trace import Trace
 def foreign_leaves(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One sparse trace with `foreign` filled in, from three forward passes on the same batch and seed.
 
+    Where every parameter has a gradient, two bare ones of one sample come first: leaves that are new in each and no
+    `nn.Parameter`, as inputs that forward asks the gradient of, are no suspects.
+
     A leaf that is the same object in two passes is kept somewhere: it is trainable, and no optimizer will be given it. One that
     is new in each pass counts if it is an `nn.Parameter`, or if its values change with parameters that have no gradient. What
     forward itself differentiates by (a PINN, a gradient penalty, an attack), and what has the shape of an input, is data; so
@@ -37,6 +41,8 @@ def foreign_leaves(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """
     model = unwrap(subject.model)
     lost = {name for name, p in trace.parameters.items() if p.trainable and p.gradient is None}
+    if not lost and not on_few(_suspects, subject, 1):
+        return (trace.only(),)
     with sandbox(subject.model):
         first, second = _Pass(subject), _Pass(subject)
         kept = [leaf for leaf in second.leaves if _among(leaf, first.leaves) and not second.like_data(leaf)]
@@ -57,6 +63,20 @@ def foreign_leaves(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                 behind = tuple(sorted(lost)) if _among(leaf, derived) else ()
                 found.append(dataclasses.replace(_made(leaf, second), behind=behind))
     return (trace.only(foreign=tuple(found)),)
+
+
+def _suspects(subject: Subject) -> bool:
+    """Some leaf that is no parameter is the same in two passes, or an `nn.Parameter`."""
+    known = registered(unwrap(subject.model))
+    seen: list[list[torch.Tensor]] = []
+    with sandbox(subject.model):
+        for _ in range(2):
+            output = call(subject.model, subject.inputs, subject.seed)
+            goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
+            graph = graphs.walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
+            variables = [] if graph is None else graph.variables()
+            seen.append([leaf for leaf in variables if id(leaf) not in known])
+    return any(isinstance(leaf, nn.Parameter) or _among(leaf, seen[0]) for leaf in seen[1])
 
 
 class _Pass(TorchFunctionMode):

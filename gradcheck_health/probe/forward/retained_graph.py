@@ -20,6 +20,19 @@ def carried(model: nn.Module) -> dict[str, int]:
 
     Not the weights that the hooks of weight_norm and spectral_norm make again before each forward.
     """
+    return {path: id(value) for path, value in _keepers(model).items()}
+
+
+def held(model: nn.Module) -> dict[str, list[Any]]:
+    """The same paths, and the nodes of the graph at which what each of them holds was computed."""
+    found = {}
+    for path, value in _keepers(model).items():
+        tensors = [one for one in (value if isinstance(value, tuple | list) else [value]) if isinstance(one, torch.Tensor)]
+        found[path] = [one.grad_fn for one in tensors if one.grad_fn is not None]
+    return found
+
+
+def _keepers(model: nn.Module) -> dict[str, Any]:
     found = [
         (module, key, value)
         for module in modules(model)
@@ -27,7 +40,7 @@ def carried(model: nn.Module) -> dict[str, int]:
         if type(value) not in _PLAIN and _has_graph(value) and not _normed(module, key)
     ]
     paths = {module: path for path, module in named_modules(model)} if found else {}
-    return {f"{paths[module]}.{key}".lstrip("."): id(value) for module, key, value in found}
+    return {f"{paths[module]}.{key}".lstrip("."): value for module, key, value in found}
 
 
 def _normed(module: nn.Module, key: str) -> bool:

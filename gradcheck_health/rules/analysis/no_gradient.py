@@ -203,6 +203,12 @@ def may_underflow(trace: Trace) -> bool:
     return not found or any(how in _UNSURE for how in found)
 
 
+def may_be_rounding(trace: Trace, name: str) -> bool:
+    """A small movement of all weights (the `jittered` fact) made another gradient of it, as far as that was measured."""
+    moved = [difference for one in trace.facts.get("jittered", ()) for difference in one.differences]
+    return not moved or any(name in difference.names for difference in moved)
+
+
 def _how(trace: Trace, parameter: ParameterTrace) -> str:
     return "" if (zeroed := zeroed_of(trace, parameter.name)) is None else zeroed.how
 
