@@ -29,8 +29,9 @@ def redundant_parameter(trace: Trace) -> Iterator[Finding | Need]:
     Harmless, so only a note.
 
     How it is measured: the gradient of a bias is the sum of n output gradients. Where they cancel, its norm is below
-    100 eps sqrt(n) of theirs; above 10 eps sqrt(n) rounding has to be another one when all weights move a little, and the
-    same pass in float64 has to agree, in which a true zero shrinks a billionfold. On 288 sound models all such biases lie below 50 eps sqrt(n), and the others above 170.
+    100 eps sqrt(n) of theirs; above 10 eps sqrt(n) it has to be another one when all weights move a little, and the same
+    pass in float64 has to agree, in which a true zero shrinks a billionfold. On 288 sound models all such biases lie below
+    50 eps sqrt(n), and the others above 170.
 
     When it is legitimate: it does no harm. Pretrained weights often contain such biases.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -335,7 +336,7 @@ def cancelling(share: float, wide: float | None = None, rows: int = 16, **parts:
     ("share", "wide", "found", "asked"),
     [
         (9.9, None, 1, []),
-        (10.1, None, 0, ["float64"]),
+        (10.1, None, 0, ["jittered"]),
         (99.0, 99.0, 1, []),
         (99.0, 101.0, 0, []),
         (101.0, None, 0, []),
@@ -345,6 +346,12 @@ def cancelling(share: float, wide: float | None = None, rows: int = 16, **parts:
 def test_rounding_is_counted_in_epsilons(share: float, wide: float | None, found: int, asked: list[str], rows: int) -> None:
     findings, needs = heard("redundant-parameter", cancelling(share, wide, rows))
     assert (len(findings), needs) == (found, asked)
+
+
+@pytest.mark.parametrize(("moved", "asked"), [((), []), (("fc.weight",), []), (("fc.bias",), ["float64"])])
+def test_what_stays_when_the_weights_move_is_no_rounding(moved: tuple[str, ...], asked: list[str]) -> None:
+    seen = trace(differences=(Difference("gradient", moved, 1.0),))
+    assert heard("redundant-parameter", dataclasses.replace(cancelling(10.1), facts={"jittered": (seen,)})) == ([], asked)
 
 
 @pytest.mark.parametrize(

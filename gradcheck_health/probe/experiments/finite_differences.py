@@ -36,7 +36,7 @@ class DerivativeCheck:
 def compare(function: Function, inputs: Sequence[torch.Tensor], which: int, seed: int) -> list[DerivativeCheck]:
     """Entries of `inputs[which]` at which the function is smooth.
 
-    Three entries are found by halving random directions along which the two disagree, so that a fault in a corner is not missed.
+    Up to three are found by halving random directions along which the two disagree, so that a fault in a corner is not missed.
     """
     judge = _Judge(function, inputs, which, seed)
     generator = torch.Generator().manual_seed(seed)
