@@ -48,8 +48,10 @@ def vanishing_gradient(
     given = flow.ratio(trace)
     if given is None or given >= concern:
         return
-    # an exact zero is a zero initialisation, more often than not: one step of those weights alone is the cheapest to say so
-    for fact in ("woken", "kicked", "after_steps") if given == 0.0 else ("kicked", "after_steps"):
+    # an exact zero is a zero initialisation, more often than not, and a small number may be a small factor: moving those alone
+    # is the cheapest that says so
+    cheap = ("woken",) if given == 0.0 else ("opened",) if flow.shrinks(trace) else ()
+    for fact in (*cheap, "kicked", "after_steps"):
         if fact not in trace.facts:
             yield Need(fact)
             return
@@ -90,7 +92,7 @@ def flow_limit(trace: Trace, *, min_ratio: float | None = None, optimizer: Liter
 def _largest(trace: Trace) -> float:
     """Of the ratios under all conditions that were tried."""
     woken = [value for one in trace.facts.get("woken", ()) if (value := flow.ratio(one)) is not None]
-    return max(*woken, *flow.fact_ratios(trace), 0.0)
+    return max(*woken, *flow.opened_ratios(trace), *flow.fact_ratios(trace), 0.0)
 
 
 def _confirmed(trace: Trace, limit: float) -> bool:

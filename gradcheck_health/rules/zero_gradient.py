@@ -84,14 +84,15 @@ def zero_gradient(trace: Trace) -> Iterator[Finding | Need]:
 
 def _by_algebra(trace: Trace) -> Iterator[Finding | Need]:
     """Nothing but rounding comes through: float64 shrinks it further."""
-    ratios = flow.fact_ratios(trace)
+    ratios = [*flow.fact_ratios(trace), *flow.opened_ratios(trace)]
     if not ratios or not 0.0 < max(ratios) < flow.SGD_LEARNS_ABOVE:  # the weights before exact zeros are examined one by one
         return
-    for fact in ("float64", "kicked", "after_steps", "detailed"):  # the cheapest that can clear it of that comes first
+    cheap = ("opened",) if flow.shrinks(trace) else ()
+    for fact in (*cheap, "float64", "kicked", "after_steps", "detailed"):  # the cheapest that can clear it comes first
         if fact not in trace.facts:
             yield Need(fact)
             return
-        if not flow.is_rounding(trace):
+        if fact != "opened" and not flow.is_rounding(trace):
             return
     seen, kept, wide = trace.closest, max(ratios), flow.ratio(trace.facts["float64"][0]) or 0.0
     singles = flow_wording.singles(seen)
@@ -115,6 +116,8 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
     """Weights beside the way to the first layer that get nothing but rounding: float64 shrinks it further."""
     narrow, wide = _elasticities(trace), {}
     names = {name for name in _far_below(trace) if narrow[name] > 0.0}  # zeros are examined one by one
+    for one in trace.facts.get("opened", ()):  # behind a factor near zero all is small
+        names &= _far_below(one, AWAKE) if one.parameters else names
     cheap = () if "float64" in trace.facts else ("jittered",)
     for fact in (*cheap, "float64", "after_steps", "detailed"):  # the cheapest that can clear them of it comes first
         if not names:

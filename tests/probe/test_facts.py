@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from gradcheck_health import check_gradients
+from gradcheck_health import Severity, check_gradients
 from gradcheck_health.model.sandbox import sandbox
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.built_at import construction
 from gradcheck_health.probe import Subject, fact_names, probe, take
 from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
+from gradcheck_health.rules.analysis import flow
 
 
 def drawn(seed: int, width: int = 8) -> Inputs:
@@ -71,6 +72,40 @@ def test_zero_initialisation_wakes_up(fact: str, at: int) -> None:
     seen = facts_of(Gated(), fact)[at].parameters["branch.weight"].gradient
     assert seen is not None
     assert not seen.is_zero
+
+
+class Scaled(nn.Module):
+    """A token that hears of the input through a branch under LayerScale alone."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.token, self.scale = nn.Parameter(torch.randn(8)), nn.Parameter(torch.full((8,), start))
+        self.branch, self.head = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8)), nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.token + self.scale * self.branch(x))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("start", "opens"), [(1e-6, True), (0.3, False), (0.0, False)])
+def test_factors_near_zero_open(start: float, opens: bool) -> None:
+    torch.manual_seed(0)
+    (seen,) = facts_of(Scaled(start), "opened")
+    if opens:
+        assert 0.2 < seen.parameters["scale"].value.rms < 1.0
+        assert seen.inputs.batch == 2
+        ratio = flow.ratio(seen)
+        assert ratio is not None
+        assert ratio > 0.01
+    else:
+        assert not seen.parameters
+
+
+def test_one_look_with_open_factors_clears_a_token_of_three_rules() -> None:
+    torch.manual_seed(0)
+    report = check_gradients(Scaled(1e-6), torch.randn(32, 8), seed=0)
+    assert "opened" in report.trace.facts
+    assert not {"kicked", "float64", "after_steps"} & set(report.trace.facts)
+    assert all(finding.severity is Severity.NOTE for finding in report.findings)
 
 
 def test_float64_tells_a_true_zero_from_a_small_number() -> None:

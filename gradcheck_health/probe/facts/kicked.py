@@ -7,28 +7,17 @@ import math
 import torch
 from torch.nn.parameter import is_lazy
 
-from gradcheck_health.model.call import call
 from gradcheck_health.model.distributed.kinds import is_sharded
 from gradcheck_health.model.distributed.shards import local, local_part
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
-from gradcheck_health.probe.graph.factors import factors
-from gradcheck_health.probe.graph.graph import walk
-from gradcheck_health.probe.objective import objective
+from gradcheck_health.probe.experiments.gates import OPENED, closed_gates
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.measurements import TensorStats
 from gradcheck_health.records.trace import Trace
-
-CLOSED, OPENED = 0.1, 0.5
-"""rms below which a learnt factor is a gate that training opens, and the rms of one that is half open.
-
-A factor counts twice where it scales queries and keys, and four times where their scores are squared: of one of 0.1 that
-would leave 1e-4. A dozen gates one behind the other still close when each is half open.
-"""
-_NO_FACTORS = ("embedding", "padded embedding", "bias")
 
 
 def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -39,7 +28,7 @@ def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     by, entry by entry, and learns from a start near zero (the scale of queries and keys in a gated attention unit) becomes
     N(0, 0.5): a factor that is learnt is an initialisation, one that is fixed stays.
     """
-    gates = _closed(subject, trace)
+    gates = closed_gates(subject, trace)
     with sandbox(subject.model):
         generator = torch.Generator().manual_seed(subject.seed)
         with torch.no_grad():
@@ -48,22 +37,6 @@ def kicked(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
                 if name in tensors and not is_lazy(tensors[name]) and tensors[name].is_floating_point():
                     _kick(tensors[name], generator, trace.parameters[name].value, gate=name in gates)
         return (probe(subject),)
-
-
-def _closed(subject: Subject, trace: Trace) -> set[str]:
-    """Learnt factors that begin near zero, but not at it."""
-    small = {
-        p.name for p in trace.parameters.values() if p.trainable and 0.0 < p.value.rms < CLOSED and p.role not in _NO_FACTORS
-    }
-    if not small:
-        return set()
-    with sandbox(subject.model):
-        output = call(subject.model, subject.inputs, subject.seed)
-        goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=subject.loss is None)
-        graph = walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
-        products = factors(graph) if graph is not None else set()
-        named = named_parameters(unwrap(subject.model))
-        return {entry.name for entry in named if entry.name in small and id(entry.tensor) in products}
 
 
 def _kick(parameter: torch.Tensor, generator: torch.Generator, known: TensorStats, *, gate: bool) -> None:

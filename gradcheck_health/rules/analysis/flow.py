@@ -48,6 +48,16 @@ def fact_ratios(trace: Trace) -> list[float]:
     return [value for one in traces if (value := ratio(one)) is not None]
 
 
+def shrinks(trace: Trace) -> bool:
+    """Learnt factors that start near zero make some gradients small: the fact `opened` shows how small they are without."""
+    return any(p.trainable and p.shrunk < 1.0 for p in trace.parameters.values())
+
+
+def opened_ratios(trace: Trace) -> list[float]:
+    """The ratio where those factors are half open, if that was measured, and can be judged."""
+    return [value for one in trace.facts.get("opened", ()) if (value := ratio(one)) is not None]
+
+
 def seed_ratios(trace: Trace) -> list[float]:
     """The ratio under this seed and the further ones."""
     return [value for one in (trace, *trace.facts.get("reseeded", ())) if (value := ratio(one)) is not None]

@@ -72,3 +72,51 @@ class HeldScores(nn.Module):
 @sick("vanishing-gradient")
 def scores_under_a_fixed_scale() -> Built:
     return HeldScores(), torch.randn(32, 10, 24)
+
+
+class Scaled(nn.Module):
+    """Residual branches under LayerScale, over a trunk with a fault that the small scales are not the reason of."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Module, width: int = 24) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self.branches = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.GELU()) for _ in range(3))
+        self.scales = nn.ParameterList(nn.Parameter(torch.full((width,), 1e-5)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.trunk(x)
+        for branch, scale in zip(self.branches, self.scales, strict=True):
+            x = x + scale * branch(x)
+        out: Tensor = self.head(x)
+        return out
+
+
+@sick("vanishing-gradient", "trunk.1", "")
+def sigmoids_in_front_of_scaled_branches() -> Built:
+    trunk = [layer for _ in range(9) for layer in (nn.Linear(24, 24), nn.Sigmoid())]
+    return Scaled(nn.Sequential(*trunk), nn.Linear(24, 3)), torch.randn(32, 24)
+
+
+@sick("constant-output", "head.1", "head", "")
+def softmax_of_one_behind_scaled_branches() -> Built:
+    return Scaled(nn.Linear(24, 24), nn.Sequential(nn.Linear(24, 1), nn.Softmax(-1))), torch.randn(32, 24)
+
+
+class Token(nn.Module):
+    """A token that gets what the input says through a scaled branch, and that branch normalises over one value."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.token, self.scale = nn.Parameter(torch.randn(width)), nn.Parameter(torch.full((width,), 1e-5))
+        self.enter, self.score, self.norm = nn.Linear(width, width), nn.Linear(width, 1), nn.LayerNorm(1)
+        self.leave, self.head = nn.Linear(1, width), nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.leave(self.norm(self.score(torch.tanh(self.enter(x)))))
+        out: Tensor = self.head(self.token + self.scale * branch)
+        return out
+
+
+@sick("constant-output", "leave", "score", "enter", "")
+def token_whose_scaled_branch_normalises_one_value() -> Built:
+    return Token(), torch.randn(32, 24)
