@@ -94,7 +94,7 @@ RULES: dict[str, Rule] = {
     "unsqueeze": shapes.unsqueeze,
     "expand": shapes.expand,
     "unbind": shapes.unbind,
-    "narrow": shapes.narrowed,
+    **dict.fromkeys(("narrow", "index_select"), shapes.narrowed),
     "select": shapes.selected,
     "getitem": shapes.taken,
     "setitem": shapes.written,

@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import CodeType, FrameType
 from typing import Any
@@ -40,13 +40,15 @@ _RATES = ("training", "dropout_p", "dropout")
 _DROP_PATH = "drop_path"
 _LESS = "less in eval mode"
 """Instead of a function: eval mode leaves something out there."""
+_UNLESS = "unless "
+"""In front of an attribute: where it is zero, neither mode goes there."""
 
 
 class TrainingReads:
     """The places that read it."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[CodeType, int], Mapping[str, Any]] = {}
+        self._places: dict[tuple[CodeType, int], tuple[Mapping[str, Any], dict[int, nn.Module]]] = {}
         self._blind = False
 
     @contextlib.contextmanager
@@ -56,7 +58,10 @@ class TrainingReads:
 
         def read(module: nn.Module) -> bool:
             frame: FrameType = sys._getframe(1)
-            places[frame.f_code, frame.f_lineno] = frame.f_globals
+            key = frame.f_code, frame.f_lineno
+            if key not in places:
+                places[key] = frame.f_globals, {}
+            places[key][1][id(module)] = module
             try:
                 value: bool = vars(module)["training"]
             except KeyError:
@@ -75,14 +80,16 @@ class TrainingReads:
 
     def alike(self) -> bool:
         """Eval mode runs the same operations, or fewer."""
-        return not self._blind and all(_alike(code, line, names) for (code, line), names in self._places.items())
+        return not self._blind and all(_alike(*place, *seen) for place, seen in self._places.items())
 
 
-def _alike(code: CodeType, line: int, names: Mapping[str, Any]) -> bool:
+def _alike(code: CodeType, line: int, names: Mapping[str, Any], readers: Mapping[int, nn.Module]) -> bool:
     if code.co_filename.startswith(_TORCH) or (names.get("__name__"), code.co_name) in _ALIKE:
         return True
     return any(chosen == line for chosen, _ in _rates(code)) and all(
-        _of_torch(called, names) for chosen, called in _rates(code) if chosen == line
+        _is_zero(called, readers.values()) if called.startswith(_UNLESS) else _of_torch(called, names)
+        for chosen, called in _rates(code)
+        if chosen == line
     )
 
 
@@ -99,16 +106,19 @@ def _rates(code: CodeType) -> tuple[tuple[int, str], ...]:
     return tuple((first + node.lineno - 1, _called(node, parents)) for node in reads)
 
 
-def _called(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> str:
+def _called(node: ast.Attribute, parents: Mapping[ast.AST, ast.AST]) -> str:
     if _does_less(node, parents):
         return _LESS
+    if rate := _rate_of(node, parents):
+        return _UNLESS + rate
+    chosen: ast.AST = node
     above = parents.get(node)
     while isinstance(above, ast.UnaryOp | ast.IfExp):
-        if isinstance(above, ast.IfExp) and (node is not above.test or any(map(_computes, (above.body, above.orelse)))):
+        if isinstance(above, ast.IfExp) and (chosen is not above.test or any(map(_computes, (above.body, above.orelse)))):
             return ""
-        node, above = above, parents.get(above)
+        chosen, above = above, parents.get(above)
     call = parents.get(above) if isinstance(above, ast.keyword) and above.arg in _RATES else None
-    if isinstance(above, ast.Call) and node in above.args and ast.unparse(above.func) == _DROP_PATH:
+    if isinstance(above, ast.Call) and chosen in above.args and ast.unparse(above.func) == _DROP_PATH:
         call = above
     return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
 
@@ -127,6 +137,27 @@ def _does_less(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
     if negated:
         return len(above.body) == 1 and isinstance(above.body[0], ast.Return) and isinstance(above.body[0].value, ast.Name)
     return all(isinstance(one, ast.Assign) and _asks_for_gradient(one) for one in above.body)
+
+
+def _rate_of(node: ast.Attribute, parents: Mapping[ast.AST, ast.AST]) -> str:
+    """`layerdrop` of `self.training and self.layerdrop > 0.0`."""
+    both, root = parents.get(node), ast.unparse(node.value)
+    for one in both.values if isinstance(both, ast.BoolOp) and isinstance(both.op, ast.And) else ():
+        if isinstance(one, ast.Compare) and isinstance(one.left, ast.Attribute) and isinstance(one.ops[0], ast.Gt):
+            owner, _, path = ast.unparse(one.left).partition(".")
+            if len(one.ops) == 1 and owner == root and ast.unparse(one.comparators[0]) in ("0", "0.0"):
+                return path
+    return ""
+
+
+def _is_zero(rate: str, readers: Iterable[nn.Module]) -> bool:
+    values = []
+    for reader in readers:
+        value: Any = reader
+        for name in rate.removeprefix(_UNLESS).split("."):
+            value = getattr(value, name, None)
+        values.append(value)
+    return all(type(value) in (int, float) and value <= 0 for value in values)
 
 
 def _asks_for_gradient(statement: ast.Assign) -> bool:

@@ -78,13 +78,16 @@ class Decoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer, self.drop = nn.Linear(16, 8), DropPath()
+        self.layer, self.drop, self.layerdrop = nn.Linear(16, 8), DropPath(), 0.0
         self.register_buffer("bias", torch.arange(3.0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.flatten(2)
         if self.training:
             x.requires_grad = True
+        if self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop:
+            x = x - x.mean(0)
+        x = x.index_select(1, torch.arange(x.shape[1]))
         shifted = torch.zeros_like(x)
         shifted[:, 1:] = x[:, :-1]
         shifted[:, 0] = 1.0
@@ -115,7 +118,7 @@ class Joining(nn.Module):
         super().__init__()
         self.layer, self.way = nn.Linear(4, 4), way
         self.register_buffer("mean", torch.zeros(4))
-        self.total = torch.zeros(4)
+        self.total, self.rate = torch.zeros(4), 0.5
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.way(self, self.layer(x))
@@ -179,6 +182,17 @@ def _by_an_axis(self: Joining, x: torch.Tensor) -> torch.Tensor:
     return x.softmax(axis)
 
 
+def _by_a_rate(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    if self.training and self.rate > 0.0:
+        return x * 1
+    return x - x.mean(0) if self.rate else x * 2
+
+
+def _by_the_rate_of_another(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    other = nn.Dropout(0.0)
+    return x * 1 if self.training and not other.p > 0 else x - x.mean(0)
+
+
 def _own_dropout(x: torch.Tensor, training: bool) -> torch.Tensor:
     return x * 1 if training else x - x.mean(0)
 
@@ -200,6 +214,8 @@ WAYS = {
     "eval mode": _in_eval_mode,
     "an axis of eval mode": _by_an_axis,
     "an argument of eval mode": _by_an_argument,
+    "a rate": _by_a_rate,
+    "the rate of another": _by_the_rate_of_another,
     "flipping two axes": lambda self, x: x + x.flip(1, 0),
     "a sort of indices": lambda self, x: x[x[:, 0].argsort()],
     "data": lambda self, x: x - x.data.mean(0),
