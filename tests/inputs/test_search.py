@@ -468,3 +468,23 @@ def test_attention_wants_keys_of_the_rank_of_its_query(trials: list[Plan], monke
     _, picture = synthesize(Captioner()).args
     assert len(trials) > 1
     assert (picture.dtype, picture.dim(), picture.shape[-1]) == (torch.float32, 3, 16)
+
+
+class Padded(nn.Module):
+    """Which branch it takes its values say; with a zero among the ids it fails, as some do that were never fed one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(100, 16), nn.Linear(16, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        if (ids == 0).any():
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        out: torch.Tensor = self.out(self.embed(ids))
+        return out
+
+
+def test_batch_on_whose_values_a_branch_hangs_was_seen_to_run() -> None:
+    inputs = synthesize(Padded())
+    assert inputs.batch == 2
+    Padded()(*inputs.args)

@@ -80,6 +80,8 @@ class Tracer(TorchFunctionMode):
         """What a convolution took for one sample alone."""
         self.grouped: dict[Path, None] = {}
         """Arguments from which it was taken which rows belong together."""
+        self.branched = False
+        """A number was taken out of what was computed from the arguments: other values may take another branch."""
         self.covered: set[Any] = set()
         self.ranges: dict[Path, int] = {}
         self.apart: dict[Path, None] = {}
@@ -130,6 +132,7 @@ class Tracer(TorchFunctionMode):
         self.flops += work(name, operands, outs)
         if not found:
             return
+        self.branched = self.branched or name in _NUMBERS
         paths = found[0][1].paths if len(found) == 1 else frozenset().union(*(origin.paths for _, origin in found))
         for tensor in outs:
             if tensor in self.origins and any(tensor is t for t, _ in found):
@@ -221,4 +224,5 @@ _DOMAINS = {"log", "log2", "log10", "sqrt", "rsqrt", "pow", "__pow__", "asin", "
 """Elementwise operations that are not defined for every number."""
 _LOSSES = {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "poisson_nll_loss"}
 _COUNTING = {"__add__", "__mul__", "__radd__", "__rmul__", "add", "cumsum", "einsum", "mean", "mul", "sum"}
+_NUMBERS = {"__bool__", "__float__", "__index__", "__int__", "item", "tolist"}
 _TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag", "grad"}

@@ -40,7 +40,7 @@ def infer(info: ModelInfo, seed: int, batch_size: int | None, start: Plan | None
     reach = maximise(info, found.best, seed, TRIALS - found.trials)
     reach.outcome = numbers(info, reach.outcome, seed)
     plan = widen(reach.outcome.plan, reach.outcome)
-    simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1
+    simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1 and not reach.outcome.branched
     plan, short = stretched(info, plan, reach.outcome, seed), plan
     if plan is not short:  # longer without need: no size was solved for
         first = first.resize(T=plan.size("T"))
@@ -111,7 +111,7 @@ def apart(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
 
 
 def sized(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int, batch_size: int | None, simple: bool) -> Plan:
-    """The plan with the probe's batch, verified unless the first guess was right for a single argument."""
+    """The plan with the probe's batch, verified unless the first guess was right for a single argument, whatever its values."""
     if not batched(plan):
         return plan
     wanted = batch_size if batch_size is not None else batch_for(info.model, plan, outcome)

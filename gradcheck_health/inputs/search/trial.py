@@ -59,6 +59,8 @@ class Outcome:
     """Arguments of true and false that were taken for numbers."""
     grouped: tuple[Path, ...] = ()
     """Integer arguments that say which rows belong together."""
+    branched: bool = False
+    """Numbers were taken out of what it computed: on other values it may do something else."""
 
 
 class TrialRunner:
@@ -117,6 +119,7 @@ class TrialRunner:
         outcome.reached, outcome.differentiable, outcome.ranges = names, differentiable, dict(tracer.ranges)
         outcome.losses = sum(tensor.dim() == 0 and tensor.requires_grad for tensor in tensors(output))
         outcome.grouped, outcome.counted = tuple(tracer.grouped), tuple(tracer.counted)
+        outcome.branched = tracer.branched
         if tracer.merges or tracer.across or tracer.outside or tracer.misaligned or tracer.crossings or tracer.products:
             outcome.mixed = True
             outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.info)

@@ -12,7 +12,7 @@ from gradcheck_health.inputs.recipes import recipe_for
 from gradcheck_health.inputs.static.counted_axes import counted
 from gradcheck_health.inputs.static.first_use import inside
 from gradcheck_health.inputs.static.function_source import function_of
-from gradcheck_health.inputs.static.joined import PART
+from gradcheck_health.inputs.static.joined import PART, hidden_width
 from gradcheck_health.inputs.static.layer_inputs import STATE
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.static.named_roles import STEPS, by_name, is_state, state
@@ -64,7 +64,7 @@ def _unwritten(argument: Argument, info: ModelInfo, position: int) -> Node:
     parts = parts_of(function_of(type(info.owner).forward), argument.name) if named is None or held else 0
     if not parts or not isinstance(alone, Leaf):
         return alone
-    part = replace(alone, dims=("B", alone.dims[-1])) if held and named is None else alone
+    part = replace(alone, dims=("B", hidden_width(info.owner) or alone.dims[-1])) if held and named is None else alone
     return Group(tuple((i, part) for i in range(parts)), "tuple")
 
 

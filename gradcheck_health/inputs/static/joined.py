@@ -12,7 +12,7 @@ from torch import nn
 from gradcheck_health.inputs.plan import Dim, Leaf
 from gradcheck_health.inputs.static.reorderings import Step
 
-_STATE = re.compile(r"(prev|last|old)?_?(h|hx|hid|hidden|hidden_states?|carry)_?(0|t|prev|state)?")
+_STATE = re.compile(r"(prev|last|old)?_?(h|hx|cx|hid|hidden|hidden_states?|carry)_?(0|t|prev|state)?")
 _ONE_CHANNEL = re.compile(r".*(mask|edges?|depth|alpha|sketch|hint|cond(ition)?|gray|heat_?map|noise)s?", re.I)
 PART = "a part of"
 """How the source of a leaf begins that is put together with others before the layer."""
@@ -93,11 +93,12 @@ def _share(parts: Counter[str], argument: str, total: int, image: bool, state: i
     copies, others = parts[argument], [name for name in parts if name != argument]
     if not others:
         return max(total // copies, 1)
+    states = [name for name in parts if _STATE.fullmatch(name.lower())]
+    states = states if len(states) < len(parts) else states[-1:]
+    rest = total - state * sum(parts[name] for name in states)
+    if state and states and rest > 0 and [parts[name] for name in parts if name not in states] == [1]:
+        return state if argument in states else rest
     if len(others) == 1 and copies == parts[others[0]] == 1:
-        states = [name for name in parts if _STATE.fullmatch(name.lower())]
-        if 0 < state < total and states:
-            holds = states[-1]
-            return state if argument == holds else total - state
         places = [name for name in parts if _POINTS.fullmatch(name)]
         if not image and len(places) == 1 and total > _COLOURS:
             return _COLOURS if argument == places[0] else total - _COLOURS
@@ -115,12 +116,16 @@ def _share(parts: Counter[str], argument: str, total: int, image: bool, state: i
     return even + (rest if argument == list(parts)[-1] else 0) or 1
 
 
+def hidden_width(owner: nn.Module) -> int:
+    """The width that a hand-written recurrence keeps for its state; 0 where it keeps none."""
+    kept = (vars(owner).get(name) for name in _WIDTHS)
+    return next((width for width in kept if isinstance(width, int) and not isinstance(width, bool)), 0)
+
+
 def _state(layer: nn.Module, owner: nn.Module, function: ast.FunctionDef) -> int:
     """The width of the state that comes out of a hand-written cell: it goes in as wide."""
-    for name in _WIDTHS:
-        value = vars(owner).get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+    if width := hidden_width(owner):
+        return width
     made = vars(layer).get("out_features", vars(layer).get("out_channels", 0))
     cut = [1]
     for node in ast.walk(function):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gradcheck_health.inputs.observation.joined_dimensions import Sum
 from gradcheck_health.inputs.observation.tracer import ArgumentPaths
 from gradcheck_health.inputs.plan import Edit, Leaf, Path, Plan
-from gradcheck_health.inputs.wants.edit_sums import summed
+from gradcheck_health.inputs.wants.edit_sums import exactly, summed
 from gradcheck_health.inputs.wants.want import Want
 
 _BATCH = 4.5
@@ -149,7 +149,7 @@ def _set(plan: Plan, path: Path, index: int, value: int, cost: float, why: str) 
     if not isinstance(leaf, Leaf) or leaf.fixed or index >= len(leaf.dims):
         return []
     dim = leaf.dims[index]
-    dims = (*leaf.dims[:index], value, *leaf.dims[index + 1 :])
+    dims = exactly(leaf, index, value)
     alone = Edit(plan.put(path, replace(leaf, dims=dims, why=why or leaf.why)), cost + (2 if dim == "B" else 0), why)
     if isinstance(dim, int):
         # arguments that share a feature size were guessed from the same layer: change them together as a second try

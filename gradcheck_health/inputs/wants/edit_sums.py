@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gradcheck_health.inputs.observation.joined_dimensions import Entry, Sum
-from gradcheck_health.inputs.plan import Edit, Leaf, Plan
+from gradcheck_health.inputs.plan import Dim, Edit, Leaf, Plan
 from gradcheck_health.inputs.wants.want import Want
 
 _SINGLE, _COLOURS = 1, 3
@@ -23,11 +23,20 @@ def summed(plan: Plan, exact: Sum, value: int, want: Want) -> list[Edit]:
         for entry, size in sizes.items():
             leaf = _leaf(new, entry)
             assert leaf is not None
-            dims = (*leaf.dims[: entry[1]], size, *leaf.dims[entry[1] + 1 :])
-            new = new.put(entry[0], replace(leaf, dims=dims, why=want.why or leaf.why))
+            new = new.put(entry[0], replace(leaf, dims=exactly(leaf, entry[1], size), why=want.why or leaf.why))
         if new.key() != plan.key():
             edits.append(Edit(new, want.cost - 0.1 + 0.15 * number, want.why))
     return edits
+
+
+def exactly(leaf: Leaf, index: int, size: int) -> tuple[Dim, ...]:
+    """The axes, one of which has a size that a layer asked for.
+
+    Where that is the length of one channel or more, no convolution took them first: they are features, and steps before them.
+    """
+    if leaf.dims[2:] == ("L",) and index == 2:
+        return (leaf.dims[0], "T", size)
+    return (*leaf.dims[:index], size, *leaf.dims[index + 1 :])
 
 
 def _shares(plan: Plan, free: list[tuple[Entry, int]], left: int) -> Iterator[dict[Entry, int]]:

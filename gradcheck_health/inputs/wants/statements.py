@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import re
 import traceback
@@ -13,6 +14,7 @@ from torch import nn
 from gradcheck_health.inputs.observation.tracer import Tracer
 from gradcheck_health.inputs.plan import Group, Leaf, Plan
 from gradcheck_health.inputs.static.argument_roles import guess
+from gradcheck_health.inputs.static.function_source import function_of
 from gradcheck_health.inputs.static.huggingface import input_named, placeholders
 from gradcheck_health.inputs.static.model_info import ModelInfo
 from gradcheck_health.inputs.static.signature import Argument
@@ -80,13 +82,32 @@ def _missing(plan: Plan, info: ModelInfo, message: str, frames: list[Any]) -> It
             if word not in present:
                 yield _supply(info, word, 0.6)
     none = "None" in message or "must be Tensor, not" in message
+    missed = _missed(info, frames)
     for position, argument in enumerate(info.signature.arguments):
         if argument.name in present or argument.required or not _tensor_like(argument):
             continue
         mentioned = re.search(rf"\b{re.escape(argument.name)}\b", message, re.I) is not None
         written = re.search(rf"\b{re.escape(argument.name)}\b", line) is not None
-        if none or mentioned or (written and argument.default is None):
-            yield _supply(info, argument.name, 0.9 + 0.05 * position + (0 if mentioned or written else 0.8))
+        if none or mentioned or argument.name in missed or (written and argument.default is None):
+            near = mentioned or written or argument.name in missed
+            yield _supply(info, argument.name, 0.9 + 0.05 * position + (0 if near else 0.8))
+
+
+def _missed(info: ModelInfo, frames: list[Any]) -> set[str]:
+    """Names without which forward went where it failed: the failing line stands under `if name is None`."""
+    forward = getattr(type(info.owner), "forward", None)
+    function = function_of(forward)
+    code = getattr(forward, "__code__", None)
+    lines = [line - code.co_firstlineno + 1 for frame, line in frames if code is not None and frame.f_code is code]
+    return {
+        node.test.left.id
+        for node in (ast.walk(function) if function is not None else ())
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Compare)
+        and isinstance(node.test.left, ast.Name)
+        and isinstance(node.test.ops[0], ast.Is)
+        and any(node.body[0].lineno <= line <= (node.body[-1].end_lineno or 0) for line in lines)
+    }
 
 
 def _instead(changed: Plan) -> Callable[[Plan], list[Plan]]:

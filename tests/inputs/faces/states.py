@@ -241,3 +241,60 @@ class Hidden(nn.Module):
         v = self.value(values.reshape(samples, values.shape[1], 4, 4))
         scores = torch.einsum("nqhd,nkhd->nhqk", q, k).masked_fill(trg_mask == 0, -1e9)
         return self.out(torch.einsum("nhqk,nkhd->nqhd", scores.softmax(-1), v).reshape(samples, steps, 16))
+
+
+class AttentiveCell(nn.Module):
+    """A hand-written cell that weighs all steps by its two states before it takes one more."""
+
+    FED = ("f B T 9", "f B 12", "f B 12")
+
+    def __init__(self):
+        super().__init__()
+        self.hidden_size = 12
+        self.score, self.gates = nn.Sequential(nn.Linear(9 + 2 * 12, 8), nn.Tanh(), nn.Linear(8, 1)), nn.Linear(9 + 12, 4 * 12)
+
+    def forward(self, x, hidden):
+        hx, cx = hidden[0], hidden[1]
+        outs = []
+        for _ in range(x.shape[1]):
+            every = torch.cat((x, hx[:, None].expand(-1, x.shape[1], -1), cx[:, None].expand(-1, x.shape[1], -1)), -1)
+            read = (self.score(every).softmax(1) * x).sum(1)
+            i, f, g, o = self.gates(torch.cat((read, hx), 1)).chunk(4, 1)
+            cx = f.sigmoid() * cx + i.sigmoid() * g.tanh()
+            hx = o.sigmoid() * cx.tanh()
+            outs.append(hx)
+        return torch.stack(outs, 1), (hx, cx)
+
+
+class TaughtDecoder(nn.Module):
+    """Without the words it is to say it would go on by itself, from a first word that it does not have."""
+
+    FED = ("f B T 6", "f B T 10")
+
+    def __init__(self):
+        super().__init__()
+        self.first = 10
+        self.near = nn.Conv1d(1, 4, 3, padding=1)
+        self.weigh, self.rnn, self.out = nn.Linear(6 + 4 + 16, 1), nn.GRU(6 + 10, 16, batch_first=True), nn.Linear(16, 10)
+
+    def forward(self, encodings, taught=None):
+        state = encodings.new_zeros(1, len(encodings), 16)
+        weights = encodings.new_ones(encodings.shape[:2]) / encodings.shape[1]
+        if taught is None:
+            word = encodings.new_zeros(len(encodings), 10)
+            word[:, self.first] = 1
+            return self.step(word, encodings, weights, state)[0]
+        said = []
+        for word in taught.unbind(1):
+            out, weights, state = self.step(word, encodings, weights, state)
+            said.append(out)
+        return torch.stack(said, 1)
+
+    def step(self, word, encodings, weights, state):
+        near = self.near(weights[:, None]).mT
+        every = torch.cat((encodings, near, state[0, :, None].repeat(1, encodings.shape[1], 1)), 2)
+        scores = self.weigh(every.tanh()).squeeze(2).sigmoid()
+        weights = scores / scores.sum(1, keepdim=True)
+        read = (weights[:, None] @ encodings).squeeze(1)
+        out, state = self.rnn(torch.cat((word, read), 1)[:, None], state)
+        return self.out(out.squeeze(1)), weights, state
