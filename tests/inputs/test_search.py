@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -488,3 +489,21 @@ def test_batch_on_whose_values_a_branch_hangs_was_seen_to_run() -> None:
     inputs = synthesize(Padded())
     assert inputs.batch == 2
     Padded()(*inputs.args)
+
+
+class TwoPrecisions(nn.Module):
+    """It computes in a half precision that its last layer does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near, self.out = nn.Conv1d(4, 8, 3), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.out(self.near(x).mean(-1).to(torch.bfloat16))
+        return out
+
+
+def test_two_precisions_in_one_operation_are_the_models_own() -> None:
+    with pytest.raises(InputInferenceError, match="the fault may be in the model") as failed:
+        synthesize(TwoPrecisions())
+    assert int(re.search(r"closest of (\d+) tries", str(failed.value))[1]) < 20  # type: ignore[index]

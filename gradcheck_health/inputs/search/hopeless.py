@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from gradcheck_health.inputs.search.trial import Outcome
 from gradcheck_health.records import errors
 from gradcheck_health.records.errors import message_of
@@ -10,6 +12,9 @@ _OF_ITS_OWN = (MemoryError, NotImplementedError, ImportError, NameError, OSError
 """Kinds of errors that are rarely about the inputs, where no operation says what it wanted."""
 _ARGUMENTS = ".forward() got an unexpected keyword argument"
 """A part is called with what it does not take; the model itself is called with the names that its signature has."""
+_PRECISION = r"\b(?:CPU)?(?:Float|Double|Half|BFloat16)(?:Type|Tensor)?\b"
+_PRECISIONS = re.compile(f"{_PRECISION}.*{_PRECISION}")
+"""A model that mixes its own precisions: what it is fed has that of its weights."""
 FEW, MANY = 5, 20
 """Different inputs on which a model raised the same, as far on as it came: for those kinds, and for every other."""
 
@@ -49,5 +54,7 @@ def _failure(outcome: Outcome) -> tuple[str, ...] | None:
 
 
 def of_its_own(error: BaseException) -> bool:
-    """An error that other inputs would hardly spare the model: no memory, a missing module, an unwritten function."""
-    return isinstance(error, _OF_ITS_OWN) or errors.ran_out_of_memory(error) or _ARGUMENTS in message_of(error)
+    """An error that other inputs would hardly spare: no memory, a missing module, an unwritten function, two precisions."""
+    message = message_of(error)
+    told = _ARGUMENTS in message or _PRECISIONS.search(message) is not None
+    return told or isinstance(error, _OF_ITS_OWN) or errors.ran_out_of_memory(error)

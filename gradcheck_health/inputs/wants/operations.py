@@ -19,6 +19,8 @@ from gradcheck_health.records.errors import message_of as text_of
 
 def operation_wants(failure: FailedOperation) -> list[Want]:
     """What the failing operation wanted, by its own rule, then by what holds for every operation."""
+    if _mixes_precisions(failure):
+        return []  # no size and no kind makes one of two
     rule = op_layers.rule(failure.name) or RULES.get(failure.name)
     wants: list[Want] = []
     if rule is not None:
@@ -37,6 +39,12 @@ _DTYPE = re.compile(
     r"not implemented for '(Long|Int|Bool)|floating|scalar type|same dtype|dtype|Float|Long|result type|expected.*type"
     r"|bool tensor is not supported|Boolean-type tensors"
 )
+
+
+def _mixes_precisions(failure: FailedOperation) -> bool:
+    operands = operand_tensors((failure.args, failure.kwargs))
+    floats = {tensor.dtype for tensor in operands if tensor.is_floating_point()}
+    return len(floats) > 1 and _DTYPE.search(text_of(failure.error)) is not None
 
 
 def anything(failure: FailedOperation) -> list[Want]:
