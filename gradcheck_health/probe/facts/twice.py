@@ -30,8 +30,8 @@ from gradcheck_health.records.inputs import Inputs
 from gradcheck_health.records.trace import Trace
 
 _Seen = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
-_SMALL = 2**18
-"""Up to so many entries of layer outputs a whole batch costs no more than three samples of it."""
+_SMALL, _FEW = 2**18, 8
+"""Up to so many entries of layer outputs, or samples, one pass of a whole batch costs no more than two of three samples."""
 
 
 def twice(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
@@ -65,7 +65,7 @@ def _as_before(subject: Subject, trace: Trace) -> bool:
     model = unwrap(subject.model)
     before, held = _bits(model)
     size = sum(layer.output.numel for layer in trace.layers.values() if layer.output is not None)
-    if on_any_rank(not before or size > _SMALL):
+    if on_any_rank(not before or (size > _SMALL and (subject.inputs.batch or 0) > _FEW)):
         return False
     for parameter in model.parameters():  # not held beside those of the second pass
         parameter.grad = None
