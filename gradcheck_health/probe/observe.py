@@ -112,6 +112,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     sizes = {id(entry.tensor): value.rms for entry, value in zip(named, measured[0], strict=True) if value is not None}
     factors = {} if flow.graph is None else shrunk(flow.graph, sizes)
     without = starved(named, rows, wide, activations)
+    kept = list(stale(model, before, () if flow.graph is None else flow.graph.nodes))
+    renewed = [f"{name} as {renewal}() makes it: forward used what it found there" for name, renewal in kept if renewal]
     trace = Trace(
         model=own_class(model).__name__,
         layers=layer_traces(model, instrument, stats),
@@ -131,7 +133,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         custom_functions=flow.custom,
         repeats=_repeats(named, flow.uses, instrument.layers),
         half=_half(named),
-        gaps=(*instrument.gaps, *flow.gaps, *unexplained(without)),
+        gaps=(*instrument.gaps, *flow.gaps, *unexplained(without), *renewed),
         starved=without,
         compiles=subject.compiled is not None,
         cuts=cuts,
@@ -143,7 +145,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         recurring=() if flow.graph is None else recurring(flow.graph, instrument, named),
         backward_error=error,
         carried=tuple(name for name, held in carried(model).items() if before.get(name) != held),
-        stale=tuple(stale(model, before, () if flow.graph is None else flow.graph.nodes)),
+        stale=tuple(name for name, renewal in kept if not renewal),
         rewritten=writes.rewritten(),
         overwritten=tuple(writes.overwritten),
         ranks=1 if (together := current()) is None else together.size,

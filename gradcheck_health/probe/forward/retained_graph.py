@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dis
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
 from torch import nn
 
 from gradcheck_health.model.tree import modules, named_modules
+from gradcheck_health.model.wrappers import own_class
 
 _PLAIN = frozenset({bool, int, float, str, type(None), dict, OrderedDict, set})
 """Most attributes are of these, and hold no graph that is searched for."""
@@ -53,8 +56,11 @@ def _has_graph(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.grad_fn is not None
 
 
-def stale(model: nn.Module, before: Mapping[str, int], nodes: Iterable[Any]) -> Iterator[str]:
-    """Of the attributes that held a part of the graph before forward those that forward left there, and used."""
+def stale(model: nn.Module, before: Mapping[str, int], nodes: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Of the attributes that held a part of the graph before forward those that forward left there, and used.
+
+    With the method that computes each anew, and that the user is to call between steps; "" where there is none.
+    """
     if not before:
         return
     used = set(map(id, nodes))
@@ -62,4 +68,22 @@ def stale(model: nn.Module, before: Mapping[str, int], nodes: Iterable[Any]) -> 
         for key, value in vars(module).items():
             name = f"{path}.{key}".lstrip(".")
             if before.get(name) == id(value) and isinstance(value, torch.Tensor) and id(value.grad_fn) in used:
-                yield name
+                yield name, _renewal(own_class(module), key)
+
+
+def _renewal(cls: type, attribute: str) -> str:
+    """A method that assigns the attribute, and that neither the constructor nor forward calls; none that only moves it."""
+    methods: dict[str, list[CodeType]] = {}
+    for one in cls.__mro__[: cls.__mro__.index(nn.Module)]:
+        for name, value in vars(one).items():
+            if isinstance(value, FunctionType):
+                methods.setdefault(name, []).append(value.__code__)
+    called, left = set(), ["__init__", "forward"]
+    while left:
+        called.add(name := left.pop())
+        left += [other for code in methods.get(name, ()) for other in code.co_names if other in methods and other not in called]
+    for name in methods.keys() - called:
+        touched = {(one.opname, one.argval) for code in methods[name] for one in dis.get_instructions(code)}
+        if ("STORE_ATTR", attribute) in touched and ("LOAD_ATTR", attribute) not in touched:
+            return name
+    return ""
