@@ -528,6 +528,8 @@ def test_base_of_a_framework_that_looks_through_all_layers_refers_to_none(
     assert source.referenced("used")
     assert not source.referenced("forgotten")
     assert source.referenced("named")
+    assert Assignments(Private()).referenced("_Private__noise")
+    assert not Assignments(Private()).referenced("_Private__other")
     assert Assignments(Own()).referenced("forgotten")
 
 
@@ -592,3 +594,14 @@ def test_a_kick_opens_learnt_factors_near_zero(model: Times, opens: bool) -> Non
     (kicked,) = facts_of(model, "kicked")
     assert (kicked.parameters["gate"].value.rms > 0.2) is (opens or float(before.max()) > 0.2)
     assert torch.equal(model.gate, before)
+
+
+class Private(nn.Module):
+    """Names with two underscores are longer than they are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__noise, self.__other = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.__noise

@@ -89,12 +89,19 @@ def _assignments(tree: ast.AST) -> Iterator[tuple[str, Any, ast.AST | None]]:
 
 
 def _methods(tree: ast.AST) -> Iterator[Method]:
+    owner = next((node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)), "")
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _BUILDS.search(node.name):
             inside = list(ast.walk(node))
             names = {item.id for item in inside if isinstance(item, ast.Name)}
-            attributes = frozenset(item.attr for item in inside if isinstance(item, ast.Attribute))
+            attributes = frozenset(_in_full(item.attr, owner) for item in inside if isinstance(item, ast.Attribute))
             yield Method(node.name, attributes, "getattr" in names, "super" in names, goes_straight(node))
+
+
+def _in_full(attribute: str, owner: str) -> str:
+    """`__x` of a class A is `_A__x` to everyone else."""
+    private = owner and attribute.startswith("__") and not attribute.endswith("__")
+    return f"_{owner.lstrip('_')}{attribute}" if private else attribute
 
 
 def compiled(cls: type) -> Iterator[Method]:
