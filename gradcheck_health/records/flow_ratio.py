@@ -27,7 +27,8 @@ def branches_off(above: CutPoint, kept: float) -> bool:
 def flow_ratio(points: Sequence[CutPoint]) -> float | None:
     """Gradient norm at the first cut point over the norm at the last, stretches that branch off left out.
 
-    None where it is unknown.
+    What is left out excuses a gradient that shrinks. It makes none that grows: where a flat softmax and a norm of the keys cancel,
+    the first layer gets no more than there is. None where it is unknown.
     """
     if len(points) < 2 or points[-1].gradient == 0.0:
         return None
@@ -35,7 +36,10 @@ def flow_ratio(points: Sequence[CutPoint]) -> float | None:
     if not math.isfinite(first) or not math.isfinite(last):
         return None
     off = math.prod(kept for below, above in itertools.pairwise(points) if branches_off(above, kept := keeps(below, above)))
-    return first / last / off * _spread(points) if off else None
+    if not off:
+        return None
+    excused = first / last / off * _spread(points)
+    return excused if excused <= 1.0 else max(first / last, 1.0)
 
 
 def _spread(points: Sequence[CutPoint]) -> float:
