@@ -340,6 +340,22 @@ def test_a_stretch_that_passes_little_of_a_merge_branches_off(keeps: float, off:
     assert blame is not None and ("layer1" in {culprit.point.layer for culprit in blame.culprits}) is not off
 
 
+@pytest.mark.parametrize(
+    ("keeps", "kept"),
+    [
+        ((1e-3, 1e5, 1.0), 100.0),  # a flat softmax, and the norm of the keys behind it: what arrives, not 1e5
+        ((1e-3, 1e2, 1.0), 1.0),  # nothing grows and nothing shrinks
+        ((1e-3, 1e-2, 1.0), 1e-2),  # what shrinks is excused for the softmax
+        ((1e-3, 1.0, 1e5), 100.0),
+    ],
+)
+def test_what_branches_off_excuses_a_gradient_that_shrinks_and_makes_none_that_grows(
+    keeps: tuple[float, ...], kept: float
+) -> None:
+    points = chain(*keeps, merges=(0,))
+    assert flow.ratio(trace(flow=points)) == pytest.approx(kept)
+
+
 @pytest.mark.parametrize(("ratio", "fades"), [(1.01e-4, False), (0.99e-4, True), (0.99e4, False), (1.01e4, True)])
 def test_fading_is_ten_thousand_times_over_many_layers(ratio: float, fades: bool) -> None:
     points = chain(*(ratio**0.1,) * 10)
