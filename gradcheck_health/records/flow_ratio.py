@@ -27,8 +27,8 @@ def branches_off(above: CutPoint, kept: float) -> bool:
 def flow_ratio(points: Sequence[CutPoint]) -> float | None:
     """Gradient norm at the first cut point over the norm at the last, stretches that branch off left out.
 
-    What is left out excuses a gradient that shrinks. It makes none that grows: where a flat softmax and a norm of the keys cancel,
-    the first layer gets no more than there is. None where it is unknown.
+    What is left out excuses a gradient that shrinks, and makes none that grows: where a flat softmax and a norm of the keys
+    cancel, the first layer gets no more than there is. None where it is unknown.
     """
     if len(points) < 2 or points[-1].gradient == 0.0:
         return None
