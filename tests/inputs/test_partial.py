@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradcheck_health.check.api import check_gradients
+from gradcheck_health import check_gradients, make_inputs
 from gradcheck_health.inputs import synthesize
 from gradcheck_health.inputs.observation.tracer import TooLargeError
 from gradcheck_health.inputs.plan import Leaf, Plan
@@ -143,3 +143,36 @@ def test_tensors_that_no_machine_holds_are_not_drawn() -> None:
     search = Search(ModelInfo(nn.Linear(4, 2)), 0)
     outcome = search.run(Plan((("input", Leaf((1 << 20, 1 << 20))),)))
     assert not outcome.ok and search.bench.trials == 0
+
+
+class Frames(nn.Module):
+    """Sound in frames, of which every eighth goes on; true marks what is padding, and is zero afterwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(6, 8)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.embed(x)[:, ::8].masked_fill(mask[:, ::8].bool().unsqueeze(-1), 0.0)
+
+
+class Kept(Frames):
+    """The same, with a mask of what is kept."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, ~mask.bool())
+
+
+class Started(Frames):
+    """Zero until it has learnt something, whatever the mask says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.zeros_(self.embed.weight)
+        nn.init.zeros_(self.embed.bias)
+
+
+@pytest.mark.parametrize(("model", "true"), [(Frames, False), (Kept, True), (Started, True)])
+def test_a_made_up_mask_hides_no_output_as_a_whole(model: type[nn.Module], true: bool) -> None:
+    mask = make_inputs(model()).args[1]
+    assert (mask.float().mean() > 0.5) == true

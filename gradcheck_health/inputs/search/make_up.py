@@ -38,7 +38,7 @@ def infer(info: ModelInfo, seed: int, batch_size: int | None, start: Plan | None
     found = as_graph(info, found, seed)
     found.best = lessened(info, found.best, seed)
     reach = maximise(info, found.best, seed, TRIALS - found.trials)
-    reach.outcome = numbers(info, reach.outcome, seed)
+    reach.outcome = shown(info, numbers(info, reach.outcome, seed), seed)
     plan = widen(reach.outcome.plan, reach.outcome)
     simple = found.trials == 1 and not reach.supplied and len(plan.arguments) == 1 and not reach.outcome.branched
     plan, short = stretched(info, plan, reach.outcome, seed), plan
@@ -90,6 +90,25 @@ def numbers(info: ModelInfo, outcome: Outcome, seed: int) -> Outcome:
         return outcome
     tried = TrialRunner(info, seed).run(plan)
     return tried if tried.ok and not tried.mixed and tried.reached >= outcome.reached else outcome
+
+
+def shown(info: ModelInfo, outcome: Outcome, seed: int) -> Outcome:
+    """The outcome with masks of the opposite convention, where what they mark hides all of the output."""
+    masks = [(path, leaf) for path, leaf in outcome.plan.leaves() if not leaf.fixed and leaf.fill in _OPPOSITE and _marks(leaf)]
+    if not outcome.blank or not masks:
+        return outcome
+    plan = outcome.plan
+    for path, leaf in masks:
+        plan = plan.put(path, replace(leaf, fill=_OPPOSITE[leaf.fill]))
+    tried = TrialRunner(info, seed).run(plan)
+    return tried if tried.ok and not tried.blank and not tried.mixed and tried.reached >= outcome.reached else outcome
+
+
+_OPPOSITE = {"normal": "padding", "mask": "padding", "padding": "mask"}
+
+
+def _marks(leaf: Leaf) -> bool:
+    return leaf.kind == "bool" or leaf.fill != "normal"
 
 
 def stretched(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:

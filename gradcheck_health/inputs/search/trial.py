@@ -59,6 +59,8 @@ class Outcome:
     """Arguments of true and false that were taken for numbers."""
     grouped: tuple[Path, ...] = ()
     """Integer arguments that say which rows belong together."""
+    blank: bool = False
+    """Every entry of its outputs is zero."""
     branched: bool = False
     """Numbers were taken out of what it computed: on other values it may do something else."""
 
@@ -120,6 +122,7 @@ class TrialRunner:
         outcome.losses = sum(tensor.dim() == 0 and tensor.requires_grad for tensor in tensors(output))
         outcome.grouped, outcome.counted = tuple(tracer.grouped), tuple(tracer.counted)
         outcome.branched = tracer.branched
+        outcome.blank = not any(bool(tensor.any()) for tensor in tensors(output) if tensor.is_floating_point())
         if tracer.merges or tracer.across or tracer.outside or tracer.misaligned or tracer.crossings or tracer.products:
             outcome.mixed = True
             outcome.edits, outcome.measures, outcome.place = propose(plan, tracer, None, self.info)
