@@ -87,3 +87,8 @@ def test_skip_fails_in_ci_only(
     pytester.makeini("[pytest]\nmarkers = cuda\n")
     pytester.makepyfile(f"import pytest\n{body}\n")
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(**outcome)
+
+
+def test_an_environment_inside_the_project_has_a_name_that_git_ignores() -> None:
+    """Any other would be committed with the next change."""
+    assert {path.parent.name for path in ROOT.glob("*/pyvenv.cfg")} <= {".venv", "venv"}

@@ -89,26 +89,19 @@ def numbers(info: ModelInfo, outcome: Outcome, seed: int) -> Outcome:
     if plan is outcome.plan:
         return outcome
     tried = TrialRunner(info, seed).run(plan)
-    return tried if tried.ok and not tried.mixed and tried.reached >= outcome.reached else outcome
+    return tried if _as_good(tried, outcome) else outcome
 
 
 def shown(info: ModelInfo, outcome: Outcome, seed: int) -> Outcome:
     """The outcome with masks of the opposite convention, where what they mark hides all of the output."""
-    masks = [(path, leaf) for path, leaf in outcome.plan.leaves() if not leaf.fixed and leaf.fill in _OPPOSITE and _marks(leaf)]
-    if not outcome.blank or not masks:
-        return outcome
     plan = outcome.plan
-    for path, leaf in masks:
-        plan = plan.put(path, replace(leaf, fill=_OPPOSITE[leaf.fill]))
+    for path, leaf in plan.leaves() if outcome.blank else ():
+        if not leaf.fixed and (leaf.fill in ("mask", "padding") or (leaf.kind == "bool" and leaf.fill == "normal")):
+            plan = plan.put(path, replace(leaf, fill="mask" if leaf.fill == "padding" else "padding"))
+    if plan is outcome.plan:
+        return outcome
     tried = TrialRunner(info, seed).run(plan)
-    return tried if tried.ok and not tried.blank and not tried.mixed and tried.reached >= outcome.reached else outcome
-
-
-_OPPOSITE = {"normal": "padding", "mask": "padding", "padding": "mask"}
-
-
-def _marks(leaf: Leaf) -> bool:
-    return leaf.kind == "bool" or leaf.fill != "normal"
+    return tried if _as_good(tried, outcome) and not tried.blank else outcome
 
 
 def stretched(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
@@ -117,14 +110,14 @@ def stretched(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
     if more is None:
         return plan
     tried = TrialRunner(info, seed).run(more)
-    return more if tried.ok and not tried.mixed and tried.reached >= outcome.reached else plan
+    return more if _as_good(tried, outcome) else plan
 
 
 def apart(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int) -> Plan:
     """The plan with lengths that are no other size by chance, if the model runs on it as well."""
     for other in told_apart(info.model, plan):
         tried = TrialRunner(info, seed).run(other)
-        if tried.ok and not tried.mixed and tried.reached >= outcome.reached:
+        if _as_good(tried, outcome):
             return other
     return plan
 
@@ -140,6 +133,11 @@ def sized(info: ModelInfo, plan: Plan, outcome: Outcome, seed: int, batch_size: 
         if simple or size <= wanted and _runs(info, larger, seed):
             return larger
     return outcome.plan
+
+
+def _as_good(tried: Outcome, outcome: Outcome) -> bool:
+    """It ran as cleanly, and the outputs depend on no fewer parameters."""
+    return tried.ok and not tried.mixed and tried.reached >= outcome.reached
 
 
 def _runs(info: ModelInfo, plan: Plan, seed: int) -> bool:

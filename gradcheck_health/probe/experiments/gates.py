@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from gradcheck_health.model.call import call
 from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.forward_graph import forward_graph
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.graph.factors import factors
-from gradcheck_health.probe.graph.graph import walk
-from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 
@@ -35,7 +33,5 @@ def closed_gates(subject: Subject, trace: Trace) -> set[str]:
 
 def _factors(subject: Subject) -> set[int]:
     with sandbox(subject.model):
-        output = call(subject.model, subject.inputs, subject.seed)
-        goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed, every=subject.loss is None)
-        graph = walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
+        graph = forward_graph(subject, every=subject.loss is None)
         return factors(graph) if graph is not None else set()

@@ -17,6 +17,7 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.assignments import Assignments
 from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.forward_graph import forward_graph
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.experiments.tensor_paths import TensorPath, homes, products
 from gradcheck_health.probe.forward.instrument import Instrument
@@ -71,9 +72,7 @@ def _suspects(subject: Subject) -> bool:
     seen: list[list[torch.Tensor]] = []
     with sandbox(subject.model):
         for _ in range(2):
-            output = call(subject.model, subject.inputs, subject.seed)
-            goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
-            graph = graphs.walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
+            graph = forward_graph(subject)
             variables = [] if graph is None else graph.variables()
             seen.append([leaf for leaf in variables if id(leaf) not in known])
     return any(isinstance(leaf, nn.Parameter) or _among(leaf, seen[0]) for leaf in seen[1])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradcheck_health.model.call import call
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
+from gradcheck_health.probe.experiments.forward_graph import forward_graph
 from gradcheck_health.probe.experiments.subbatch import on_few
 from gradcheck_health.probe.forward.retained_graph import held
-from gradcheck_health.probe.graph.graph import walk
-from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 
@@ -31,9 +29,7 @@ def _read(subject: Subject, carried: tuple[str, ...]) -> tuple[str, ...]:
     with sandbox(subject.model):
         for _ in range(PASSES):
             before = held(model)
-            output = call(subject.model, subject.inputs, subject.seed)
-            goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
-            graph = walk([root.grad_fn for root in goal.roots if root.grad_fn is not None])
+            graph = forward_graph(subject)
             if graph is None:
                 return carried
             used = set(map(id, graph.nodes))
