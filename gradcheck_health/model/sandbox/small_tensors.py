@@ -73,23 +73,27 @@ class PlainTensors:
         for tensor in tensors:
             row = self._earlier.get(id(tensor))
             if row is not None and _flags(tensor) == row.flags and not memcmp(row.pointer, row.copy, row.nbytes):
-                self._rows[id(tensor)] = row
+                self._keep(row)
             elif _is_plain(tensor):
                 fresh.append((tensor, _flags(tensor), tensor.nbytes))
             else:
                 yield tensor
-                continue
-            if not tensor.is_inference():
-                self._versions[id(tensor)] = tensor._version
-            if (gradient := tensor.grad) is not None:
-                self._gradients[id(tensor)] = gradient
         block = torch.UntypedStorage(sum(nbytes for _, _, nbytes in fresh))  # type: ignore[no-untyped-call]
         address = block.data_ptr()
         for tensor, flags, nbytes in fresh:
             pointer = flags[7]
             _move(address, pointer, nbytes)
-            self._rows[id(tensor)] = _Row(tensor, flags, int(tensor.storage_offset()), pointer, address, nbytes, block)
+            self._keep(_Row(tensor, flags, int(tensor.storage_offset()), pointer, address, nbytes, block))
             address += nbytes
+
+    def _keep(self, row: _Row) -> None:
+        """All of a tensor at once: memory may end between two of them, and what is kept by then is put back."""
+        tensor = row.tensor
+        self._rows[id(tensor)] = row
+        if not tensor.is_inference():
+            self._versions[id(tensor)] = tensor._version
+        if (gradient := tensor.grad) is not None:
+            self._gradients[id(tensor)] = gradient
 
     def detach_gradients(self) -> None:
         """From now on every `.grad` is None."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -215,3 +215,15 @@ def test_old_objects_are_spared_and_given_back() -> None:
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+def test_memory_that_ends_before_the_copies_leaves_nothing_half_kept() -> None:
+    def tensors() -> Iterator[torch.Tensor]:
+        yield nn.Parameter(torch.zeros(2))
+        raise MemoryError
+
+    small, errors = PlainTensors(), list[Exception]()
+    with pytest.raises(MemoryError):
+        list(small.take(tensors()))
+    small.put_back(errors)
+    assert errors == []
