@@ -33,8 +33,8 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
     optimizer steps, which is where branches that start at zero have grown, and half of it (on a log scale) in one step
     from a weight to the next larger one: a gradient that grows from layer to layer is for the flow to judge. The
     default, 3e3, lies above all of 288 sound models (571 at most, a RepViT; then 203, a stack of 30 batch norms).
-    Queries are not compared with values, with their activation or without, nor convolutions with linear layers: those
-    differ by 1e6 and more in sound models. A max_ratio that you set is a bound, and crossing it an error.
+    Queries are not compared with values, so branches of one projection, with its norm and activation or without, are not
+    compared, nor convolutions with linear layers: those differ by 1e6 and more in sound models. A max_ratio that you set is a bound, and crossing it an error.
 
     When it is legitimate: an auxiliary task with a tiny weight.
 
@@ -85,13 +85,13 @@ def _parts(trace: Trace, p: ParameterTrace, deep: set[str]) -> Iterator[_Key]:
     parts = p.name.split(".")
     for i in range(len(parts) - 2):
         branch = trace.layers.get(".".join(parts[: i + 1]))
-        if branch is not None and (branch.kind != "Sequential" or branch.name in deep):
+        if branch is not None and branch.name in deep:
             yield p.kind, p.shape, branch.kind, *parts[:i], None, *parts[i + 1 :]
 
 
 def _deep(trace: Trace) -> set[str]:
-    """Branches of several layers with weights: a chain of one is a projection with its activation, as of queries or values."""
-    layers = {p.layer for p in trace.parameters.values() if p.role == "weight"}
+    """Branches of several projections: one, with its norm and activation, may be that of queries beside that of values."""
+    layers = {p.layer for p in trace.parameters.values() if p.role == "weight" and len(p.shape) > 1}
     above = Counter(layer[: dot.start()] for layer in layers for dot in re.finditer(r"\.", layer))
     return {branch for branch, count in above.items() if count > 1}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,23 @@ def test_more_samples_are_a_few_at_first_and_at_least_256_in_the_end() -> None:
         (one,) = trace.facts["more_samples"]
         seen.append((one.activations[0].samples, one.inputs.batch))
     assert seen == [(16, 16), (64, 64), (256, 256)]
+
+
+def test_more_samples_hold_one_graph_at_a_time() -> None:
+    saved: list[weakref.ref[torch.Tensor]] = []
+
+    class Squared(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert all(one() is None for one in saved)
+            out = super().forward(x)
+            saved.append(weakref.ref(out))  # which the graph keeps for the way back
+            return torch.relu(out * out)
+
+    drawn = Inputs((torch.randn(4, 8),), batch=4)
+    subject = Subject(Squared(8, 8), dataclasses.replace(drawn, resample=lambda seed: drawn))
+    with sandbox(subject.model):
+        trace = probe(subject)
+        assert take("more_samples", subject, trace)
 
 
 class Cutting(nn.Module):

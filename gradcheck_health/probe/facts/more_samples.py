@@ -35,6 +35,7 @@ def more_samples(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             inputs = subject.inputs if k == 0 else subject.inputs.another(subject.seed + k)
             with watch.forward():
                 call(subject.model, inputs, subject.seed + k)
+            watch.forget()  # one graph at a time: a costly model has no room for sixteen
     examined = batch * passes if subject.inputs.resample is not None else SAMPLES
     inputs_trace = dataclasses.replace(trace.inputs, batch=examined)
     return (dataclasses.replace(trace, activations=activation_traces(watch), inputs=inputs_trace, facts={}),)

@@ -62,12 +62,12 @@ class Functions:
         """Also keep what goes into rectifiers, which costs a copy of each."""
 
     def given(self, func: Any, args: Any, kwargs: Any) -> Given | None:
-        """Before the call; None for what is neither an activation nor a softmax."""
+        """Before the call; None for what is neither an activation nor a softmax, or takes what learns nothing: a mask."""
         function = activations.applied(func, args, kwargs)
         if function is None and func not in SOFTMAX:
             return None
         tensor = args[0] if args else kwargs.get("input")
-        if not isinstance(tensor, torch.Tensor):
+        if not isinstance(tensor, torch.Tensor) or not tensor.requires_grad:
             return None
         before = tensor.detach().clone() if self.before and function is not None else None
         return Given(function, tensor.grad_fn, before)

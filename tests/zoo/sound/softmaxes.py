@@ -136,3 +136,38 @@ class Gated(nn.Module):
 @sound
 def gates_and_gumbel() -> Built:
     return Gated(), torch.randn(64, 8)
+
+
+class Narrow(nn.Module):
+    """A projection and a learnt scale, without dividing by a deviation (MobileBERT's NoNorm)."""
+
+    def __init__(self, wide: int, narrow: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(wide, narrow, bias=False)
+        self.weight, self.bias = nn.Parameter(torch.ones(narrow)), nn.Parameter(torch.zeros(narrow))
+        nn.init.normal_(self.dense.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(x) * self.weight + self.bias
+
+
+class ScoresFromAside(nn.Module):
+    """Queries and keys share a bottleneck of their own, beside that of the stream: flat scores hardly move the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores, self.stream = Narrow(32, 16), Narrow(32, 16)
+        self.queries, self.keys = (nn.Linear(16, 16, bias=False) for _ in range(2))
+        self.values, self.out = nn.Linear(32, 16), nn.Linear(16, 8)
+        for layer in (self.queries, self.keys):
+            nn.init.normal_(layer.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        aside = self.scores(x)
+        weights = (self.queries(aside) @ self.keys(aside).transpose(1, 2) / 4).softmax(-1)
+        return self.out(weights @ self.values(x) + self.stream(x))
+
+
+@sound
+def queries_and_keys_from_a_bottleneck_of_their_own() -> Built:
+    return ScoresFromAside(), torch.randn(16, 10, 32)

@@ -170,3 +170,20 @@ class MatrixFactorisation(nn.Module):
 @sound
 def matrix_factorisation() -> Built:
     return MatrixFactorisation(), (torch.randint(0, 500, (64,)), torch.randint(0, 3000, (64,)))
+
+
+class CleanedMask(nn.Module):
+    """Takes a mask of 0, 1 or 2 and clamps it: of ones alone, every entry lies at the end of the clamp."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.head = nn.Embedding(40, 16), nn.Linear(16, 4)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        kept = torch.clamp(mask, min=0, max=1).unsqueeze(-1)
+        return self.head((self.tokens(ids) * kept).sum(1) / kept.sum(1))
+
+
+@sound
+def mask_that_a_clamp_cleans() -> Built:
+    return CleanedMask(), (torch.randint(0, 40, (16, 32)), torch.ones(16, 32))
