@@ -34,7 +34,8 @@ def unbalanced_gradient(trace: Trace, *, max_ratio: float | None = None) -> Iter
     from a weight to the next larger one: a gradient that grows from layer to layer is for the flow to judge. The
     default, 3e3, lies above all of 288 sound models (571 at most, a RepViT; then 203, a stack of 30 batch norms).
     Queries are not compared with values, so branches of one projection, with its norm and activation or without, are not
-    compared, nor convolutions with linear layers: those differ by 1e6 and more in sound models. A max_ratio that you set is a bound, and crossing it an error.
+    compared, nor convolutions with linear layers: those differ by 1e6 and more in sound models. A max_ratio that you
+    set is a bound, and crossing it an error.
 
     When it is legitimate: an auxiliary task with a tiny weight.
 
