@@ -56,7 +56,8 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
         yield from _in_a_loop(trace, IN_A_LOOP if max_fraction is None else max_fraction, layers)
         return
     limit = WARNING if max_fraction is None else max_fraction
-    suspects = [a for a in trace.activations if _counted(a, layers) and a.off > limit * a.units]
+    # further samples can only wake units: what is too few to be sure of on this batch stays so
+    suspects = [a for a in trace.activations if _counted(a, layers) and _is_far_off(a, limit)]
     if suspects and starts_at_zero(trace):  # a step of those zeros alone costs less than more samples
         if "woken" not in trace.facts:
             yield Need("woken")
@@ -70,7 +71,7 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
     counted = trace.under("more_samples")
     found = []
     for a in counted.activations:
-        if _counted(a, layers) and a.off > limit * a.units:
+        if _counted(a, layers) and _is_far_off(a, limit):
             share = max(0.0, lower_share(a.off, a.units) - a.on / a.units)
             whole = a.off == a.units
             if _by_chance(a) or not (share > limit or whole):
@@ -90,6 +91,11 @@ def dead_unit(trace: Trace, *, max_fraction: float | None = None, layers: str = 
         members = [entry for entry in found if entry[0] is (severity is Severity.ERROR)]
         if members:
             yield _finding(trace, severity, members, limit)
+
+
+def _is_far_off(a: ActivationTrace, limit: float) -> bool:
+    """More than that share of its units is off, and not by the luck of so few."""
+    return a.off > limit * a.units and (a.off == a.units or lower_share(a.off, a.units) > limit)
 
 
 def _wakes_up(trace: Trace, a: ActivationTrace, limit: float) -> bool:

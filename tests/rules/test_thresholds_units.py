@@ -60,9 +60,18 @@ def test_a_whole_layer_is_dead_however_few_units_it_has() -> None:
     assert severities(DEAD, seen(relu(16, 16))) == ["error"]
     few = trace(activations=(relu(16, 8),))
     assert heard(DEAD, few) == ([], [])  # half is allowed
-    assert heard(DEAD, trace(activations=(relu(16, 9),))) == ([], ["more_samples"])
+    assert heard(DEAD, trace(activations=(relu(16, 16),))) == ([], ["more_samples"])
     assert severities(DEAD, seen(relu(100, 80)), max_fraction=0.8) == []
     assert severities(DEAD, seen(relu(100, 80)), max_fraction=0.6) == ["error"]
+
+
+@pytest.mark.parametrize("count", [16, 40, 100])
+def test_more_samples_are_asked_for_only_where_they_may_lead_to_a_finding(count: int) -> None:
+    """They wake units and put none to sleep: what no number of sleepers up to this one says dead is not asked about."""
+    said = [bool(severities(DEAD, seen(relu(count, off)))) for off in range(count + 1)]
+    for off in range(count + 1):
+        asked = heard(DEAD, trace(activations=(relu(count, off),))) == ([], ["more_samples"])
+        assert asked == any(said[: off + 1])
 
 
 def test_units_that_are_always_on_speak_against_it() -> None:

@@ -131,6 +131,7 @@ def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
 
 def _classes(slopes: torch.Tensor) -> int:
     """How many of these gradients are the same as another one, and not zero."""
+    slopes = slopes[_paired(torch.linalg.vector_norm(slopes, dim=1))]
     alike = 0
     for _ in range(_CLASSES):
         if len(slopes) < 2:
@@ -141,3 +142,13 @@ def _classes(slopes: torch.Tensor) -> int:
             alike += int(near.sum())
         slopes = slopes[~near]
     return alike
+
+
+def _paired(sizes: torch.Tensor) -> torch.Tensor:
+    """Which of these norms some other one comes near enough to: vectors of other lengths cannot be the same."""
+    ordered, places = sizes.sort()
+    near = ordered.diff() <= 2 * _TOLERANCE * ordered[1:]  # twice, for what rounding moves a norm
+    paired = torch.zeros_like(places, dtype=torch.bool)
+    paired[:-1] |= near
+    paired[1:] |= near
+    return torch.zeros_like(paired).index_put((places,), paired)
