@@ -26,7 +26,7 @@ from gradcheck_health.probe.forward.retained_graph import carried, stale
 from gradcheck_health.probe.forward.traces import activation_traces, layer_traces, parameter_traces
 from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.graph.cut_points import Flow
-from gradcheck_health.probe.graph.factors import shrunk
+from gradcheck_health.probe.graph.factors import loudest, shrunk
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
@@ -110,7 +110,8 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         for entry, gradient, known in zip(named, arrived, measured[1], strict=True)
     ]
     sizes = {id(entry.tensor): value.rms for entry, value in zip(named, measured[0], strict=True) if value is not None}
-    factors = {} if flow.graph is None else shrunk(flow.graph, sizes)
+    passes = None if flow.graph is None else loudest(flow.graph, sizes)
+    factors = {} if flow.graph is None else shrunk(flow.graph, passes)
     without = starved(named, rows, wide, activations)
     kept = list(stale(model, before, () if flow.graph is None else flow.graph.nodes))
     renewed = [f"{name} as {renewal}() makes it: forward used what it found there" for name, renewal in kept if renewal]
@@ -119,7 +120,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         layers=layer_traces(model, instrument, stats),
         parameters=parameter_traces(named, instrument, *measured, wide, unused, flow.uses, factors),
         activations=activations,
-        flow=flow.points(stats),
+        flow=flow.points(stats, passes),
         outputs=tuple(_output(leaf, goal, _at(stats, index), share) for leaf, index, share in known),
         inputs=fed,
         objective=goal.kind,

@@ -180,6 +180,8 @@ class CutPoint:
     """Between here and the next cut point towards the input another stream of data joins (a decoder attends to an encoder)."""
     entries: int = 0
     """Of a softmax: so many entries share one sum."""
+    shrunk: float = 1.0
+    """What small weights that are multiplied with entry by entry leave of the gradient on its loudest way to here."""
 
 
 @dataclass(frozen=True, slots=True)

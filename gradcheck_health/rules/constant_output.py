@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONSTANT = 1e-9
+ROUNDING = 1e-12
+"""Ten times the last digit of float32, squared: what varies less may be rounding."""
 _HELP = "a softmax or normalisation over one unit, a sum of probabilities, a saturated head, or an input that is never used"
 _LOCATED = (Why.FACTOR, Why.INPUT, Why.WEIGHTS, Why.CANCELS, Why.DEAD, Why.CUT)
 """What zero-gradient finds inside of the model; the output is constant in consequence."""
@@ -47,7 +49,7 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
 
     How to silence: ignore={"constant-output": "a learned prior"}.
     """
-    if not _constant(trace):
+    if not _constant(trace) or _would_vary(trace):
         return
     woken, opened = ("woken",) if starts_at_zero(trace) else (), ("opened",) if flow.shrinks(trace) else ()
     for fact in (*woken, *opened, "kicked", "after_steps"):
@@ -107,6 +109,14 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
 def _constant(trace: Trace) -> bool:
     share = _share(trace)
     return share is not None and share < CONSTANT
+
+
+def _would_vary(trace: Trace) -> bool:
+    """It varies by more than rounding, and enough once learnt factors that start near zero are half open."""
+    share = _share(trace) or 0.0
+    if share < ROUNDING or len(trace.flow) < 2:
+        return False
+    return share * (flow.opens(trace.flow[0]) / flow.opens(trace.flow[-1])) ** 2 >= CONSTANT
 
 
 def _share(trace: Trace) -> float | None:

@@ -46,7 +46,7 @@ def vanishing_gradient(
     limit = flow_limit(trace, min_ratio=min_ratio, optimizer=optimizer)
     concern = limit if min_ratio is not None or optimizer == "adam" else SLOW
     given = flow.ratio(trace)
-    if given is None or given >= concern:
+    if given is None or max([given, *flow.opened_ratios(trace)]) >= concern:
         return
     # an exact zero is a zero initialisation, more often than not, and a small number may be a small factor: moving those alone
     # is the cheapest that says so

@@ -109,6 +109,24 @@ def test_one_look_with_open_factors_clears_a_token_of_three_rules() -> None:
     assert all(finding.severity is Severity.NOTE for finding in report.findings)
 
 
+def test_factors_that_are_near_enough_to_zero_to_reckon_with_need_no_look() -> None:
+    torch.manual_seed(0)
+    trace = check_gradients(Scaled(1e-5), torch.randn(32, 8), seed=0, select=["vanishing-gradient", "constant-output"]).trace
+    assert trace.flow[0].shrunk == pytest.approx(1e-5)
+    assert trace.outputs[0].variation is not None
+    assert trace.outputs[0].variation < 1e-9
+    assert not trace.facts
+
+
+@pytest.mark.parametrize("start", [1e-5, 1e-3])
+def test_constant_output_is_named_behind_small_factors(start: float) -> None:
+    """What varies by rounding alone is not made up for."""
+    torch.manual_seed(0)
+    model = nn.Sequential(Scaled(start), nn.Linear(3, 1), nn.Softmax(-1))
+    report = check_gradients(model, torch.randn(32, 8), seed=0)
+    assert "constant-output" in {finding.rule for finding in report.findings if finding.severity is Severity.ERROR}
+
+
 def test_float64_tells_a_true_zero_from_a_small_number() -> None:
     """The bias in front of a batch norm has a gradient of exactly zero, which float32 rounds to something. Eight samples do."""
     torch.manual_seed(0)

@@ -44,6 +44,23 @@ def test_a_thousandth_is_measured_twice(ratio: float, asked: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ratio", "shrunk", "asked"),
+    [
+        (1e-5, 1e-5, []),  # one factor: half open it lets 0.5 through
+        (1e-10, 1e-10, ["opened"]),  # up to ten factors, which leave 1e-3 of it then
+        (3e-8, 1e-5, ["opened"]),
+        (1e-5, 0.1, ["opened"]),
+    ],
+)
+def test_what_small_factors_shrink_is_made_up_for(ratio: float, shrunk: float, asked: list[str]) -> None:
+    whole = falling(ratio)
+    points = (dataclasses.replace(whole.flow[0], shrunk=shrunk), *whole.flow[1:])
+    weight = dataclasses.replace(parameter("layer0.weight", stats(1.0, 16)), shrunk=shrunk)
+    seen = dataclasses.replace(whole, flow=points, parameters=named([weight]))
+    assert heard(VANISHING, seen) == ([], asked)
+
+
+@pytest.mark.parametrize(
     ("ratio", "options", "declared", "said"),
     [
         (0.99 * SGD, {}, "sgd", ["error"]),

@@ -58,12 +58,16 @@ def fewer(inputs: Inputs, rows: int, declared: int | None = None) -> Inputs | No
     return chosen(inputs, list(range(rows)), declared)
 
 
-def on_few(look: Callable[[Subject], _Seen], subject: Subject, rows: int) -> _Seen:
-    """What `look` sees on the first rows of the batch; on the whole batch where the model takes no other, or has no more."""
-    few = fewer(subject.inputs, rows, subject.declared.batch_axis)
-    if few is not None:
-        with contextlib.suppress(ModelError, RuntimeError):  # it takes batches of one size only
-            return look(dataclasses.replace(subject, inputs=few))
+def on_few(look: Callable[[Subject], _Seen], subject: Subject, *rows: int) -> _Seen:
+    """What `look` sees on the first rows of the batch, of the first of these numbers that the model takes.
+
+    On the whole batch where it takes none of them, or has no more.
+    """
+    for count in rows:
+        few = fewer(subject.inputs, count, subject.declared.batch_axis)
+        if few is not None:
+            with contextlib.suppress(ModelError, RuntimeError):  # it takes batches of one size only
+                return look(dataclasses.replace(subject, inputs=few))
     return look(subject)
 
 

@@ -28,8 +28,8 @@ _SEVERAL = 3
 """Weights from which on a flow is expected."""
 _NO_COMMON_TENSOR = "no tensor lies on every path between the first layer and the output"
 NO_STAND_INS: Mapping[int, torch.Tensor] = MappingProxyType({})
-_Crossing = tuple[CutPoint, list[int], int | None]
-"""A cut point, where the gradients that cross it will be found, and where its output was measured."""
+_Crossing = tuple[CutPoint, int, list[int], int | None]
+"""A cut point, its position, where the gradients that cross it will be found, and where its output was measured."""
 
 
 class Flow:
@@ -96,7 +96,7 @@ class Flow:
             op = re.sub(r"Backward\d+$", "", node.name())
             entries = softmax_entries(node) if op == "Softmax" else 0
             point = CutPoint(layer, op, 0.0, source=sources.get(node), merges=position in joined, entries=entries)
-            path.append((point, *self._observe(node)))
+            path.append((point, position, *self._observe(node)))
         return path[::-1]
 
     def _observe(self, node: Any) -> tuple[list[int], int | None]:
@@ -135,11 +135,15 @@ class Flow:
         weights = sum(leaf.dim() > 1 for leaf in self.graph.variables())
         return _NO_COMMON_TENSOR if weights >= _SEVERAL else ""
 
-    def points(self, stats: list[TensorStats]) -> tuple[CutPoint, ...]:
-        """The flow along the path that changes the gradient most."""
+    def points(self, stats: list[TensorStats], passes: Sequence[float] | None) -> tuple[CutPoint, ...]:
+        """The flow along the path that changes the gradient most.
+
+        Args:
+            passes: what small factors leave of the gradient of each node (`loudest`).
+        """
         if self.by == "module outputs":
             return _module_flow(self._instrument, stats)
-        return max((_measured(path, stats) for path in self._paths), key=_change, default=())
+        return max((_measured(path, stats, passes) for path in self._paths), key=_change, default=())
 
 
 def _change(points: Sequence[CutPoint]) -> float:
@@ -148,13 +152,14 @@ def _change(points: Sequence[CutPoint]) -> float:
     return -2.0 if ratio is None else abs(math.log(ratio)) if ratio else -1.0
 
 
-def _measured(path: list[_Crossing], stats: list[TensorStats]) -> tuple[CutPoint, ...]:
+def _measured(path: list[_Crossing], stats: list[TensorStats], passes: Sequence[float] | None) -> tuple[CutPoint, ...]:
     found = []
-    for point, arrived, output in path:
+    for point, position, arrived, output in path:
         if arrived:
             gradient = TensorStats.merge([stats[i] for i in arrived])
             norm = gradient.norm if gradient.finite else float("nan")
-            found.append(dataclasses.replace(point, gradient=norm, output=None if output is None else stats[output].rms))
+            rms, shrunk = None if output is None else stats[output].rms, 1.0 if passes is None else passes[position]
+            found.append(dataclasses.replace(point, gradient=norm, output=rms, shrunk=shrunk))
     return tuple(found)
 
 

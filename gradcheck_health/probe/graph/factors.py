@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from gradcheck_health.probe.graph.graph import Graph
+from gradcheck_health.probe.graph.spans import bare_name, silent_edges
 
 _VIEWS = ("View", "UnsafeView", "Unsqueeze", "Squeeze", "Expand", "Permute", "Transpose", "T", "Alias", "Select", "Slice")
 _PRODUCT = "Mul"
@@ -24,7 +25,7 @@ def factors(graph: Graph) -> set[int]:
         ends, left = set(), list(above[position])
         while left:
             i = left.pop()
-            name = _bare(graph, i)
+            name = bare_name(graph.nodes[i])
             if name in _VIEWS:
                 left += above[i]
             else:
@@ -34,35 +35,46 @@ def factors(graph: Graph) -> set[int]:
     return found
 
 
-def shrunk(graph: Graph, sizes: Mapping[int, float]) -> dict[int, float]:
-    """By how much small factors, multiplied along a way, shrink the gradient of each leaf on its loudest way back.
+def loudest(graph: Graph, sizes: Mapping[int, float]) -> list[float] | None:
+    """By how much small factors, multiplied along a way, shrink the gradient of each node on its loudest way back.
 
     Args:
         sizes: id of a leaf tensor -> its root mean square.
 
     Returns:
-        id of a leaf tensor -> the product, below 1; of a leaf that some way reaches without a small factor nothing.
+        per node the product; 1 where some way comes without a small factor. None where there are no such factors.
     """
     small = {graph.leaves[leaf]: size for leaf, size in sizes.items() if 0.0 < size < SMALL and leaf in graph.leaves}
-    if not small:
-        return {}
-    loudest = [1.0, *(0.0 for _ in graph.edges[1:])]
+    factors = {}
+    for i, nexts in enumerate(graph.edges) if small else ():
+        if bare_name(graph.nodes[i]) == _PRODUCT and (
+            factor := {j: small[end] for j in nexts if (end := _end(graph, j)) in small}
+        ):
+            factors[i] = factor
+    if not factors:
+        return None
+    silent = silent_edges(graph)
+    found = [1.0, *(0.0 for _ in graph.edges[1:])]
     for i, nexts in enumerate(graph.edges):
-        factor = {j: small[end] for j in nexts if (end := _end(graph, j)) in small} if _bare(graph, i) == _PRODUCT else {}
+        factor = factors.get(i, {})
         for j in nexts:
-            others = [size for k, size in factor.items() if k != j]
-            passes = max(loudest[i] * min(others, default=1.0), sys.float_info.min)  # as little as that, and never nothing
-            loudest[j] = max(loudest[j], passes)
-    return {leaf: loudest[position] for leaf, position in graph.leaves.items() if loudest[position] < 1.0}
+            if found[i] and (i, j) not in silent:
+                others = [size for k, size in factor.items() if k != j]
+                # as little as that, and never nothing
+                passes = max(found[i] * min(others, default=1.0), sys.float_info.min)
+                found[j] = max(found[j], passes)
+    return [value or 1.0 for value in found]
+
+
+def shrunk(graph: Graph, passes: list[float] | None) -> dict[int, float]:
+    """id of a leaf tensor -> its part of `loudest`, where that is below 1."""
+    if passes is None:
+        return {}
+    return {leaf: passes[position] for leaf, position in graph.leaves.items() if passes[position] < 1.0}
 
 
 def _end(graph: Graph, position: int) -> int:
     """What lies behind views."""
-    while _bare(graph, position) in _VIEWS and len(graph.edges[position]) == 1:
+    while bare_name(graph.nodes[position]) in _VIEWS and len(graph.edges[position]) == 1:
         (position,) = graph.edges[position]
     return position
-
-
-def _bare(graph: Graph, position: int) -> str:
-    node = graph.nodes[position]
-    return "" if node is None else node.name().rstrip("0123456789").removesuffix("Backward")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections import defaultdict
@@ -54,8 +55,19 @@ def shrinks(trace: Trace) -> bool:
 
 
 def opened_ratios(trace: Trace) -> list[float]:
-    """The ratio where those factors are half open, if that was measured, and can be judged."""
-    return [value for one in trace.facts.get("opened", ()) if (value := ratio(one)) is not None]
+    """The ratio with those factors half open, as far as it can be judged: at least what they shrink makes up then; measured."""
+    open_ = [dataclasses.replace(point, gradient=point.gradient * opens(point)) for point in trace.flow]
+    made_up = [] if trace.flow_note or all(point.shrunk == 1.0 for point in trace.flow) else [flow_ratio(open_)]
+    measured = [ratio(one) for one in trace.facts.get("opened", ())]
+    return [value for value in (*made_up, *measured) if value is not None]
+
+
+def opens(point: CutPoint) -> float:
+    """How many times more comes to a cut point, at least, once the small factors on the way to it are half open.
+
+    Each of them is below a tenth, so there are no more of them than their product has decades, and each is a half then.
+    """
+    return math.pow(point.shrunk, math.log10(2) - 1)
 
 
 def seed_ratios(trace: Trace) -> list[float]:
