@@ -18,7 +18,7 @@ from gradcheck_health.records.trace import Trace
 __all__ = ["SHOWN_BY", "Subject", "can_be_taken", "described", "fact_names", "preload", "probe", "take"]
 
 
-SHOWN_BY = {"stirred": "woken"}
+SHOWN_BY = {"stirred": "woken", "nudged": "kicked"}
 """Fact -> another one, dearer, that shows all of it: where both are needed, that one is enough."""
 
 

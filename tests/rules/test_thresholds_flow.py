@@ -300,7 +300,13 @@ def test_a_branch_that_grows_in_the_first_steps_is_balanced() -> None:
     for held in ((), ("kicked",), ("kicked", "after_steps")):
         facts = {fact: whole.facts[fact] for fact in held}
         (wanted,) = heard(BALANCE, dataclasses.replace(whole, facts=facts))[1]
-        assert wanted == ("kicked", "after_steps", "detailed")[len(held)]
+        assert wanted == ("nudged", "after_steps", "detailed")[len(held)]
+    for least, asked in (
+        (1001.0, ["kicked"]),
+        (999.0, []),
+    ):  # a few samples say less: a third of the bound is left to the whole
+        (few,) = balanced(1.0, least).facts["kicked"]
+        assert heard(BALANCE, dataclasses.replace(whole, facts={"nudged": (few,)})) == ([], asked)
 
 
 def test_who_plays_the_same_part() -> None:
@@ -311,12 +317,12 @@ def test_who_plays_the_same_part() -> None:
     towers = [("user.stem.0.weight", 1.0), ("item.stem.0.weight", 1e6)]
     weights = named([parameter(name, stats(value)) for name, value in towers])
     branches = named([layer(name, kind=kind) for name, kind in (("user", "Tower"), ("item", "Tower"))])
-    assert heard(BALANCE, trace(parameters=weights, layers=branches)) == ([], ["kicked"])
+    assert heard(BALANCE, trace(parameters=weights, layers=branches)) == ([], ["nudged"])
     other = {**branches, "item": layer("item", kind="Other")}
     assert heard(BALANCE, trace(parameters=weights, layers=other)) == ([], [])
     deep = named([parameter(f"model.{side}.stem.weight", stats(value)) for side, value in (("user", 1.0), ("item", 1e6))])
     inner = named([layer(f"model.{side}", kind="Tower") for side in ("user", "item")])
-    assert heard(BALANCE, trace(parameters=deep, layers=inner)) == ([], ["kicked"])
+    assert heard(BALANCE, trace(parameters=deep, layers=inner)) == ([], ["nudged"])
 
 
 def chain(*rates: float, op: str = "Addmm", merges: tuple[int, ...] = ()) -> tuple[CutPoint, ...]:

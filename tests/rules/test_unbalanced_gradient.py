@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -45,6 +47,59 @@ def test_imbalance_is_a_step_and_no_slope(factors: list[float], found: tuple[str
     assert tuple(name for finding in findings for name in finding.names) == found
     if findings:
         assert findings[0].got == pytest.approx(max(factors) / min(factors), rel=0.2)
+
+
+class Flat(nn.Module):
+    """Queries that hardly matter in one block of two, since its input is near zero there: noise on the weights ends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Linear(16, 16) for _ in range(2))
+        self.shift = nn.Parameter(torch.zeros(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = (block(h) for block, h in zip(self.blocks, (1e-6 * x + self.shift, x), strict=True))
+        out: Tensor = first + second
+        return out
+
+
+def test_imbalance_of_the_first_point_alone_needs_few_samples() -> None:
+    torch.manual_seed(0)
+    model = Flat()
+    nn.init.zeros_(model.blocks[0].bias)  # type: ignore[arg-type]
+    seen = check_gradients(model, torch.randn(32, 16), select=[RULE], seed=0)
+    assert not seen.findings
+    assert set(seen.trace.facts) == {"nudged"}
+    assert set(report([1.0, 1e-5]).trace.facts) >= {"nudged", "kicked", "after_steps"}
+
+
+class Side(nn.Module):
+    """Two towers of random depth, width, activation and normalisation, one of them times a small number."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        chance = random.Random(seed)
+        width, depth = chance.choice([8, 16, 48]), chance.randint(1, 4)
+        act, norm = chance.choice([nn.ReLU, nn.Tanh, nn.GELU]), chance.choice([nn.LayerNorm, nn.BatchNorm1d, nn.Identity])
+        self.small = 10.0 ** -chance.uniform(4.5, 8.0)
+        self.towers = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(16, width), *(m for _ in range(depth) for m in (nn.Linear(width, width), norm(width), act()))
+            )
+            for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = (tower(x) for tower in self.towers)
+        out: Tensor = first + self.small * second
+        return out
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_fixed_small_factor_is_named_whatever_is_perturbed(seed: int) -> None:
+    torch.manual_seed(seed)
+    seen = check_gradients(Side(seed), torch.randn(32, 16), select=[RULE], seed=0)
+    assert [(one.rule, one.places[0].name[:9]) for one in seen.findings] == [(RULE, "towers.1.")]
 
 
 class Tokens(nn.Module):
