@@ -75,14 +75,24 @@ def documented(owner: nn.Module, argument: Argument, guess: Leaf) -> Leaf | None
         line = re.split(r"\n\s*\w+\s*(?:\([^()]*\))?\s*:|\n\s*\n", text[start.end() - 1 :], maxsplit=1)[0]
         for inside in re.findall(r"[(\[]([\w\s*,.+_/-]+)[)\]]", _CROSSES.sub(_listed, _PRODUCT.sub(_as_tuple, line))):
             tokens = [token.strip() for token in inside.split(",") if token.strip()]
-            if len(tokens) < 2 or not any(_BATCH.fullmatch(token.lower()) for token in tokens[:2]):
+            alone = len(tokens) == 1 and inside.endswith(",")  # (batch,)
+            if len(tokens) < 2 - alone or not any(_BATCH.fullmatch(token.lower()) for token in tokens[:2]):
                 continue
             if not _BATCH.fullmatch(tokens[0].lower()) and not _time_first(tokens):
                 continue
             if len(tokens) == len(guess.dims) and not any(token.isdigit() for token in tokens):
                 return None  # the layer that takes it tells more
-            return _shaped(tokens, guess, "its docstring")
+            if len(tokens) > 3 and tokens[-1] == tokens[-2] and not tokens[-1].isdigit():
+                tokens[-2:] = "H", "W"  # the side of a picture
+            return _shaped([_held(owner, token) for token in tokens], guess, "its docstring")
     return None
+
+
+def _held(owner: nn.Module, token: str) -> str:
+    """The number that the module holds under that name, where the name is not one of those that say which axis it is."""
+    usual = _BATCH.fullmatch(token.lower()) or any(re.fullmatch(pattern, token.lower()) for pattern, _ in _NAMED)
+    held = vars(owner).get(token)
+    return token if usual or type(held) is not int or held < 1 else str(held)
 
 
 def _time_first(tokens: list[str]) -> bool:

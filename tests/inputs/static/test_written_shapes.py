@@ -164,6 +164,31 @@ def test_shapes_of_docstrings_and_annotations_are_honoured() -> None:
     assert (x.dtype, m.dtype, c.dtype) == (torch.float32, torch.bool, torch.int64)
 
 
+class Pictured(nn.Module):
+    """Its layers see neither how wide a region is, nor that a step is one number a sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_size, self.around = 16, 5
+        self.conv, self.fc, self.steps = nn.Conv2d(3, 8, 4, 4), nn.Linear(128, 6), nn.Embedding(9, 6)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
+        """One step.
+
+        Args:
+            x: pictures of shape (batch_size, 3, image_size, image_size).
+            t: steps, of shape (batch_size,).
+            region: what lies around, of shape (batch_size, around).
+        """
+        assert region.shape == (len(x), 5)
+        return self.fc(self.conv(x).flatten(1)) + self.steps(t) * region.mean(1, keepdim=True)
+
+
+def test_words_of_a_docstring_are_what_the_module_holds() -> None:
+    x, t, region = synthesize(Pictured(), batch_size=4).args
+    assert (x.shape, t.shape, region.shape) == ((4, 3, 16, 16), (4,), (4, 5))
+
+
 def test_generator_grows_its_image_out_of_a_point() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(20, 8, 4, 1, 0), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 3, 4, 2, 1))
     assert synthesize(model).args[0].shape == (64, 20, 1, 1)
