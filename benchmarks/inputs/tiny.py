@@ -69,6 +69,8 @@ def tiny(kind: type, variant: dict[str, int | None]) -> Any:
     if "only" in ceilings:
         ceilings = {key: _SMALL[key] for key in _DEPTH}
     changed: dict[str, Any] = {}
+    if isinstance(getattr(default, "num_heads", None), list):  # one number a stage: the width has to stay a multiple of each
+        ceilings = {key: value for key, value in ceilings.items() if key not in ("embed_dim", "hidden_size")}
     for key, ceiling in ceilings.items():
         value = number(default, key)
         if value is not None and value > ceiling:
@@ -88,7 +90,7 @@ def tiny(kind: type, variant: dict[str, int | None]) -> Any:
             changed[key] = tiny(type(part), variant)
     for drop in range(4):
         try:
-            return _sectioned(kind(**changed))
+            return _mixed(_sectioned(kind(**changed)), default)
         except (AttributeError, TypeError, ValueError) as error:
             # a property that cannot be set, or one that differs from layer to layer
             name = re.search(r"'(\w+)'", str(error))
@@ -108,11 +110,21 @@ def _backbone() -> Any:
 def _sectioned(config: Any) -> Any:
     """Positions in time, height and width share the rotated part of a head: their shares have to add up."""
     rope = getattr(config, "rope_parameters", None)
-    if not isinstance(rope, dict) or not isinstance(rope.get("mrope_section"), list):
+    if not isinstance(rope, dict):
         return config
     width = number(config, "head_dim") or (number(config, "hidden_size") or 32) // (number(config, "num_attention_heads") or 4)
     half = int(width * (rope.get("partial_rotary_factor") or getattr(config, "partial_rotary_factor", None) or 1.0)) // 2
     rope["mrope_section"] = [half - 2 * (half // 3), half // 3, half // 3]
+    return config
+
+
+def _mixed(config: Any, default: Any) -> Any:
+    """Of layers of several kinds, the last one is of the kind that the shorter model would lack."""
+    kinds, all_kinds = getattr(config, "layer_types", None), getattr(default, "layer_types", None)
+    if isinstance(kinds, list) and isinstance(all_kinds, list) and len(kinds) > 1:
+        lacking = [one for one in dict.fromkeys(all_kinds) if one not in kinds]
+        if lacking and lacking[-1] != kinds[-1]:
+            kinds[-1] = lacking[-1]
     return config
 
 
