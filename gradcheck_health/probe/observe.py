@@ -50,7 +50,14 @@ NO_GRADIENT = "carries no gradient"
 """Why an output was not probed; the others were left out on purpose."""
 
 
-def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = None, prove: Collection[str] = ()) -> Trace:
+def probe(
+    subject: Subject,
+    *,
+    every: bool = False,
+    dataflow: Dataflow | None = None,
+    prove: Collection[str] = (),
+    equal: Collection[str] | None = None,
+) -> Trace:
     """What one forward and one backward pass show. Call it inside `sandbox(subject.model)`.
 
     Args:
@@ -58,6 +65,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         dataflow: take the second, slower pass, and tell this one what is seen.
         prove: what to try to prove of forward: "apart", that it keeps the samples apart, "in order", that no step of a sequence
             moves an earlier one.
+        equal: after steps, the weights some of whose units were equal before, and not zero (see `twins`).
 
     Raises:
         ModelError: forward raised, or returned nothing that holds a tensor.
@@ -100,10 +108,10 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
     wide = spreads(arrived)
     stats, activations = gather.collect(), activation_traces(instrument)
     measured = [_at(stats, i) for i in values], [_at(stats, i) for i in gradients]
-    equal = twins(named, flow.graph)
+    alike = twins(named, flow.graph, equal)
     if spread:
-        whole = of_whole_tensors([entry.tensor for entry in named], *measured, equal, [entry.name for entry in named])
-        measured, equal = whole[:2], whole[2]
+        whole = of_whole_tensors([entry.tensor for entry in named], *measured, alike, [entry.name for entry in named])
+        measured, alike = whole[:2], whole[2]
     # the rows of a weight that is spread lie on several ranks; of zeros alone there is nothing to tell apart
     rows = [
         None if is_sharded(entry.tensor) or (known is not None and known.is_zero) else gradient
@@ -139,7 +147,7 @@ def probe(subject: Subject, *, every: bool = False, dataflow: Dataflow | None = 
         compiles=subject.compiled is not None,
         cuts=cuts,
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
-        twins=equal,
+        twins=alike,
         double_softmaxes=flow.double_softmaxes,
         leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.backward_hooks is None or dataflow is None else flow.backward_hooks.zeroed(dataflow.followed),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.measurements import ParameterTrace
 from gradcheck_health.records.trace import Trace
-from gradcheck_health.records.wording import listed
+from gradcheck_health.records.wording import counted, listed
 from gradcheck_health.rules.analysis import flow, flow_wording
 from gradcheck_health.rules.analysis.no_gradient import needs, starts_at_zero, why
 from gradcheck_health.rules.analysis.reasons import Why
@@ -22,6 +23,8 @@ ROUNDING = 1e-12
 _HELP = "a softmax or normalisation over one unit, a sum of probabilities, a saturated head, or an input that is never used"
 _LOCATED = (Why.FACTOR, Why.INPUT, Why.WEIGHTS, Why.CANCELS, Why.DEAD, Why.CUT)
 """What zero-gradient finds inside of the model; the output is constant in consequence."""
+_LOOKS = 4
+"""Of `after_steps`: one before each of three steps, and one after them."""
 LOST = 1e-4
 """Where the first layer gets less than this share of the gradient's norm, vanishing-gradient names the place."""
 
@@ -31,14 +34,16 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
 
     What it does: compares the samples of a batch: their outputs differ by no more than rounding, though their inputs
     do. A softmax or normalisation over a single unit, a head that is saturated everywhere, an input that forward
-    forgets or multiplies by zero.
+    forgets or multiplies by zero. Two weights or more of zeros, one behind another on every way from the inputs.
 
     Why it is bad: the model can learn one constant at most. Where the head is flat, no gradient comes back at all.
 
     How it is measured: the variance over the samples as a share of the mean square, divided by the same share of the
     inputs. Below 1e-9 on the first batch, with perturbed weights and after three optimizer steps: a warning; an error
     if weights get a gradient of zeros all the time, or one that shrinks ten thousandfold in float64: it was rounding,
-    as behind the sum of a softmax. What vanishes on its way is left to vanishing-gradient. Sound
+    as behind the sum of a softmax. What vanishes on its way is left to vanishing-gradient. Where weights start at zero:
+    constant before the first step and after it, a warning; after the second, too: an error (two hidden layers of zeros
+    take three to ten times as many steps as random ones, three layers with SGD stay where they are). Sound
     models are constant at most until the first step (zero heads, ReZero, ControlNet); the lowest of 288 that were
     measured comes to 4e-5, a default-initialised stack of eight ReLU layers to 7e-5.
 
@@ -59,6 +64,8 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
         # of the few samples of `opened` a batch norm makes what it likes
         judged = [one for one in trace.facts[fact] if fact != "opened" or (one.outputs and not one.flow_note)]
         if not all(_constant(one) for one in judged):
+            if woken and fact in ("kicked", "after_steps"):
+                yield from _behind_zeros(trace)
             return
     others = (*trace.facts["kicked"], *trace.facts["after_steps"])
     flat = _never_moved((trace, *others), trace)
@@ -103,6 +110,41 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
         got=share,
         bound=CONSTANT,
         effect_of=("dead-unit", "saturated-activation", *(("zero-gradient",) if located else ())),
+    )
+
+
+def _behind_zeros(trace: Trace) -> Iterator[Finding | Need]:
+    """Weights are zero one behind another, on every way from an input to the output: each step wakes one of them alone."""
+    zeros = [p for p in trace.parameters.values() if p.trainable and p.role == "weight" and p.value.numel and p.value.is_zero]
+    if len(zeros) < 2 or all(p.gradient is not None and not p.gradient.is_zero for p in zeros):
+        return
+    if "after_steps" not in trace.facts:
+        yield Need("after_steps")
+        return
+    steps = len(list(takewhile(_constant, trace.facts["after_steps"][:_LOOKS]))) - 1
+    if steps < 1:
+        return
+    if "detailed" not in trace.facts:
+        yield Need("detailed")
+        return
+    seen, names = trace.closest, listed([p.name for p in zeros])
+    yield Finding(
+        rule="constant-output",
+        severity=Severity.ERROR if steps > 1 else Severity.WARNING,
+        message=(
+            "the output is the same for every input, and still is after "
+            f"{counted(steps, 'step')}: weights of zeros stand behind one another (one at most allowed)"
+        ),
+        places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source, "all zero") for p in zeros),
+        details=(
+            ("because", f"each step wakes one of {names} alone, and from then on its gradient is tiny"),
+            (
+                "help",
+                "draw all but one of them at random (kaiming_normal_, xavier_uniform_), or add a skip connection",
+            ),
+        ),
+        got=float(steps),
+        bound=0.0,
     )
 
 

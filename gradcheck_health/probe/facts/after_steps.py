@@ -52,9 +52,10 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         optimizer = _Adam(trainable, _proportions(subject, trace) if subject.declared.optimizer != "adam" else {})
         varies = subject.inputs.resample is not None
         written = _Written(subject, trace)
+        equal = {one.parameter for one in trace.twins if one.size != 0.0}
         for k in range(1, STEPS + 2):
             one = _with_batch(subject, k)
-            seen = probe(one)
+            seen = probe(one, equal=equal)
             traces.append(dataclasses.replace(seen, rewritten=written.undone(seen)) if seen.rewritten else seen)
             varies = varies or drew(one.seed)
             if k <= STEPS:

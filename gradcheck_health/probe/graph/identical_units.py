@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch.nn.parameter import is_lazy
@@ -26,13 +26,28 @@ _COLUMNS = 256
 """Entries of a unit's gradient that are compared, at most."""
 _TOLERANCE = 1e-3
 """Relative difference up to which two gradients are the same: kernels add up the rows of a matrix in different orders."""
+_CROWD = 0.3
+"""Relative distance from their mean within which the gradients of many equal units are as good as the same.
+
+Behind other biases, or in front of an activation that bends, gradients of equal rows differ by a tenth, and training takes ten
+times as many steps as from a random start. Those of random rows differ by their whole length.
+"""
+_MANY = 8
+"""Units, and entries of each, from which a crowd says something: a few numbers lie near one another by chance."""
+_APART = 0.1
+"""Relative difference from which steps have told rows apart that were equal before them."""
 
 
-def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, ...]:
+def twins(named: Sequence[NamedParameter], graph: Graph | None, equal: Collection[str] | None = None) -> tuple[Twins, ...]:
     """The weights at least two of whose units, of those that lie in this process, are alike.
 
     A unit is a row of a Linear, a channel of a convolution.
     A table that is added has no units: biases of positions that no input distinguishes get equal gradients, and should.
+
+    Args:
+        equal: after steps, names of the weights some of whose units were equal before, and not zero. Of them units whose values
+            are near are alike, too: other biases behind equal weights let a few samples through one unit and not the other.
+            Of weights that were zero only exact values count: the first step behind a zero head treats all units alike.
     """
     suspects = [
         (entry, local(entry.tensor.grad), axis)
@@ -46,9 +61,9 @@ def twins(named: Sequence[NamedParameter], graph: Graph | None) -> tuple[Twins, 
     with torch.no_grad():
         crowded = _suspects([(local(entry.tensor).detach(), axis) for entry, _, axis in suspects])
         found = [
-            (entry, _compare(entry, gradient, axis))
+            (entry, _compare(entry, gradient, axis, None if equal is None else entry.name in equal))
             for (entry, gradient, axis), suspicious in zip(suspects, crowded, strict=True)
-            if suspicious and gradient is not None and _dense(gradient)
+            if (suspicious or (equal and entry.name in equal)) and gradient is not None and _dense(gradient)
         ]
     return tuple(one for entry, one in found if (one.alike or one.silent) and not _is_added(entry, graph))
 
@@ -67,14 +82,16 @@ def _dense(tensor: torch.Tensor) -> bool:
 def _unit_axes(entry: NamedParameter) -> Iterator[int]:
     """The axes along which the units of a weight lie; of a parameter whose use is not known the first and the last."""
     shape = local(entry.tensor).shape
-    if "Transpose" in entry.kind:
-        axes: tuple[int, ...] = (1,)
-    elif any(name in entry.kind for name in _ROW_LAYERS):
-        axes = (0,)
-    else:
-        real = [axis for axis, size in enumerate(shape) if size > 1]
-        axes = (real[0], real[-1]) if len(real) > 1 else ()
+    real = [axis for axis, size in enumerate(shape) if size > 1]
+    axes = _rows(entry) or ((real[0], real[-1]) if len(real) > 1 else ())
     yield from (axis for axis in axes if shape[axis] > 1)
+
+
+def _rows(entry: NamedParameter) -> tuple[int, ...]:
+    """The axis along which the units of a layer of torch's lie; none of any other parameter."""
+    if "Transpose" in entry.kind:
+        return (1,)
+    return (0,) if any(name in entry.kind for name in _ROW_LAYERS) else ()
 
 
 def _suspects(weights: Sequence[tuple[torch.Tensor, int]]) -> list[bool]:
@@ -118,36 +135,53 @@ def _crowded(corners: Sequence[torch.Tensor]) -> list[bool]:
     return crowded
 
 
-def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int) -> Twins:
+def _compare(entry: NamedParameter, gradient: torch.Tensor, axis: int, moved: bool | None) -> Twins:
     rows, slopes = (t.detach().movedim(axis, 0).flatten(1) for t in (local(entry.tensor), gradient))
-    _, groups = torch.unique(rows, dim=0, return_inverse=True)
     if slopes.shape[1] > _COLUMNS:  # those that hold most of it
         slopes = slopes[:, slopes.abs().sum(0).topk(_COLUMNS).indices]
     slopes = slopes.double()
-    alike = sum(_classes(slopes[groups == group]) for group in range(min(int(groups.max()) + 1, _CLASSES)))
+    groups = [slopes[group] for group in (_near(rows, _APART) if moved else _equal(rows))]
+    same = sum(len(one) for group in groups for one in _near(group, _TOLERANCE) if bool(group[one].any()))
     low, high = (float(bound) for bound in rows.abs().aminmax())
+    started = high > 0.0 if moved is None else moved
+    alike = max([same, *map(_crowd, groups)]) if started and axis in _rows(entry) else same
     return Twins(entry.name, rows.shape[0], alike, silent=not bool(slopes.any()), size=high if low == high else None)
 
 
-def _classes(slopes: torch.Tensor) -> int:
-    """How many of these gradients are the same as another one, and not zero."""
-    slopes = slopes[_paired(torch.linalg.vector_norm(slopes, dim=1))]
-    alike = 0
+def _equal(rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The places of the rows that hold one and the same, group by group, the first 32."""
+    _, groups = torch.unique(rows, dim=0, return_inverse=True)
+    for group in range(min(int(groups.max()) + 1, _CLASSES)):
+        yield (groups == group).nonzero().squeeze(1)
+
+
+def _crowd(slopes: torch.Tensor) -> int:
+    """How many of many gradients lie near their mean."""
+    if min(slopes.shape) < _MANY:
+        return 0
+    mean = slopes.mean(0)
+    near = torch.linalg.vector_norm(slopes - mean, dim=1) < _CROWD * torch.linalg.vector_norm(mean)
+    return int(near.sum())
+
+
+def _near(rows: torch.Tensor, tolerance: float) -> Iterator[torch.Tensor]:
+    """The places of rows that lie within a share of its length of a first one, two or more, group by group, 32 of them."""
+    left = _paired(torch.linalg.vector_norm(rows, dim=1), tolerance).nonzero().squeeze(1)
     for _ in range(_CLASSES):
-        if len(slopes) < 2:
+        if len(left) < 2:
             break
-        near = torch.linalg.vector_norm(slopes - slopes[0], dim=1) <= _TOLERANCE * torch.linalg.vector_norm(slopes[0])
+        first = rows[left[0]]
+        near = torch.linalg.vector_norm(rows[left] - first, dim=1) <= tolerance * torch.linalg.vector_norm(first)
         near[0] = True
-        if bool(slopes[0].any()) and int(near.sum()) > 1:
-            alike += int(near.sum())
-        slopes = slopes[~near]
-    return alike
+        if int(near.sum()) > 1:
+            yield left[near]
+        left = left[~near]
 
 
-def _paired(sizes: torch.Tensor) -> torch.Tensor:
+def _paired(sizes: torch.Tensor, tolerance: float) -> torch.Tensor:
     """Which of these norms some other one comes near enough to: vectors of other lengths cannot be the same."""
     ordered, places = sizes.sort()
-    near = ordered.diff() <= 2 * _TOLERANCE * ordered[1:]  # twice, for what rounding moves a norm
+    near = ordered.diff() <= 2 * tolerance * ordered[1:]  # twice, for what rounding moves a norm
     paired = torch.zeros_like(places, dtype=torch.bool)
     paired[:-1] |= near
     paired[1:] |= near

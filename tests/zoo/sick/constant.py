@@ -109,3 +109,49 @@ class Difference(nn.Module):
 @sick(RULE, "", "encoder")
 def difference_from_itself() -> Built:
     return Difference(), torch.randn(32, 10)
+
+
+@sick(RULE, "0.weight", "2.weight", "4.weight")
+def hidden_layers_of_zeros() -> Built:
+    """Biases are random: each step wakes one more layer, and none learns much for hundreds of steps."""
+    model = nn.Sequential(
+        nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3)
+    )
+    for layer in (model[0], model[2], model[4]):
+        nn.init.zeros_(layer.weight)
+    return model, torch.randn(64, 10)
+
+
+@sick(RULE, "0.weight", "2.weight", "5.weight")
+def convolutions_and_a_head_of_zeros() -> Built:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.SiLU(),
+        nn.Conv2d(8, 8, 3),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 64, 16),
+        nn.SiLU(),
+        nn.Linear(16, 5),
+    )
+    for layer in (model[0], model[2], model[5]):
+        nn.init.zeros_(layer.weight)
+    return model, torch.randn(32, 3, 12, 12)
+
+
+class Adapted(nn.Module):
+    """A projection of zeros under a head of zeros, and nothing around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.adapter, self.head = nn.GRU(8, 16, batch_first=True), nn.Linear(16, 16), nn.Linear(16, 3)
+        nn.init.zeros_(self.adapter.weight)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.adapter(self.cell(x)[0][:, -1])))
+
+
+@sick(RULE, "adapter.weight", "head.weight")
+def adapter_of_zeros_under_a_head_of_zeros() -> Built:
+    return Adapted(), torch.randn(32, 6, 8)

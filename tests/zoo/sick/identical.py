@@ -128,3 +128,31 @@ class Repeated(nn.Module):
 @sick(RULE, "conv.weight")
 def one_filter_copied() -> Built:
     return Repeated(), torch.randn(32, 4, 16)
+
+
+def constant(weight: float, *activations: type[nn.Module], width: int) -> nn.Sequential:
+    """Constant hidden weights, biases as torch draws them: they tell the units apart, but hundreds of steps late."""
+    blocks = [(nn.Linear(width, width), activation()) for activation in activations]
+    for linear, _ in blocks:
+        nn.init.constant_(linear.weight, weight)
+    return nn.Sequential(*(part for block in blocks for part in block), nn.Linear(width, 10))
+
+
+@sick(RULE, "0.weight", "2.weight")
+def constant_weights_behind_random_biases() -> Built:
+    return constant(2 / 256, nn.ReLU, nn.ReLU, nn.ReLU, width=256), torch.randn(64, 256)
+
+
+@sick(RULE, "0.weight", "2.weight")
+def constant_weights_of_smooth_activations() -> Built:
+    return constant(1 / 64, nn.GELU, nn.SiLU, width=64), torch.randn(64, 64)
+
+
+@sick(RULE, "0.weight", "3.weight")
+def constant_convolutions_behind_random_biases() -> Built:
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ELU(), nn.AvgPool2d(2), nn.Conv2d(16, 32, 3), nn.ELU(), nn.Flatten(), nn.Linear(800, 5)
+    )
+    for layer in (model[0], model[3]):
+        nn.init.constant_(layer.weight, 0.02)
+    return model, torch.randn(32, 3, 16, 16)

@@ -145,6 +145,34 @@ def hyper_connections() -> Built:
     return HyperConnected(), torch.randn(32, 8)
 
 
+class Skipped(nn.Module):
+    """Two layers of zeros one behind another, in a branch beside a skip connection, under a head of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.head = nn.Linear(8, 16), zeros(nn.Linear(16, 3))
+        self.branch = nn.Sequential(nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 16))
+        for layer in (self.branch[0], self.branch[2]):
+            nn.init.zeros_(layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.enter(x))
+        out: Tensor = self.head(h + self.branch(h))
+        return out
+
+
+@sound
+def zeros_beside_a_skip_connection() -> Built:
+    return Skipped(), torch.randn(32, 8)
+
+
+@sound
+def one_hidden_layer_of_zeros() -> Built:
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    nn.init.zeros_(model[2].weight)
+    return model, torch.randn(32, 8)
+
+
 class Weighed(nn.Module):
     """Attention pooling: the mean of the steps, weighed by one score each."""
 
