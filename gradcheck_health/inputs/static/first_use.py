@@ -108,6 +108,9 @@ def _trace(node: ast.AST, scope: Scope) -> tuple[Step, ...] | None:
         if node.func.attr in ("transpose", "permute", "unsqueeze", "squeeze", "swapaxes"):
             axes = numbers(arguments)
             return None if axes is None else (*inner, Step(node.func.attr, axes))
+        if node.func.attr == "unbind":  # its parts are indexed like a first axis
+            axes = numbers([*arguments, *(word.value for word in node.keywords)])
+            return None if axes is None else (*inner, Step("unbind", axes or (0,)))
     return None
 
 

@@ -47,6 +47,8 @@ def _undo_one(dims: list[Dim], step: Step) -> list[Dim]:
         for new, old in enumerate(numbers):
             before[old] = dims[new]
         dims = before
+    elif step.name == "unbind":
+        dims.insert(numbers[0], dims.pop(0))
     elif step.name == "unsqueeze" and len(dims) > 1:
         if len(dims) == 2 and numbers[0] in (1, 2):  # features of steps, of which there is one
             dims = [dims[0], "T", dims[1]]

@@ -25,6 +25,7 @@ from gradcheck_health.records.errors import message_of as text_of
 _UNPACK = re.compile(
     r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)|too many values to unpack \(expected (\d+)"
 )
+_NO_ROWS = re.compile(r"cannot unpack non-iterable|iteration over a 0-d tensor")
 _SCALAR = re.compile(
     r"scalar|ambiguous|interpreted as an integer|an integer is required|must be (.*int|Number)|invalid combination of arguments"
 )
@@ -34,7 +35,10 @@ _OBJECT = r"'(?:Tensor|dict|SimpleNamespace|types\.SimpleNamespace)' object has 
 def container_wants(statement: ast.stmt, frame: FrameType, tracer: Tracer, error: Exception, plan: Plan) -> Iterator[Want]:
     """Edits that turn an argument into a list, tuple, dict, object or plain number, or a part of one."""
     message = text_of(error)
-    if match := _UNPACK.search(message):
+    match = _UNPACK.search(message)
+    rows = list(_rows(statement, frame)) if match or _NO_ROWS.search(message) else []
+    yield from rows
+    if match and not rows:
         yield from _unpacked(statement, frame, tracer, int(match.group(1) or match.group(3)), plan)
     if isinstance(error, KeyError) and error.args and _written(statement, error.args[0]):
         yield from _keyed(statement, frame, tracer, error.args[0], plan)
@@ -115,6 +119,21 @@ def _unpacked(statement: ast.stmt, frame: FrameType, tracer: Tracer, expected: i
     tensor = evaluate(value, frame)
     if isinstance(tensor, torch.Tensor) and tensor.dim():
         yield Want("size", tensor, 0, expected, why=f"unpacked into {expected}", cost=1.2)
+
+
+def _rows(statement: ast.stmt, frame: FrameType) -> Iterator[Want]:
+    """`for x, y in points`, or in `points.tolist()`: every row holds so many numbers."""
+    for node in ast.walk(statement):
+        if not isinstance(node, ast.For | ast.comprehension) or not isinstance(node.target, ast.Tuple):
+            continue
+        over = node.iter
+        if isinstance(over, ast.Call) and isinstance(over.func, ast.Attribute) and over.func.attr == "tolist":
+            over = over.func.value
+        tensor, count = evaluate(over, frame), len(node.target.elts)
+        if isinstance(tensor, torch.Tensor) and tensor.dim() == 1:
+            yield Want("rank", tensor, value=2, template=("B", count), why=f"rows of {count}", cost=0.6)
+        elif isinstance(tensor, torch.Tensor) and tensor.dim() > 1 and tensor.shape[1] != count:
+            yield Want("size", tensor, 1, count, why=f"rows of {count}", cost=0.6)
 
 
 def _measured(node: ast.AST) -> ast.expr | None:

@@ -6,7 +6,7 @@ import ast
 import linecache
 import textwrap
 from functools import lru_cache
-from types import CodeType, FrameType
+from types import BuiltinFunctionType, CodeType, FrameType
 from typing import Any
 
 import torch
@@ -69,7 +69,7 @@ def evaluate(node: ast.AST, frame: FrameType) -> Any:
     for part in ast.walk(node):
         if not isinstance(part, _ALLOWED):
             return None
-        if isinstance(part, ast.Call) and not _harmless(part.func):
+        if isinstance(part, ast.Call) and not (_harmless(part.func) or _folds(part, frame)):
             return None
     try:
         code = compile(ast.Expression(node), "<inputs>", "eval")  # type: ignore[arg-type]
@@ -86,3 +86,9 @@ def _harmless(function: ast.expr) -> bool:
     if isinstance(function, ast.Attribute):
         return function.attr in ("size", "dim", "numel", "ndimension", "get", "keys", "prod", "index")
     return isinstance(function, ast.Name) and function.id in _HARMLESS
+
+
+def _folds(call: ast.Call, frame: FrameType) -> bool:
+    """`reduce(mul, self.shape)`, with a function that Python itself brings."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+    return name == "reduce" and bool(call.args) and isinstance(evaluate(call.args[0], frame), BuiltinFunctionType)

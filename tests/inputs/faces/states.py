@@ -298,3 +298,21 @@ class TaughtDecoder(nn.Module):
         read = (weights[:, None] @ encodings).squeeze(1)
         out, state = self.rnn(torch.cat((word, read), 1)[:, None], state)
         return self.out(out.squeeze(1)), weights, state
+
+
+class StepsByNumber(nn.Module):
+    """Takes the steps apart before it goes through them, time first."""
+
+    FED = ("f T B 6", "f B 5", "f B 5")
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x, h, c):
+        steps = x.unbind(0)
+        outs = []
+        for i in range(len(steps)):
+            h, c = self.cell(steps[i], (h, c))
+            outs.append(self.out(h))
+        return torch.stack(outs)

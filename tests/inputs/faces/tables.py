@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import mul
+
 import torch
 from torch import nn
 
@@ -216,3 +219,54 @@ class Prompts(nn.Module):
         if boxes is not None:
             raise NotImplementedError
         return h
+
+
+class TableOfTwoAxes(nn.Module):
+    """Places in rows and columns; while it trains, a text has to fill them all."""
+
+    FED = ("i B 24",)
+
+    def __init__(self):
+        super().__init__()
+        self.shape = (4, 6)
+        self.tokens = nn.Embedding(30, 8)
+        self.rows, self.columns = nn.Parameter(torch.randn(4, 1, 8)), nn.Parameter(torch.randn(1, 6, 8))
+
+    def places(self, ids):
+        length = ids.shape[1]
+        if self.training and reduce(mul, self.shape) != length:
+            raise ValueError("fill the table")
+        return (self.rows + self.columns).flatten(0, 1)[:length]
+
+    def forward(self, ids):
+        return self.tokens(ids) + self.places(ids)
+
+
+class SidesOfEach(nn.Module):
+    """How high and how wide each sample once was, read as plain numbers, row by row."""
+
+    FED = ("f B 6", "f B 2 | i B 2")
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x, sides):
+        areas = [1 + abs(high * wide) for high, wide in sides.tolist()]
+        return self.fc(x) / torch.tensor(areas).unsqueeze(1)
+
+
+class CornersOfEach(nn.Module):
+    """The same of rows that are tensors."""
+
+    FED = ("f B 6", "f B 4 | i B 4")
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out = nn.Linear(6, 4), nn.Linear(1, 4)
+
+    def forward(self, x, corners):
+        areas = []
+        for left, top, right, bottom in corners:
+            areas.append((right - left) * (bottom - top))
+        return self.fc(x) + self.out(torch.stack(areas).unsqueeze(1).float())
