@@ -86,7 +86,9 @@ def _dims_of_rank(leaf: Leaf, rank: int, template: tuple[Dim, ...], steps: Dim) 
             options += [(*dims, *middle), (*dims, *(8 for _ in range(more)))]
     elif rank < len(dims):
         less = len(dims) - rank
+        alone = [i for i, d in enumerate(dims) if i and d == 1]  # the one channel that the model puts in itself
         droppable = [i for i, d in enumerate(dims) if d in ("T", "H", "W", "D", "L", "P")] or list(range(1, len(dims)))
+        droppable = [*alone, *(i for i in droppable if i not in alone)]
         kept = [d for i, d in enumerate(dims) if i not in droppable[:less]]
         if len(kept) == rank:
             options.append(tuple(kept))
