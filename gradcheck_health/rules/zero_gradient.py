@@ -119,13 +119,16 @@ def _rounded(trace: Trace) -> Iterator[Finding | Need]:
     for one in trace.facts.get("opened", ()):  # behind a factor near zero all is small
         names &= _far_below(one, AWAKE) if one.parameters else names
     cheap = () if "float64" in trace.facts else ("jittered",)
-    for fact in (*cheap, "float64", "after_steps", "detailed"):  # the cheapest that can clear them of it comes first
+    sizes = ("resized",) if trace.inputs.made_up else ()
+    for fact in (*cheap, "float64", "after_steps", *sizes, "detailed"):  # the cheapest that can clear them of it comes first
         if not names:
             return
         if fact not in trace.facts:
             yield Need(fact)
             return
-        if fact == "jittered":
+        if fact == "resized":  # a softmax over a single key has more of them where there is more to see
+            names -= {name for one in trace.facts[fact] for name in one.parameters}
+        elif fact == "jittered":
             names = {name for name in names if may_be_rounding(trace, name)}
         elif fact == "float64":
             wide = _elasticities(trace.facts[fact][0]) if trace.facts[fact] else {}

@@ -315,12 +315,16 @@ def test_who_plays_the_same_part() -> None:
     assert severities(BALANCE, balanced(1.0, 1e6, trainable=False)) == []
     assert severities(BALANCE, balanced(1.0, 1e6, role="bias")) == []
     towers = [("user.stem.0.weight", 1.0), ("item.stem.0.weight", 1e6)]
-    weights = named([parameter(name, stats(value)) for name, value in towers])
+    heads = [parameter(f"{side}.head.weight", stats(1.0)) for side in ("user", "item")]
+    weights = named([*(parameter(name, stats(value)) for name, value in towers), *heads])
     branches = named([layer(name, kind=kind) for name, kind in (("user", "Tower"), ("item", "Tower"))])
     assert heard(BALANCE, trace(parameters=weights, layers=branches)) == ([], ["nudged"])
     other = {**branches, "item": layer("item", kind="Other")}
     assert heard(BALANCE, trace(parameters=weights, layers=other)) == ([], [])
-    deep = named([parameter(f"model.{side}.stem.weight", stats(value)) for side, value in (("user", 1.0), ("item", 1e6))])
+    alone = {name: one for name, one in weights.items() if "head" not in name}  # queries beside values, each with its norm
+    assert heard(BALANCE, trace(parameters=alone, layers=branches)) == ([], [])
+    sides = (("user.stem", 1.0), ("item.stem", 1e6), ("user.head", 1.0), ("item.head", 1.0))
+    deep = named([parameter(f"model.{side}.weight", stats(value)) for side, value in sides])
     inner = named([layer(f"model.{side}", kind="Tower") for side in ("user", "item")])
     assert heard(BALANCE, trace(parameters=deep, layers=inner)) == ([], ["nudged"])
 

@@ -30,6 +30,10 @@ _TRIALS = 12
 _MUCH = 8
 """How many times as long a made-up sequence becomes: a patch of a text may be longer than a text that was made up."""
 _LONGER = 3
+_ROUNDING = 1e-4
+"""What float64 leaves of a gradient that is nothing but rounding, at most."""
+_ABOVE = 30.0
+"""How many times as large as rounding a gradient is that no one takes for it."""
 _SAMPLES = 4
 _Axes = frozenset[tuple[int, int]]
 """(number of an input tensor, axis)."""
@@ -39,25 +43,37 @@ def resized(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace with what some doubled axes of the inputs changed.
 
     Its activations are those that lost their single entry. Where the inputs were made up, and their sizes are a guess, its
-    parameters are those that had no gradient, or one of zeros, and got one.
+    parameters are those that had no gradient, one of zeros, or nothing but rounding (by the fact `float64`), and got one.
     """
     wanted = {_place(a) for a in trace.activations if a.single}
-    lost = {p.name for p in trace.parameters.values() if p.trainable and not _moves(p)} if subject.inputs.made_up else set()
+    guessed = trace.parameters.values() if subject.inputs.made_up else ()
+    lost = {p.name for p in guessed if p.trainable and _is_lost(trace, p)}
     freed: dict[tuple[str, str, str], ActivationTrace] = {}
     reached: dict[str, ParameterTrace] = {}
     for inputs, same_rank in itertools.islice(_enlarged(subject.inputs), _TRIALS):
         if len(freed) == len(wanted) and len(reached) == len(lost):
             break
         seen = _probed(subject, inputs) if same_rank and len(reached) < len(lost) else None
-        reached |= {} if seen is None else {p.name: p for p in seen.parameters.values() if p.name in lost and _moves(p)}
+        if seen is not None:
+            reached |= {name: seen.parameters[name] for name in lost if _arrives(trace.parameters[name], seen.parameters[name])}
         for a in _activations(subject, inputs) if seen is None else seen.activations:
             if _place(a) in wanted and not a.single:
                 freed.setdefault(_place(a), a)
     return (dataclasses.replace(trace.only(activations=tuple(freed.values())), parameters=reached),)
 
 
-def _moves(parameter: ParameterTrace) -> bool:
-    return parameter.gradient is not None and not parameter.gradient.is_zero
+def _is_lost(trace: Trace, parameter: ParameterTrace) -> bool:
+    wide = [one.parameters.get(parameter.name) for one in trace.facts.get("float64", ())]
+    return _norm(parameter) == 0.0 or any(other is not None and _norm(other) < _ROUNDING * _norm(parameter) for other in wide)
+
+
+def _arrives(before: ParameterTrace, parameter: ParameterTrace) -> bool:
+    """Rounding grows with the inputs a little, and a gradient stands far above it."""
+    return _norm(parameter) > _ABOVE * _norm(before)
+
+
+def _norm(parameter: ParameterTrace) -> float:
+    return 0.0 if parameter.gradient is None else parameter.gradient.norm
 
 
 def _place(a: ActivationTrace) -> tuple[str, str, str]:
@@ -97,7 +113,7 @@ def _repeated(inputs: Inputs, axes: _Axes, times: int) -> Inputs:
     def repeat(tensor: torch.Tensor) -> torch.Tensor:
         number = next(count)
         for k, axis in axes:
-            tensor = torch.cat([tensor] * times, axis) if k == number else tensor
+            tensor = torch.cat(_copies(tensor, axis, times), axis) if k == number else tensor
         return tensor
 
     return dataclasses.replace(changed(inputs, repeat), resample=None, fuller=None)
@@ -122,3 +138,9 @@ def _activations(subject: Subject, inputs: Inputs) -> tuple[ActivationTrace, ...
     except (ModelError, RuntimeError):
         return ()
     return activation_traces(watch)
+
+
+def _copies(tensor: torch.Tensor, axis: int, times: int) -> list[torch.Tensor]:
+    """The tensor so many times; every other one of numbers is turned round, for queries choose nothing among equal keys."""
+    other = tensor.flip(axis) if tensor.is_floating_point() else tensor
+    return [(tensor, other)[number % 2] for number in range(times)]

@@ -96,3 +96,22 @@ class PlainDeep(nn.Module):
 
     def forward(self, x):
         return self.classifier(torch.flatten(self.features(x), 1))
+
+
+class KeysOfRegions(nn.Module):
+    """Every place looks at regions of 32 by 32 places: of a picture that small there is one, and queries choose nothing."""
+
+    FED = ("f B 3 H W",)
+
+    def __init__(self):
+        super().__init__()
+        self.enter, self.regions = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 32, 32)
+        self.query, self.key, self.value, self.out = (nn.Linear(16, 16) for _ in range(4))
+
+    def forward(self, image):
+        x = self.enter(image)
+        places, regions = x.flatten(2).transpose(1, 2), self.regions(x).flatten(2).transpose(1, 2)
+        parts = (self.query(places), self.key(regions), self.value(regions))
+        heads = (part.unflatten(-1, (2, 8)).transpose(1, 2) for part in parts)  # their kernel leaves rounding instead of zeros
+        seen = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        return self.out((places + seen).mean(1))
