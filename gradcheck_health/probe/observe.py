@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
@@ -12,7 +13,7 @@ from gradcheck_health.model.call import call, eager, safe_text
 from gradcheck_health.model.distributed.kinds import is_distributed, is_sharded
 from gradcheck_health.model.distributed.ranks import current
 from gradcheck_health.model.distributed.shards import local, stand_ins
-from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters, registered
+from gradcheck_health.model.names import NamedParameter, layer_names, named_parameters
 from gradcheck_health.model.nest import OutputTensor, leaves
 from gradcheck_health.model.tree import modules
 from gradcheck_health.model.wrappers import own_class, unwrap
@@ -30,6 +31,7 @@ from gradcheck_health.probe.graph.factors import loudest, shrunk
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
 from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
+from gradcheck_health.probe.graph.strangers import Strangers
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.activations_over_ranks import of_whole_activations, tensor_parallel_groups
 from gradcheck_health.probe.statistics.histogram import spreads
@@ -149,7 +151,6 @@ def probe(
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),
         twins=alike,
         double_softmaxes=flow.double_softmaxes,
-        leaves=0 if flow.graph is None else len(flow.graph.leaves.keys() - registered(model)),
         zeroed=() if flow.backward_hooks is None or dataflow is None else flow.backward_hooks.zeroed(dataflow.followed),
         recurring=() if flow.graph is None else recurring(flow.graph, instrument, named),
         backward_error=error,
@@ -168,7 +169,12 @@ def probe(
         in_order="in order" in proven,
         constant_terms=goal.value is not None and has_constant_term(goal.roots),
     )
+    strangers = Strangers(flow.graph, model, trace.parameters.values())
     instrument.forget()
+    flow.forget()
+    if strangers:
+        del goal, found, known  # the last to hold the graph
+        trace = dataclasses.replace(trace, leaves=strangers.count())
     return of_all_stages(of_whole_activations(trace, tensor_parallel_groups(model)), model) if spread else trace
 
 

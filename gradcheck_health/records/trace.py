@@ -96,7 +96,10 @@ class Trace:
     twins: tuple[Twins, ...] = ()
     double_softmaxes: tuple[DoubleSoftmax, ...] = ()
     leaves: int = 0
-    """Tensors at the bottom of the graph that require a gradient and are no parameters: inputs, most of the time."""
+    """Tensors at the bottom of the graph that require a gradient and are no parameters: inputs, most of the time.
+
+    Without those that nobody holds once the pass is over, where these can be no fault.
+    """
     foreign: tuple[ForeignLeaf, ...] = ()
     """Which of them should have been parameters (the `foreign_leaves` fact)."""
     influences: tuple[Influence, ...] = ()

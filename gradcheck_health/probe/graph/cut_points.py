@@ -135,6 +135,11 @@ class Flow:
         weights = sum(leaf.dim() > 1 for leaf in self.graph.variables())
         return _NO_COMMON_TENSOR if weights >= _SEVERAL else ""
 
+    def forget(self) -> None:
+        """Let go of the graph: its hooks lead back here."""
+        self.graph = self.backward_hooks = None
+        self._observed.clear()
+
     def points(self, stats: list[TensorStats], passes: Sequence[float] | None) -> tuple[CutPoint, ...]:
         """The flow along the path that changes the gradient most.
 
