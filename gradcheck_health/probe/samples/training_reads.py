@@ -12,6 +12,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from types import CodeType, FrameType
 from typing import Any
@@ -42,13 +43,27 @@ _LESS = "less in eval mode"
 """Instead of a function: eval mode leaves something out there."""
 _UNLESS = "unless "
 """In front of an attribute: where it is zero, neither mode goes there."""
+_FILLS = "fills "
+"""In front of names: eval mode does not write into parts of these, which have to be tensors."""
+
+
+@dataclass
+class _Place:
+    """A line that reads it."""
+
+    names: Mapping[str, Any]
+    """Those of its module."""
+    filled: tuple[str, ...]
+    readers: dict[int, nn.Module] = field(default_factory=dict)
+    tensors: bool = True
+    """All that is filled there."""
 
 
 class TrainingReads:
     """The places that read it."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[CodeType, int], tuple[Mapping[str, Any], dict[int, nn.Module]]] = {}
+        self._places: dict[tuple[CodeType, int], _Place] = {}
         self._blind = False
 
     @contextlib.contextmanager
@@ -60,8 +75,11 @@ class TrainingReads:
             frame: FrameType = sys._getframe(1)
             key = frame.f_code, frame.f_lineno
             if key not in places:
-                places[key] = frame.f_globals, {}
-            places[key][1][id(module)] = module
+                places[key] = _Place(frame.f_globals, _filled(*key))
+            place = places[key]
+            place.readers[id(module)] = module
+            if place.filled:
+                place.tensors &= all(isinstance(frame.f_locals.get(name), torch.Tensor) for name in place.filled)
             try:
                 value: bool = vars(module)["training"]
             except KeyError:
@@ -80,7 +98,9 @@ class TrainingReads:
 
     def alike(self) -> bool:
         """Eval mode runs the same operations, or fewer."""
-        return not self._blind and all(_alike(*place, *seen) for place, seen in self._places.items())
+        return not self._blind and all(
+            _alike(*key, place.names, place.readers) and place.tensors for key, place in self._places.items()
+        )
 
 
 def _alike(code: CodeType, line: int, names: Mapping[str, Any], readers: Mapping[int, nn.Module]) -> bool:
@@ -107,8 +127,8 @@ def _rates(code: CodeType) -> tuple[tuple[int, str], ...]:
 
 
 def _called(node: ast.Attribute, parents: Mapping[ast.AST, ast.AST]) -> str:
-    if _does_less(node, parents):
-        return _LESS
+    if (less := _does_less(node, parents)) is not None:
+        return less
     if rate := _rate_of(node, parents):
         return _UNLESS + rate
     chosen: ast.AST = node
@@ -123,20 +143,54 @@ def _called(node: ast.Attribute, parents: Mapping[ast.AST, ast.AST]) -> str:
     return ast.unparse(call.func) if isinstance(call, ast.Call) else ""
 
 
-def _does_less(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
-    """`if not self.training: return x`, and `if self.training: x.requires_grad = True`, with further conditions or without."""
+def _filled(code: CodeType, line: int) -> tuple[str, ...]:
+    called = next((called for chosen, called in _rates(code) if chosen == line), "")
+    return tuple(called.removeprefix(_FILLS).split()) if called.startswith(_FILLS) else ()
+
+
+def _does_less(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> str | None:
+    """`if not self.training: return x`, `if self.training: x.requires_grad = True`, and what writes into `x[mask]` there.
+
+    With further conditions or without.
+    """
     above, negated = parents.get(node), False
     while isinstance(above, ast.BoolOp | ast.UnaryOp):
         if isinstance(above, ast.UnaryOp):
             negated = not negated
         elif isinstance(above.op, ast.Or) is not negated:
-            return False
+            return None
         node, above = above, parents.get(above)
     if not isinstance(above, ast.If) or above.test is not node or above.orelse:
-        return False
+        return None
     if negated:
-        return len(above.body) == 1 and isinstance(above.body[0], ast.Return) and isinstance(above.body[0].value, ast.Name)
-    return all(isinstance(one, ast.Assign) and _asks_for_gradient(one) for one in above.body)
+        leaves = len(above.body) == 1 and isinstance(above.body[0], ast.Return) and isinstance(above.body[0].value, ast.Name)
+        return _LESS if leaves else None
+    if all(isinstance(one, ast.Assign) and _asks_for_gradient(one) for one in above.body):
+        return _LESS
+    return _FILLS + " ".join(names) if (names := _fills_in(above, parents)) else None
+
+
+def _fills_in(branch: ast.If, parents: Mapping[ast.AST, ast.AST]) -> list[str]:
+    """What it writes into parts of, by the help of names that nothing reads behind it; none where it does anything else."""
+    helpers, filled, inside = set(), [], set(ast.walk(branch))
+    for target in (target for one in branch.body for target in (one.targets if isinstance(one, ast.Assign) else [one])):
+        if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            filled.append(target.value.id)
+        elif isinstance(target, ast.Name):
+            helpers.add(target.id)
+        else:
+            return []
+    root: ast.AST = branch
+    while (above := parents.get(root)) is not None:
+        if isinstance(above, ast.For | ast.While | ast.AsyncFor):
+            return []  # what stands before it comes behind it
+        root = above
+    read = {node.id for node in ast.walk(root) if isinstance(node, ast.Name) and node not in inside and _behind(node, branch)}
+    return [] if helpers & {*read, *filled} else filled
+
+
+def _behind(node: ast.Name, branch: ast.If) -> bool:
+    return node.lineno > (branch.end_lineno or branch.lineno)
 
 
 def _rate_of(node: ast.Attribute, parents: Mapping[ast.AST, ast.AST]) -> str:
@@ -172,7 +226,7 @@ def _computes(node: ast.AST) -> bool:
 
 
 def _of_torch(called: str, names: Mapping[str, Any]) -> bool:
-    if called == _LESS:
+    if called == _LESS or called.startswith(_FILLS):
         return True
     root, *path = called.split(".")
     if root in ("attention_interface", _DROP_PATH) and names.get("__name__", "").startswith("transformers.models."):

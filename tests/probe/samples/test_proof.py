@@ -80,6 +80,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.layer, self.drop, self.layerdrop = nn.Linear(16, 8), DropPath(), 0.0
         self.register_buffer("bias", torch.arange(3.0))
+        self.hidden = nn.Parameter(torch.randn(16))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.flatten(2)
@@ -91,6 +92,9 @@ class Decoder(nn.Module):
         shifted = torch.zeros_like(x)
         shifted[:, 1:] = x[:, :-1]
         shifted[:, 0] = 1.0
+        if self.layerdrop < 1.0 and self.training:  # as an audio encoder hides some steps
+            hidden = torch.zeros(shifted.shape[1], dtype=torch.bool)
+            shifted[:, hidden] = self.hidden
         h = self.drop(self.layer(shifted))
         weights = torch.baddbmm(self.bias, batch1=h, batch2=h.transpose(1, 2), alpha=0.1).softmax(-1)
         best = weights.argmax(-1)
@@ -201,6 +205,36 @@ def _by_an_argument(self: Joining, x: torch.Tensor) -> torch.Tensor:
     return _own_dropout(x, training=self.training)
 
 
+def _along_the_last_axis(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    out = x.softmax(-1)
+    return out if out.shape == like.shape else out.transpose(0, 1)
+
+
+def _by_a_list_that_training_fills(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    parts = [x.transpose(0, 1)]
+    if self.training:
+        parts[0] = x * 1
+    return _along_the_last_axis(parts[0], x)
+
+
+def _by_a_name_that_training_sets(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    y, part = x * 1, x.transpose(0, 1)
+    if self.training:
+        part = x * 1
+        y[:, 0] = 0.0
+    return y + _along_the_last_axis(part, x)
+
+
+def _by_a_name_of_the_next_round(self: Joining, x: torch.Tensor) -> torch.Tensor:
+    y, part = x * 1, x.transpose(0, 1)
+    for again in (False, True):
+        y = y + _along_the_last_axis(part, x) if again else y
+        if self.training:
+            part = x * 1
+            y[:, 0] = 0.0
+    return y
+
+
 WAYS = {
     "a buffer": _through_a_buffer,
     "an attribute": _through_an_attribute,
@@ -214,6 +248,9 @@ WAYS = {
     "eval mode": _in_eval_mode,
     "an axis of eval mode": _by_an_axis,
     "an argument of eval mode": _by_an_argument,
+    "a list that training fills": _by_a_list_that_training_fills,
+    "a name that training sets": _by_a_name_that_training_sets,
+    "a name of the next round": _by_a_name_of_the_next_round,
     "a rate": _by_a_rate,
     "the rate of another": _by_the_rate_of_another,
     "flipping two axes": lambda self, x: x + x.flip(1, 0),
