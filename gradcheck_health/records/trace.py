@@ -96,10 +96,7 @@ class Trace:
     twins: tuple[Twins, ...] = ()
     double_softmaxes: tuple[DoubleSoftmax, ...] = ()
     leaves: int = 0
-    """Tensors at the bottom of the graph that require a gradient and are no parameters: inputs, most of the time.
-
-    Without those that nobody holds once the pass is over, where these can be no fault.
-    """
+    """Leaves of the graph that are no parameters, and may be a fault: without what is gone with the pass, most of the time."""
     foreign: tuple[ForeignLeaf, ...] = ()
     """Which of them should have been parameters (the `foreign_leaves` fact)."""
     influences: tuple[Influence, ...] = ()
