@@ -138,10 +138,7 @@ def _behind_zeros(trace: Trace) -> Iterator[Finding | Need]:
         places=tuple(Place(p.name, p.kind, seen.parameters[p.name].source, "all zero") for p in zeros),
         details=(
             ("because", f"each step wakes one of {names} alone, and from then on its gradient is tiny"),
-            (
-                "help",
-                "draw all but one of them at random (kaiming_normal_, xavier_uniform_), or add a skip connection",
-            ),
+            ("help", "draw all but one of them at random (kaiming_normal_, xavier_uniform_), or add a skip connection"),
         ),
         got=float(steps),
         bound=0.0,

@@ -48,7 +48,8 @@ def _undo_one(dims: list[Dim], step: Step) -> list[Dim]:
             before[old] = dims[new]
         dims = before
     elif step.name == "unbind":
-        dims.insert(numbers[0], dims.pop(0))
+        part = dims.pop(0)
+        dims.insert(_place(numbers[0], dims), part)
     elif step.name == "unsqueeze" and len(dims) > 1:
         if len(dims) == 2 and numbers[0] in (1, 2):  # features of steps, of which there is one
             dims = [dims[0], "T", dims[1]]
@@ -61,5 +62,10 @@ def _undo_one(dims: list[Dim], step: Step) -> list[Dim]:
         else:
             raise IndexError(numbers)
     elif step.name == "squeeze" and numbers:
-        dims.insert(numbers[0] if numbers[0] >= 0 else len(dims) + 1 + numbers[0], 1)
+        dims.insert(_place(numbers[0], dims), 1)
     return dims
+
+
+def _place(axis: int, dims: list[Dim]) -> int:
+    """Where an axis is put into the others; a negative one counts from the end of the result."""
+    return axis if axis >= 0 else len(dims) + 1 + axis
