@@ -78,6 +78,8 @@ def constant_output(trace: Trace) -> Iterator[Finding | Need]:
     if missing:
         yield from missing
         return
+    if flat and all(why(trace, p) is Why.UNDERFLOW for p in flat):
+        flat, faded = [], True
     cancelled = faded and flow.is_rounding(trace)
     if faded and not cancelled:
         return

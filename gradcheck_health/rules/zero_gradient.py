@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _FOLLOWING = (Why.INPUT, Why.WEIGHTS)
 """Reasons that may have another one behind them."""
-_EFFECTS = dict.fromkeys((Why.DEAD, Why.SATURATED), ("dead-unit", "saturated-activation"))
+_EFFECTS = {
+    **dict.fromkeys((Why.DEAD, Why.SATURATED), ("dead-unit", "saturated-activation")),
+    Why.UNDERFLOW: ("vanishing-gradient",),
+}
 """Reasons that another rule reports as the cause."""
 _HELP = {
     Why.SINGLE: "normalise, or take the softmax, over the axis with several entries; for one unit use sigmoid",

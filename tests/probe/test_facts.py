@@ -141,8 +141,8 @@ def test_float64_tells_a_true_zero_from_a_small_number() -> None:
 
 
 def test_training_hands_its_first_look_to_the_other_seeds() -> None:
-    """Before the first step it is the next seed, on the same weights."""
-    subject = Subject(Gated(), drawn(0))
+    """Before the first step it is the next seed, on the same weights: of a whole batch, as with a loss."""
+    subject = Subject(Gated(), drawn(0), loss=lambda out: out.square().sum())
     with sandbox(subject.model):
         trace = probe(subject)
         trained = take("after_steps", subject, trace)
@@ -150,6 +150,9 @@ def test_training_hands_its_first_look_to_the_other_seeds() -> None:
         (shared,) = take("reseeded", subject, dataclasses.replace(trace, facts={"after_steps": trained}))
     assert shared == alone
     assert shared.flow == trained[0].flow
+    with sandbox(subject.model):
+        on_part = take("after_steps", dataclasses.replace(subject, loss=None), trace)
+        assert take("reseeded", subject, dataclasses.replace(trace, facts={"after_steps": on_part})) == (alone,)
 
 
 class Untouched(nn.Module):
@@ -171,7 +174,16 @@ def test_chances_are_given_where_something_can_be_another(batches: bool, p: floa
     with sandbox(subject.model):
         trace = probe(subject)
     seen = take("after_steps", subject, trace)
-    assert [one.inputs.batch for one in seen] == [16] * 4 + [8] * chances + [16] * perturbed
+    assert [one.inputs.batch for one in seen] == [8] * 3 + [16] + [8] * (chances + perturbed)
+
+
+def test_the_targets_of_a_loss_belong_to_the_whole_batch() -> None:
+    """What takes batches of one size only takes its steps on the whole of one, too."""
+    for loss, sizes in ((None, [8, 8, 8, 16]), (lambda out: out.square().sum(), [16] * 4)):
+        subject = Subject(Gated(), drawn(0), loss=loss)
+        with sandbox(subject.model):
+            trace = probe(subject)
+        assert [one.inputs.batch for one in take("after_steps", subject, trace)] == sizes
 
 
 class Keeping(nn.Module):

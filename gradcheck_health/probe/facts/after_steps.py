@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -35,13 +35,15 @@ _PERTURBED = 3
 _SMALL = 0.1
 """Of a step, beside the weight that it changes."""
 _LEAST = 8
-"""Samples of a chance."""
+"""Samples of a quarter of a batch."""
 
 
 def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
-    """Traces before each of three Adam steps (learning rate 1e-3 at most), each on another batch, and one after them.
+    """Traces before each of three Adam steps (learning rate 1e-3 at most), each of a quarter of another batch, and one after.
 
-    While trainable parameters have had no gradient, or only zeros, up to four more follow on a quarter of a batch, with every
+    The last one is of a whole batch: what few samples leave dead, constant or alike has to be so there, too.
+
+    While trainable parameters have had no gradient, or only zeros, up to four more follow on a quarter of one, with every
     output projected: routing and stochastic depth need chances. Where nothing can be another (no other batch can be drawn,
     forward drew no random numbers, and every look so far took the same way), one is enough, and none if no output was left out.
     Of a batch that was given copies follow, perturbed and permuted: a router may send all of the one batch the same way.
@@ -55,7 +57,8 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
         equal = {one.parameter for one in trace.twins if one.size != 0.0}
         for k in range(1, STEPS + 2):
             one = _with_batch(subject, k)
-            seen = probe(one, equal=equal)
+            look = partial(probe, equal=equal)
+            seen = look(one) if k > STEPS else _on_part(look, one)
             traces.append(dataclasses.replace(seen, rewritten=written.undone(seen)) if seen.rewritten else seen)
             varies = varies or drew(one.seed)
             if k <= STEPS:
@@ -72,9 +75,7 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
             if not asleep((trace, *traces)):
                 break
             with contextlib.suppress(ModelError, RuntimeError):  # ids in another order may mean nothing
-                traces.append(
-                    probe(dataclasses.replace(subject, inputs=_perturbed(subject.inputs, subject.seed + k)), every=True)
-                )
+                traces.append(_chance(dataclasses.replace(subject, inputs=_perturbed(subject.inputs, subject.seed + k))))
     return tuple(traces)
 
 
@@ -125,10 +126,12 @@ def _way(trace: Trace) -> frozenset[tuple[str, int]]:
 
 
 def _chance(subject: Subject) -> Trace:
-    look = partial(probe, every=True)
-    if subject.loss is not None:  # its targets may belong to the whole batch
-        return look(subject)
-    return on_few(look, subject, max(_LEAST, (subject.inputs.batch or 0) // 4))
+    return _on_part(partial(probe, every=True), subject)
+
+
+def _on_part(look: Callable[[Subject], Trace], subject: Subject) -> Trace:
+    """On a quarter of the batch; on all of it with a loss: its targets may belong to the whole of it."""
+    return look(subject) if subject.loss is not None else on_few(look, subject, max(_LEAST, (subject.inputs.batch or 0) // 4))
 
 
 def _perturbed(inputs: Inputs, seed: int) -> Inputs:

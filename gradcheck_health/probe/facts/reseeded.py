@@ -16,7 +16,7 @@ def reseeded(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     trained = trace.facts.get("after_steps", ())
     seed = subject.seed + len(known) + 1
     other = subject.rebuild(seed) if subject.rebuild is not None else subject.reseeded(seed)
-    if trained and not known and subject.rebuild is None:
+    if not known and subject.rebuild is None and trained and trained[0].inputs.batch == subject.inputs.batch:
         seen = trained[0]  # before the first step: the same weights under the next seed
     else:
         with sandbox(other.model):

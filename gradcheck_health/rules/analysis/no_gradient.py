@@ -19,7 +19,7 @@ WHOLE = 0.95
 
 _UNEXPLAINED: tuple[Why, ...] = (Why.INPUT, Why.FACTOR, Why.STOPPED, Why.UNKNOWN)
 """What an argument that was left out may explain: the zeros stand in for it."""
-_UNSURE = ("flat", "stopped", "")
+_UNSURE = ("flat", "stopped", "cancels", "")
 """How a gradient may become zero because float32 holds no smaller number; the others are zeros in every precision."""
 _HOW = {
     "factor": Why.FACTOR,
@@ -163,7 +163,7 @@ def _why_zero(trace: Trace, parameter: ParameterTrace) -> Why:
         return Why.DEAD
     if how == "single" or (how not in _HOW or how == "stopped") and _singles(trace, parameter):
         return Why.SHORT if _grows(trace, parameter) else Why.SINGLE
-    if how in _HOW and how != "stopped":
+    if how in _HOW and how not in _UNSURE:
         return _HOW[how]
     if any(_awake(one, parameter.name) for one in trace.facts.get("float64", ())):
         return Why.SATURATED if how == "flat" else Why.UNDERFLOW

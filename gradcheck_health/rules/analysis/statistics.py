@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _T99 = (31.82, 6.96, 4.54, 3.75, 3.36, 3.14, 3.00, 2.90, 2.82, 2.76)
 """One-sided 99 % quantiles of Student's t for 1 to 10 degrees of freedom."""
+_NOTHING = 1e-18
+"""Of a sum in double precision."""
 
 
 def upper_mean(values: Sequence[float]) -> float:
@@ -31,13 +34,28 @@ def binomial_tail(k: int, n: int, p: float) -> float:
         return 1.0
     if p <= 0.0 or p >= 1.0:
         return float(p >= 1.0)
-    log_p, log_q = math.log(p), math.log1p(-p)
-    terms = (
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q for i in range(k, n + 1)
-    )
-    return min(1.0, math.fsum(map(math.exp, terms)))
+    # each term from its neighbour, from the largest one on: the small ones at the ends may be left out
+    largest = min(max(k, int((n + 1) * p)), n)
+    odds = p / (1.0 - p)
+    up = _series((n - i) / (i + 1) * odds for i in range(largest, n))
+    down = _series(i / ((n - i + 1) * odds) for i in range(largest, k, -1))
+    log = math.lgamma(n + 1) - math.lgamma(largest + 1) - math.lgamma(n - largest + 1)
+    log += largest * math.log(p) + (n - largest) * math.log1p(-p)
+    return min(1.0, math.exp(log) * (1.0 + up + down))
 
 
+def _series(ratios: Iterable[float]) -> float:
+    """Sum of the terms that follow 1, each that times the one before it, as far as they count."""
+    total, term = 0.0, 1.0
+    for ratio in ratios:
+        term *= ratio
+        total += term
+        if term < _NOTHING * total:
+            break
+    return total
+
+
+@functools.cache
 def lower_share(k: int, n: int, error: float = 0.01) -> float:
     """Clopper-Pearson: the smallest share under which k of n is still no rarer than `error`."""
     if k == 0:
