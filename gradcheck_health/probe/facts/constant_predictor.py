@@ -20,6 +20,8 @@ from gradcheck_health.records.trace import Trace
 
 STEPS = 30
 """Of L-BFGS, in which nothing but the loss is evaluated."""
+_PATIENCE, _NO_GAIN = 5, 1e-3
+"""So many evaluations that lower the loss by less than that share of it; verdicts are about factors."""
 NEAR = 10.0
 _PAIRED = 1e-3
 
@@ -114,11 +116,11 @@ def _growth(seen: Entering, base: torch.Tensor) -> float:
 
 
 def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, scale: float) -> tuple[float, torch.Tensor]:
-    """The lowest loss that L-BFGS meets on its way from `start`, and where."""
+    """The lowest loss that L-BFGS meets on its way from `start`, and where; it stops once it got going and gains no more."""
     start = start.detach()
     unit = _unit(loss, start)
     way = torch.zeros_like(start).requires_grad_()
-    found = [(math.inf, start)]
+    found, seen = [(math.inf, start)], []
     optimizer = torch.optim.LBFGS(
         [way], max_iter=STEPS, tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe"
     )
@@ -129,13 +131,23 @@ def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, s
         value = loss(point)
         if float(value.detach()) < found[0][0]:
             found[0] = (float(value.detach()), point.detach().clone())
+        seen.append(found[0][0])
+        if _is_over(seen):
+            raise StopIteration
         value = value / (abs(scale) or 1.0)  # a scale-free first step
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    with torch.enable_grad(), contextlib.suppress(RuntimeError):
+    with torch.enable_grad(), contextlib.suppress(RuntimeError, StopIteration):
         optimizer.step(closure)  # type: ignore[no-untyped-call]
     return found[0]
+
+
+def _is_over(lowest: list[float]) -> bool:
+    """It gains no more; what has gained nothing yet may still be far from anywhere, and gets three times as many evaluations."""
+    least = _NO_GAIN * abs(lowest[-1])
+    patience = _PATIENCE if lowest[0] - lowest[-1] > least else 3 * _PATIENCE
+    return len(lowest) > patience and lowest[-patience - 1] - lowest[-1] <= least
 
 
 def _unit(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor) -> float:
