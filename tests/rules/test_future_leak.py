@@ -205,3 +205,23 @@ def test_mask_that_is_given_shows_that_a_model_is_causal() -> None:
     given = (torch.randint(0, 50, (6, 11)), torch.ones(11, 11, dtype=torch.bool).triu(1))
     (finding,) = report(Masked(True, around=True), given).findings
     assert finding.severity is Severity.ERROR
+
+
+class Merged(nn.Module):
+    """Heads beside the samples, features in front of the steps, as batched products of matrices want them."""
+
+    def __init__(self, by: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.by, self.layer, self.scan = by, nn.Linear(12, 15), nn.LSTM(15, 15, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.scan(self.layer(x))[0].transpose(1, 2)  # [sample, 3 heads of 5, step]
+        return h.roll(-self.by, -1).reshape(-1, 5, x.shape[1])
+
+
+@pytest.mark.parametrize("by", [0, 1])
+def test_two_samples_laid_out_in_heads_are_no_steps(by: int) -> None:
+    """Two samples of three heads are six rows, of as many steps."""
+    found = report(Merged(by), torch.randn(8, 6, 12), causal=True).findings
+    assert [finding.rule for finding in found if finding.severity is Severity.ERROR] == [RULE] * by

@@ -144,7 +144,7 @@ def _lowest(loss: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, s
 
 
 def _is_over(lowest: list[float]) -> bool:
-    """It gains no more; what has gained nothing yet may still be far from anywhere, and gets three times as many evaluations."""
+    """It gains no more; what gained nothing yet may be far from anywhere, and gets three times as many evaluations."""
     least = _NO_GAIN * abs(lowest[-1])
     patience = _PATIENCE if lowest[0] - lowest[-1] > least else 3 * _PATIENCE
     return len(lowest) > patience and lowest[-patience - 1] - lowest[-1] <= least

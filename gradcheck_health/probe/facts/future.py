@@ -42,7 +42,7 @@ def future(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
     The time axis is one whose size an input and an output share; of several the first along which nothing leaks.
     """
-    base = _small(subject)
+    base = _small(subject, trace)
     try:
         with evaluated(subject):
             if _stays(subject, trace):
@@ -114,9 +114,15 @@ def _leaks(subject: Subject, base: Inputs, run: _Run) -> list[tuple[Influence, _
     return found or None
 
 
-def _small(subject: Subject) -> Inputs:
+def _small(subject: Subject, trace: Trace) -> Inputs:
+    """Two samples; three where an output lays samples out one after another, and two of them are as long as a sequence."""
     batch = subject.inputs.batch
-    return subject.inputs if batch is None or batch < 3 else chosen(subject.inputs, [0, 1], subject.declared.batch_axis)
+    if batch is None or batch < 3:
+        return subject.inputs
+    lengths = {size for leaf in leaves((subject.inputs.args, dict(subject.inputs.kwargs))) for size in leaf.tensor.shape}
+    merged = {size // batch for output in trace.outputs for size in output.shape if size % batch == 0 and size > batch}
+    count = next((n for n in (2, 3) if lengths.isdisjoint(n * each for each in merged)), 2)
+    return chosen(subject.inputs, list(range(count)), subject.declared.batch_axis)
 
 
 @dataclass(frozen=True)
