@@ -166,24 +166,46 @@ class Untouched(nn.Module):
         return self.noise(self.used(x))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("batches", "p", "chances", "perturbed"), [(False, 0.0, 0, 3), (False, 0.5, 4, 3), (True, 0.0, 4, 0)])
-def test_chances_are_given_where_something_can_be_another(batches: bool, p: float, chances: int, perturbed: int) -> None:
-    """On a quarter of a batch that can be drawn anew, and on perturbed copies of one that cannot."""
+@pytest.mark.parametrize(
+    ("batches", "p", "chances", "perturbed"), [(False, 0.0, 0, 3), (False, 0.5, 4, 3), (True, 0.0, 0, 0), (True, 0.5, 4, 0)]
+)
+def test_chances_are_given_where_something_depends_on_chance(batches: bool, p: float, chances: int, perturbed: int) -> None:
+    """On a quarter of a batch, and on perturbed copies of one that none can be drawn for."""
     fed = drawn(0) if batches else dataclasses.replace(drawn(0), resample=None)
     subject = Subject(Untouched(p), fed)
     with sandbox(subject.model):
         trace = probe(subject)
     seen = take("after_steps", subject, trace)
-    assert [one.inputs.batch for one in seen] == [8] * 3 + [16] + [8] * (chances + perturbed)
+    assert [one.inputs.batch for one in seen] == [4] * 3 + [16] + [4] * (chances + perturbed)
 
 
 def test_the_targets_of_a_loss_belong_to_the_whole_batch() -> None:
     """What takes batches of one size only takes its steps on the whole of one, too."""
-    for loss, sizes in ((None, [8, 8, 8, 16]), (lambda out: out.square().sum(), [16] * 4)):
+    for loss, sizes in ((None, [4, 4, 4, 16]), (lambda out: out.square().sum(), [16] * 4)):
         subject = Subject(Gated(), drawn(0), loss=loss)
         with sandbox(subject.model):
             trace = probe(subject)
         assert [one.inputs.batch for one in take("after_steps", subject, trace)] == sizes
+
+
+class Routed(nn.Module):
+    """Each batch goes to the expert that its mean chooses; all of them are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        chosen = int(x.double().sum().abs() * 1000) % 16
+        return sum(expert(x) * (i == chosen) for i, expert in enumerate(self.experts))  # type: ignore[return-value]
+
+
+def test_chances_are_given_where_looks_differ() -> None:
+    """In which parameters get zeros, though every layer is called each time."""
+    subject = Subject(Routed(), drawn(0))
+    with sandbox(subject.model):
+        trace = probe(subject)
+    assert len(take("after_steps", subject, trace)) == 8
 
 
 class Keeping(nn.Module):

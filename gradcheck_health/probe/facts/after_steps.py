@@ -34,7 +34,7 @@ _PERTURBED = 3
 """Further looks at a batch that no other can be drawn for, perturbed."""
 _SMALL = 0.1
 """Of a step, beside the weight that it changes."""
-_LEAST = 8
+_LEAST = 4
 """Samples of a quarter of a batch."""
 
 
@@ -44,15 +44,15 @@ def after_steps(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     The last one is of a whole batch: what few samples leave dead, constant or alike has to be so there, too.
 
     While trainable parameters have had no gradient, or only zeros, up to four more follow on a quarter of one, with every
-    output projected: routing and stochastic depth need chances. Where nothing can be another (no other batch can be drawn,
-    forward drew no random numbers, and every look so far took the same way), one is enough, and none if no output was left out.
+    output projected: routing and stochastic depth need chances. Where nothing seems to depend on chance (forward drew no random
+    numbers, and every look so far took the same way), one is enough, and none if no output was left out.
     Of a batch that was given copies follow, perturbed and permuted: a router may send all of the one batch the same way.
     """
     traces: list[Trace] = []
     with sandbox(subject.model):
         trainable = [p for p in subject.model.parameters() if p.requires_grad and not is_lazy(p)]
         optimizer = _Adam(trainable, _proportions(subject, trace) if subject.declared.optimizer != "adam" else {})
-        varies = subject.inputs.resample is not None
+        varies = False
         written = _Written(subject, trace)
         equal = {one.parameter for one in trace.twins if one.size != 0.0}
         for k in range(1, STEPS + 2):
@@ -120,9 +120,10 @@ def asleep(traces: tuple[Trace, ...]) -> set[str]:
 
 
 def _way(trace: Trace) -> frozenset[tuple[str, int]]:
-    """How often each layer was called, and which parameters got no gradient at all."""
+    """How often each layer was called, and which parameters got no gradient, or one of zeros."""
     calls = [(name, layer.calls) for name, layer in trace.layers.items()]
-    return frozenset([*calls, *((name, -1) for name, p in trace.parameters.items() if p.gradient is None)])
+    none = [(name, -1) for name, p in trace.parameters.items() if p.gradient is None or p.gradient.is_zero]
+    return frozenset([*calls, *none])
 
 
 def _chance(subject: Subject) -> Trace:
