@@ -38,6 +38,7 @@ from gradcheck_health.probe.statistics.histogram import spreads
 from gradcheck_health.probe.statistics.over_ranks import of_whole_tensors
 from gradcheck_health.probe.statistics.over_stages import of_all_stages
 from gradcheck_health.probe.statistics.sample_variation import input_rms, input_variation, variation
+from gradcheck_health.probe.statistics.signs import one_sided
 from gradcheck_health.probe.statistics.tensor_stats import Gather
 from gradcheck_health.probe.statistics.zero_rows import starved
 from gradcheck_health.probe.subject import Subject
@@ -146,6 +147,7 @@ def probe(
         half=_half(named),
         gaps=(*instrument.gaps, *flow.gaps, *unexplained(without), *renewed),
         starved=without,
+        one_sided=one_sided(named),
         compiles=subject.compiled is not None,
         cuts=cuts,
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),

@@ -20,6 +20,17 @@ class Twins:
 
 
 @dataclass(frozen=True, slots=True)
+class OneSided:
+    """A wide weight whose sampled entries all have one sign, and are not all equal."""
+
+    parameter: str
+    before: float | None = None
+    """Share of the largest principal component of what enters it, over samples and positions (the fact `one_line`)."""
+    after: float | None = None
+    """The same of what enters the last weight that the model uses."""
+
+
+@dataclass(frozen=True, slots=True)
 class DoubleSoftmax:
     """Probabilities that are fed to a function that wants logits, in the head or in the loss."""
 

@@ -27,6 +27,7 @@ from gradcheck_health.records.evidence import (
     ForeignLeaf,
     Headroom,
     Nonfinite,
+    OneSided,
     Recurring,
     TimeProfile,
     Twins,
@@ -131,6 +132,7 @@ class Trace:
     parallel: RanksTrace | None = None
     """What was seen of them beside one another (the `ranks` fact)."""
     starved: tuple[Starved, ...] = ()
+    one_sided: tuple[OneSided, ...] = ()
     severed: tuple[Severed, ...] = ()
     rounds: int = 5
     """Seeds that a verdict is confirmed under, at most, this one included."""
@@ -204,7 +206,7 @@ class Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
         measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed")
-        again = ("influences", "times", "backwards", "headrooms", "differences")
+        again = ("influences", "times", "backwards", "headrooms", "differences", "one_sided")
         rows = dict.fromkeys(
             (
                 *measured,

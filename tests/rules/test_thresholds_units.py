@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gradcheck_health import Trace
-from gradcheck_health.records.evidence import ForeignLeaf, Twins
+from gradcheck_health.records.evidence import ForeignLeaf, OneSided, Twins
 from gradcheck_health.records.measurements import ActivationTrace, InputsTrace, TensorStats
 from gradcheck_health.rules.analysis import statistics
 from tests.support.made_traces import falling, heard, layer, named, parameter, severities, stats, trace, units
@@ -384,3 +384,38 @@ def test_a_bare_parameter_whose_sibling_is_used_twice_is_a_typo() -> None:
     )
     assert typo(idle(mix, parameters=(far, large, lost, dataclasses.replace(twice, uses=1)))) == ""
     assert typo(idle(mix, parameters=(dataclasses.replace(lost, role="bias"), twice))) == ""
+
+
+def one_signed(before: tuple[float | None, ...], after: float | None, *, trainable: bool = True) -> Trace:
+    """Weights of one sign, and what the forward pass says of each."""
+    names = [f"{i}.weight" for i in range(len(before))]
+    members = named([parameter(name, stats(1.0, 16), trainable=trainable) for name in names])
+    bare = trace(parameters=members, one_sided=tuple(OneSided(name) for name in names))
+    told = tuple(OneSided(name, share, after) for name, share in zip(names, before, strict=True))
+    facts = {"one_line": (bare.only(one_sided=told),), "detailed": (bare,)}
+    return dataclasses.replace(bare, facts=facts)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ((0.1, 0.4), 0.9, ["warning"]),
+        ((0.1, 0.4), 0.89, []),
+        ((0.49, 0.95), 0.89, []),
+        ((0.5, 0.95), 0.99, []),
+        ((0.1, 0.4, 0.9), 0.3, ["warning"]),
+        ((0.1, 0.95, 0.3), 0.3, []),
+        ((0.1, 0.4), None, []),
+        ((None, 0.4), 0.99, []),
+        ((0.1,), 0.99, []),
+        ((), None, []),
+    ],
+)
+def test_weights_of_one_sign_count_where_a_line_is_left_behind_two(
+    before: tuple[float | None, ...], after: float | None, found: list[str]
+) -> None:
+    assert severities("one-sided-weight", one_signed(before, after)) == found
+
+
+def test_weights_of_one_sign_that_do_not_learn_do_not_count() -> None:
+    assert severities("one-sided-weight", one_signed((0.1, 0.4), 0.99, trainable=False)) == []

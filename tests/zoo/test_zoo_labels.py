@@ -433,3 +433,47 @@ def test_one_part_learns_far_less_than_its_like(entry: Sick) -> None:
     small = [(shape, value) for name, shape, value in matter if entry.placed((name,))]
     others = [(shape, value) for name, shape, value in matter if not entry.placed((name,))]
     assert any(b > 1e4 * a > 0 for shape, a in small for like, b in others if like == shape)
+
+
+ONE_SIDED = [entry for entry in (*SICK, *SOUND) if entry.make.__module__.endswith(".one_sided")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in ONE_SIDED])
+def test_weights_of_one_sign_make_sgd_slow_or_they_do_not(entry: Sick | Sound) -> None:
+    """Beside the same model with those weights drawn from both sides of zero, with a variance of 1 / fan_in."""
+    first, other = steps_until_it_learns(entry, drawn_anew=False), steps_until_it_learns(entry, drawn_anew=True)
+    assert other < LIMIT
+    assert first >= 2 * other if isinstance(entry, Sick) else first <= 1.5 * other
+
+
+LIMIT = 120
+
+
+def steps_until_it_learns(entry: Sick | Sound, drawn_anew: bool) -> int:
+    """To tell the signs of a random projection of its inputs, by SGD with momentum at the best of five rates."""
+    fewest = LIMIT
+    for rate in (0.3, 0.1, 0.03, 0.01, 0.003):
+        model, inputs = entry.build()
+        generator = torch.Generator().manual_seed(1)
+        for parameter in model.parameters() if drawn_anew else ():
+            if parameter.dim() > 1 and bool((parameter >= 0).all() | (parameter <= 0).all()):
+                parameter.data.normal_(0.0, parameter[0].numel() ** -0.5, generator=generator)
+        x = torch.randn(256, *inputs.shape[1:], generator=generator)
+        features = x.flatten(2).sum(2) if x.dim() > 2 else x
+        wanted = (features @ torch.randn(features.shape[1], generator=generator) > 0).float()
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+        for step in range(fewest):
+            part = torch.randint(len(x), (32,), generator=generator)
+            score = model(x[part]).flatten(1)[:, 0]
+            error = nn.functional.binary_cross_entropy_with_logits(score, wanted[part])
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            if step % 5 == 4:
+                with torch.no_grad():
+                    now = nn.functional.binary_cross_entropy_with_logits(model(x).flatten(1)[:, 0], wanted)
+                if float(now) < 0.45:
+                    fewest = step + 1
+                    break
+    return fewest

@@ -11,7 +11,7 @@ TIME = ("vanishing-through-time", "exploding-through-time")
 UNITS = ("dead-unit", "saturated-activation")
 HALF = ("half-precision-overflow", "half-precision-underflow")
 _BY_SIZE = (*FLOW, *TIME, *UNITS, *HALF, "unbalanced-gradient", "high-initial-loss", "identical-units", "zero-gradient")
-_BY_SIZE_TOO = ("constant-output", "unlucky-initialisation")
+_BY_SIZE_TOO = ("constant-output", "unlucky-initialisation", "one-sided-weight")
 _EXTREME = 30.0
 """A factor beyond it, or below its inverse, is no temperature."""
 

@@ -43,7 +43,7 @@ def spreads(tensors: Sequence[torch.Tensor | None]) -> list[Spread]:
         if is_small(tensor, SAMPLE):
             alike[_CPU, tensor.dtype].append((i, tensor))
         elif (values := plain(tensor)) is not None and values.numel():
-            alike[values.device, values.dtype].append((i, _sample(values)))
+            alike[values.device, values.dtype].append((i, sample(values)))
     for members in alike.values():
         for k in range(0, len(members), _TOGETHER):
             part = members[k : k + _TOGETHER]
@@ -52,7 +52,8 @@ def spreads(tensors: Sequence[torch.Tensor | None]) -> list[Spread]:
     return found
 
 
-def _sample(values: torch.Tensor) -> torch.Tensor:
+def sample(values: torch.Tensor) -> torch.Tensor:
+    """At most `SAMPLE` entries, evenly spread, as a vector."""
     flat = values.reshape(-1)
     # an odd step walks over all columns of a matrix whose width is even
     step = flat.numel() // SAMPLE | 1
