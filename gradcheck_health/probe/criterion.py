@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from gradcheck_health.model.nest import leaves
+from gradcheck_health.probe.loss_arguments import range_of
 from gradcheck_health.probe.subject import Loss
 from gradcheck_health.records.errors import UsageError, describe_error, did_you_mean
 from gradcheck_health.records.wording import a_kind
@@ -27,7 +29,8 @@ def bind(loss: Any, targets: Any, seed: int) -> Loss | None:
             `torch.nn.functional`, or "package.module:function".
         targets: what a loss of two arguments is handed beside the output: a tensor, numbers, or a function of the output. Made
             up where None, for the losses of torch whose targets have an obvious form.
-        seed: of targets that are made up. They depend on nothing but it and the shape of the output.
+        seed: of targets that are made up. They depend on nothing but it, the shape of the output and
+            what its last activation can return.
 
     Raises:
         UsageError: no such loss, targets without a loss, or a loss of two arguments whose targets cannot be made up.
@@ -94,7 +97,7 @@ def _with_made_up(loss: Any, make: _Make, seed: int, output: Any) -> Any:
     prediction = _prediction(loss, output)
     if not isinstance(prediction, torch.Tensor):
         raise UsageError(f"targets of loss= cannot be made up for an output that is {a_kind(output)}: pass targets=")
-    drawn = make(prediction.detach(), torch.Generator().manual_seed(seed))
+    drawn = make(prediction, torch.Generator().manual_seed(seed))
     return loss(prediction, drawn.to(prediction.device, prediction.dtype if drawn.is_floating_point() else drawn.dtype))
 
 
@@ -111,8 +114,13 @@ def _classes(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.randint(output.shape[min(output.dim() - 1, 1)], shape, generator=generator)
 
 
-def _normal(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(output.shape, generator=generator, dtype=torch.float32)
+def _numbers(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Numbers that the output can become: a model is not blamed for targets that nobody gave."""
+    _, low, high = range_of(output)
+    if high < math.inf:
+        return low + (high - low) * torch.rand(output.shape, generator=generator, dtype=torch.float32)
+    drawn = torch.randn(output.shape, generator=generator, dtype=torch.float32)
+    return drawn if low == -math.inf else drawn.abs()
 
 
 def _binary(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -131,10 +139,10 @@ _MODULES: dict[type[nn.Module], _Make] = {
     nn.CrossEntropyLoss: _classes,
     nn.NLLLoss: _classes,
     nn.MultiMarginLoss: _classes,
-    nn.MSELoss: _normal,
-    nn.L1Loss: _normal,
-    nn.SmoothL1Loss: _normal,
-    nn.HuberLoss: _normal,
+    nn.MSELoss: _numbers,
+    nn.L1Loss: _numbers,
+    nn.SmoothL1Loss: _numbers,
+    nn.HuberLoss: _numbers,
     nn.BCELoss: _binary,
     nn.BCEWithLogitsLoss: _binary,
     nn.MultiLabelSoftMarginLoss: _binary,
@@ -144,10 +152,10 @@ _MODULES: dict[type[nn.Module], _Make] = {
 _FUNCTIONS: dict[Any, _Make] = {
     nn.functional.cross_entropy: _classes,
     nn.functional.nll_loss: _classes,
-    nn.functional.mse_loss: _normal,
-    nn.functional.l1_loss: _normal,
-    nn.functional.smooth_l1_loss: _normal,
-    nn.functional.huber_loss: _normal,
+    nn.functional.mse_loss: _numbers,
+    nn.functional.l1_loss: _numbers,
+    nn.functional.smooth_l1_loss: _numbers,
+    nn.functional.huber_loss: _numbers,
     nn.functional.binary_cross_entropy: _binary,
     nn.functional.binary_cross_entropy_with_logits: _binary,
 }

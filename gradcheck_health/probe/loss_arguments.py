@@ -108,7 +108,7 @@ def unreachable(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
         or not target.is_floating_point()
     ):
         return "", ""
-    name, low, high = _RANGES.get(_last_activation(first), ("", 0.0, 0.0))
+    name, low, high = range_of(first)
     values = target.detach().float()
     if not name or not values.numel() or not bool(values.isfinite().all()):
         return "", ""
@@ -123,6 +123,11 @@ def unreachable(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:
     reach = f"{low:g} to {high:g}" if high < math.inf else f"{low:g} and more"
     got = f"a target from {float(values.min()):.3g} to {float(values.max()):.3g} for the result of {name}"
     return got, f"a target that {name} can return, {reach}: leave the last activation out, or scale the targets"
+
+
+def range_of(prediction: torch.Tensor) -> tuple[str, float, float]:
+    """(what ends a prediction, the least that it returns, the most); "" where that is bounded on neither side."""
+    return _RANGES.get(_last_activation(prediction), ("", -math.inf, math.inf))
 
 
 def one_sided(func: Any, first: torch.Tensor, target: Any) -> tuple[str, str]:

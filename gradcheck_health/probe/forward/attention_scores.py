@@ -1,4 +1,4 @@
-"""What the softmax inside a fused attention does: its probabilities for some of the queries, worked out beside it."""
+"""What the softmax inside a fused attention is taken of: the scores of some of the queries, worked out beside it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _QUERIES = 32
 ATTENTION: frozenset[Any] = frozenset({F.scaled_dot_product_attention, F.multi_head_attention_forward})
 
 
-def probabilities(func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
-    """Rows of a fused attention's softmax, [rows, keys]; None where they cannot be determined from the arguments."""
+def scores_of(func: Any, args: Any, kwargs: Any) -> torch.Tensor | None:
+    """[rows, keys], masked; None where they cannot be determined from the arguments."""
     with torch.no_grad():
         scores = _scores(*args, **kwargs) if func is F.scaled_dot_product_attention else _projected(args, kwargs)
-        return None if scores is None else F.softmax(scores, dim=-1).flatten(0, -2)
+        return None if scores is None else scores.flatten(0, -2)
 
 
 def _scores(

@@ -12,7 +12,7 @@ import torch
 
 from gradcheck_health.probe.forward import activations, normalisations
 from gradcheck_health.probe.forward.activations import EXPONENTIALS, FUNCTIONS, SOFTMAX, Function
-from gradcheck_health.probe.forward.attention_scores import ATTENTION, probabilities
+from gradcheck_health.probe.forward.attention_scores import ATTENTION, scores_of
 from gradcheck_health.probe.forward.softmax_rows import Rows, normalised_axis
 from gradcheck_health.probe.forward.units import Units
 
@@ -109,7 +109,8 @@ class Functions:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         if not isinstance(dim, int) or out.dim() == 0 or out.numel() == 0 or out.is_meta:
             return
-        self._rows(layer, maker).add(out.detach(), dim)
+        scores = args[0] if args else kwargs["input"]
+        self._rows(layer, maker).add(out.detach(), dim, scores.detach())
 
     def _exponential(self, logarithm: torch.Tensor, out: torch.Tensor, layer: str) -> None:
         """Of log-probabilities: of what something was subtracted from, the logarithm of a sum."""
@@ -125,9 +126,9 @@ class Functions:
         if out.is_meta or not _plain(out):
             return
         with contextlib.suppress(RuntimeError, TypeError, IndexError):  # arguments of an unusual form
-            seen = probabilities(func, args, kwargs)
+            seen = scores_of(func, args, kwargs)
             if seen is not None:
-                self._rows(layer, None).add(seen, -1)
+                self._rows(layer, None).add(seen.softmax(-1), -1, seen)
 
     def _rows(self, layer: str, maker: Any, function: str = "softmax") -> Rows:
         key = (layer, self._producer(maker)[0], function)

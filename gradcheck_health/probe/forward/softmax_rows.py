@@ -8,6 +8,8 @@ import torch
 
 _ROWS = 256
 _ROUNDING = 1e-3
+_MASKED = 5e3
+"""So far below the largest score of its row an entry was masked (-1e4, -1e9, -inf); a probability underflows long before."""
 
 
 def spread(count: int, most: int, device: torch.device) -> torch.Tensor:
@@ -45,11 +47,11 @@ class Rows:
     def alone(self, rows: int) -> None:
         self.count, self.off = self.count + rows, self.off + rows
 
-    def add(self, p: torch.Tensor, dim: int, logarithm: torch.Tensor | None = None) -> None:
+    def add(self, p: torch.Tensor, dim: int, scores: torch.Tensor) -> None:
         """Take in one call's output, `p` detached.
 
         Args:
-            logarithm: of `p`, where it is known: what underflows to zero is no mask.
+            scores: what `p` is the softmax of, detached, or its logarithm: what underflows to zero is no mask.
         """
         self.samples += p.shape[0]
         if p.shape[dim] == 1:
@@ -58,10 +60,8 @@ class Rows:
         rows = p.movedim(dim, -1).reshape(-1, p.shape[dim])
         chosen = spread(rows.shape[0], _ROWS, p.device)
         rows = rows[chosen].float()
-        whole = rows > 0
-        if logarithm is not None:
-            whole = logarithm.movedim(dim, -1).reshape(-1, p.shape[dim])[chosen] > -torch.inf
-        entries = whole.sum(-1)
+        before = scores.movedim(dim, -1).reshape(-1, p.shape[dim])[chosen].float()
+        entries = (before > before.amax(-1, keepdim=True) - _MASKED).sum(-1)
         saturated = 1 - rows.square().sum(-1) < 0.01 * (1 - 1 / entries.clamp(min=2).float())
         # a row of which all but one entry are 0 is masked (the first of a causal mask), unless every row is like that
         single = entries <= 1

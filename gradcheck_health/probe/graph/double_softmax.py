@@ -101,7 +101,7 @@ def _shrinks(node: Any, kind: str) -> bool:
     other = saved(node, "other") if kind in ("Div", "Mul") else None
     if not isinstance(other, torch.Tensor) or other.numel() != 1 or other.is_meta:
         return False
-    factor = abs(float(other))
+    factor = abs(float(other.detach()))
     return factor >= 1.0 if kind == "Div" else 0.0 < factor <= 1.0
 
 

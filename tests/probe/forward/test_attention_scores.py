@@ -11,17 +11,18 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from gradcheck_health import check_gradients
-from gradcheck_health.probe.forward.attention_scores import ATTENTION, probabilities
+from gradcheck_health.probe.forward.attention_scores import ATTENTION, scores_of
 
 
 class Caught(TorchFunctionMode):
-    """What `probabilities` says of the first fused attention."""
+    """The probabilities by `scores_of` of the first fused attention."""
 
     found: Tensor | None = None
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         if func in ATTENTION and self.found is None:
-            self.found = probabilities(func, args, kwargs or {})
+            scores = scores_of(func, args, kwargs or {})
+            self.found = None if scores is None else scores.softmax(-1)
         return func(*args, **(kwargs or {}))
 
 

@@ -37,6 +37,7 @@ from tests.zoo.sick import (
     shared,
     steps,
     stuck,
+    temperatures,
     time,
     unbalanced,
     units,
@@ -86,6 +87,7 @@ SICK = sick_models(
     steps,
     values,
     wiring,
+    temperatures,
 )
 SICK_INSIDE = sick_models(inside)
 """These need torchvision, timm or transformers."""

@@ -9,6 +9,7 @@ from tests.zoo.sound import (
     architectures,
     backwards,
     behind_autograd,
+    bounded_outputs,
     by_hand,
     deep,
     draws,
@@ -20,6 +21,7 @@ from tests.zoo.sound import (
     gates,
     generative,
     generators,
+    hard_masks,
     in_place,
     inhabited,
     initial_loss,
@@ -109,4 +111,6 @@ SOUND = sound_models(
     sequences,
     tables,
     vision,
+    hard_masks,
+    bounded_outputs,
 )
