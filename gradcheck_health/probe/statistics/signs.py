@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.parameter import is_lazy
 
+from gradcheck_health.model.distributed.kinds import is_sharded
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.statistics.histogram import sample
 from gradcheck_health.probe.statistics.tensor_stats import plain
@@ -18,11 +19,11 @@ WIDTH = 48
 
 
 def one_sided(named: Sequence[NamedParameter]) -> tuple[OneSided, ...]:
-    """The trainable ones among the wide weights; what is constant is another matter (`Twins`)."""
+    """The trainable ones among the wide weights; what is constant is another matter (`Twins`), and a shard is not the whole."""
     extremes: dict[tuple[torch.device, torch.dtype], list[tuple[str, torch.Tensor]]] = defaultdict(list)
     for entry in named:
         tensor = entry.tensor
-        if entry.role != "weight" or not tensor.requires_grad or is_lazy(tensor) or not is_wide(tensor):
+        if entry.role != "weight" or not tensor.requires_grad or is_lazy(tensor) or is_sharded(tensor) or not is_wide(tensor):
             continue
         if (values := plain(tensor)) is not None and values.numel() >= WIDTH * WIDTH:
             extremes[values.device, values.dtype].append((entry.name, torch.stack(torch.aminmax(sample(values)))))
