@@ -37,12 +37,11 @@ def one_line(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
 def _measured(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     names = {id(entry.tensor): entry.name for entry in named_parameters(unwrap(subject.model)) if entry.role == "weight"}
+    suspects = {one.parameter for one in trace.one_sided}
     with sandbox(subject.model), eager(), _Entering(names) as entering:
         call(subject.model, subject.inputs, subject.seed)
-    suspects = {one.parameter for one in trace.one_sided}
-    shares = {name: share(rows) for name, rows in entering.rows.items()}
     last = None if entering.last is None else share(entering.last)
-    found = [OneSided(name, before, last) for name, before in shares.items() if name in suspects]
+    found = [OneSided(name, share(rows), last) for name, rows in entering.rows.items() if name in suspects]
     return (trace.only(one_sided=tuple(found)),)
 
 

@@ -30,9 +30,7 @@ def one_sided(named: Sequence[NamedParameter]) -> tuple[OneSided, ...]:
     found = set()
     for members in extremes.values():
         ends = torch.stack([both for _, both in members]).tolist()
-        found |= {
-            name for (name, _), (least, most) in zip(members, ends, strict=True) if 0 <= least < most or least < most <= 0
-        }
+        found |= {name for (name, _), (least, most) in zip(members, ends, strict=True) if 0 < least < most or least < most < 0}
     return tuple(OneSided(entry.name) for entry in named if entry.name in found)
 
 
