@@ -57,7 +57,7 @@ class _Entering(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if function.__name__.strip("_") in _PRODUCTS:
+        if getattr(function, "__name__", "").strip("_") in _PRODUCTS:
             operands = list(operand_tensors((args, kwargs or {})))
             weight = next((one for one in operands if _of(one, self.names) is not None), None)
             others = [one for one in operands if one is not weight and one.dim() > 1]

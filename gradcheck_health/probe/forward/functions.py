@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -164,12 +165,14 @@ def _call_site() -> tuple[int, ...]:
     # Three frames are the measure of a "place": the line in forward, and the two calls that led to it, so that one helper
     # called from two lines is two places. `f_lasti` is the position in the bytecode: two calls on one line differ, turns of
     # a loop do not. Four frames up is the user's code: this function, its caller, and the two of the function mode. A
-    # wrapper changes the count.
-    frame = sys._getframe(4)
-    site = []
-    for _ in range(3):
+    # wrapper changes the count; another function mode on the way, as an edit is, does not: it is stepped over.
+    frame: FrameType | None = sys._getframe(4)
+    site: list[int] = []
+    while frame is not None and len(site) < 3:
         site.append(frame.f_lasti)
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
+        inner, frame = frame.f_code, frame.f_back
+        while frame is not None and frame.f_code.co_name == "__torch_function__":
+            frame = frame.f_back
+            while frame is not None and (frame.f_code.co_name == "handle_torch_function" or frame.f_code is inner):
+                frame = frame.f_back
     return tuple(site)
