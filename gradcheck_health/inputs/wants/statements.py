@@ -7,8 +7,10 @@ import linecache
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from gradcheck_health.inputs.observation.tracer import Tracer
@@ -29,6 +31,12 @@ from gradcheck_health.model.source.frames import receiver
 from gradcheck_health.records.errors import message_of as text_of
 from gradcheck_health.records.frames import is_package_file
 
+_NO_TENSOR = re.compile(
+    r"\bgot \((?:\w+, )*dict\b|must be Tensor, not dict|operand type.*'dict'|'dict' object has no attribute '(\w+)'"
+    r"|unhashable type: 'slice'|^\(?(?:slice\(|Ellipsis)"
+)
+"""A dict arrived where a tensor belongs."""
+
 
 def python_wants(plan: Plan, tracer: Tracer, error: Exception, info: ModelInfo, operation: bool) -> list[Want]:
     """Wants of the Python code around the failure; `operation`: the operation that failed has given some already."""
@@ -36,6 +44,7 @@ def python_wants(plan: Plan, tracer: Tracer, error: Exception, info: ModelInfo, 
     frames = [(frame, line) for frame, line in walked if not is_package_file(frame.f_code.co_filename)]
     message = text_of(error)
     wants = list(_missing(plan, info, message, frames))
+    wants += _misannotated(plan, info, message)
     wants += pattern_wants(frames)
     if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
         for name, node in plan.arguments:
@@ -91,6 +100,17 @@ def _missing(plan: Plan, info: ModelInfo, message: str, frames: list[Any]) -> It
         if none or mentioned or argument.name in missed or (written and argument.default is None):
             near = mentioned or written or argument.name in missed
             yield _supply(info, argument.name, 0.9 + 0.05 * position + (0 if near else 0.8))
+
+
+def _misannotated(plan: Plan, info: ModelInfo, message: str) -> Iterator[Want]:
+    """The annotation says that it is a dict, and what forward does with it says that it is a tensor: forward is right."""
+    refused = _NO_TENSOR.search(message)
+    if refused is None or (refused[1] and not hasattr(torch.Tensor, refused[1])):
+        return
+    for name, node in plan.arguments:
+        if isinstance(node, Group) and node.form == "dict" and not node.items:
+            argument = replace(info.signature.find(name) or Argument(name), annotation="")
+            yield Want("edit", why=f"{name} is a tensor", cost=0.5, edit=putting((name,), guess(argument, info, 0)))
 
 
 def _missed(info: ModelInfo, frames: list[Any]) -> set[str]:

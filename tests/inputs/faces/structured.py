@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -225,3 +227,85 @@ class Displaced(nn.Module):
         ys, xs = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
         grid = torch.stack([xs, ys], -1) + field.permute(0, 2, 3, 1)
         return self.head(F.grid_sample(self.conv(image), grid, align_corners=True).mean((2, 3)))
+
+
+class Boxed(nn.Module):
+    """Words and where they stand on a page; the annotation, and it alone, says that the places are a dict."""
+
+    FED = ("i B <50|i B T <50", "f B 4|f B T 4")
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.place, self.out = nn.Embedding(50, 16), nn.Linear(4, 16), nn.Linear(16, 4)
+
+    def forward(self, ids: torch.Tensor, box: dict[str, Any] | None = None):
+        if box is None:
+            raise ValueError("box is required")
+        return self.out(torch.tanh(self.words(ids) + self.place(torch.clip(box, 0.0, 1.0))))
+
+
+class ScaledByWrongWord(nn.Module):
+    """A tensor under the annotation of a dict is multiplied."""
+
+    FED = ("f B 8", "f B n|f B 8")
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.out = nn.Linear(8, 8), nn.Linear(8, 2)
+
+    def forward(self, x, scale: dict):
+        return self.out(torch.relu(self.first(x)) * scale)
+
+
+class ShapedByWrongWord(nn.Module):
+    """A tensor under the annotation of a dict is asked for its shape."""
+
+    FED = ("f B 8",)
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: dict[str, torch.Tensor]):
+        return self.layer(x).reshape(x.shape[0], -1)
+
+
+class SlicedByWrongWord(nn.Module):
+    """A tensor under the annotation of a dict is sliced."""
+
+    FED = ("f B 8", "f B n")
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.place = nn.Linear(8, 8), nn.Linear(4, 8)
+
+    def forward(self, x, where: dict | None = None):
+        if where is None:
+            raise ValueError("where is needed")
+        return self.layer(x) + self.place(where[..., :4])
+
+
+class TwoSensors(nn.Module):
+    """A dict that is one."""
+
+    FED = ("f B 8", "f B 3")
+
+    def __init__(self):
+        super().__init__()
+        self.wheel, self.arm = nn.Linear(8, 8), nn.Linear(3, 8)
+
+    def forward(self, x: dict):
+        return self.wheel(x["wheel"]) + self.arm(x["arm"])
+
+
+class OptionsAside(nn.Module):
+    """A dict that is one, and may stay empty."""
+
+    FED = ("f B 8",)
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x, options: dict):
+        return self.layer(x) * options.get("scale", 1.0)
