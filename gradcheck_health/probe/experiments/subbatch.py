@@ -71,6 +71,11 @@ def on_few(look: Callable[[Subject], _Seen], subject: Subject, *rows: int) -> _S
     return look(subject)
 
 
+def judged_on_few(look: Callable[[Subject], _Seen], subject: Subject, *rows: int) -> _Seen:
+    """The same where gradients count; on the whole batch with a loss, whose targets may belong to all of it."""
+    return look(subject) if subject.loss is not None else on_few(look, subject, *rows)
+
+
 def unclear(inputs: Inputs, least: int, declared: int | None) -> str:
     """Why it is not known what a sample is; "" where it is."""
     if inputs.batch is None:

@@ -16,7 +16,7 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.dense import is_dense
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
 from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
@@ -40,8 +40,7 @@ def after_one_step(look: Callable[[Subject], _Seen], subject: Subject, trace: Tr
         with _stepped(subject, zeros):
             return look(subject)
 
-    # the targets of a loss may belong to the whole batch
-    return stepped(subject) if subject.loss is not None else on_few(stepped, subject, SAMPLES)
+    return judged_on_few(stepped, subject, SAMPLES)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
 from gradcheck_health.probe.observe import NO_GRADIENT, probe
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
@@ -131,8 +131,8 @@ def _chance(subject: Subject) -> Trace:
 
 
 def _on_part(look: Callable[[Subject], Trace], subject: Subject) -> Trace:
-    """On a quarter of the batch; on all of it with a loss: its targets may belong to the whole of it."""
-    return look(subject) if subject.loss is not None else on_few(look, subject, max(_LEAST, (subject.inputs.batch or 0) // 4))
+    """On a quarter of the batch."""
+    return judged_on_few(look, subject, max(_LEAST, (subject.inputs.batch or 0) // 4))
 
 
 def _perturbed(inputs: Inputs, seed: int) -> Inputs:

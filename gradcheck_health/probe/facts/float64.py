@@ -10,7 +10,7 @@ from gradcheck_health.model.distributed.shards import to_float64
 from gradcheck_health.model.nest import map_tensors
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.sandbox.default_dtype import use_default_dtype
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.inputs import Inputs
@@ -21,9 +21,7 @@ SAMPLES = 8
 
 def float64(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """One trace in double precision, on the first few samples: what a zero is does not depend on how many there are."""
-    if subject.loss is not None:  # its targets may belong to the whole batch
-        return _wide(subject)
-    return on_few(_wide, subject, SAMPLES)
+    return judged_on_few(_wide, subject, SAMPLES)
 
 
 def _wide(subject: Subject) -> tuple[Trace, ...]:

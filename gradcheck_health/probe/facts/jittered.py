@@ -12,7 +12,7 @@ from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.backward import backward
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
 from gradcheck_health.probe.objective import objective
 from gradcheck_health.probe.statistics.tensor_stats import measure, plain
 from gradcheck_health.probe.subject import Subject
@@ -32,10 +32,7 @@ def jittered(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 
     Far cheaper than float64, which only what does not stay needs.
     """
-    look = partial(_moved, trace=trace)
-    if subject.loss is not None:  # its targets may belong to the whole batch
-        return look(subject)
-    return on_few(look, subject, *SAMPLES)
+    return judged_on_few(partial(_moved, trace=trace), subject, *SAMPLES)
 
 
 def _moved(subject: Subject, trace: Trace) -> tuple[Trace, ...]:

@@ -9,7 +9,7 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.bare_pass import bare_pass
 from gradcheck_health.probe.experiments.kick import kick
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
 
@@ -24,9 +24,7 @@ def nudged(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     """
     if is_distributed(unwrap(subject.model)):
         return (trace.only(),)
-    look = partial(_nudged, trace=trace)
-    # the targets of a loss may belong to the whole batch
-    return (look(subject) if subject.loss is not None else on_few(look, subject, SAMPLES),)
+    return (judged_on_few(partial(_nudged, trace=trace), subject, SAMPLES),)
 
 
 def _nudged(subject: Subject, trace: Trace) -> Trace:

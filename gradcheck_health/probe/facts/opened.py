@@ -11,7 +11,7 @@ from gradcheck_health.model.names import named_parameters
 from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.wrappers import unwrap
 from gradcheck_health.probe.experiments.gates import OPENED, closed_gates
-from gradcheck_health.probe.experiments.subbatch import on_few
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
 from gradcheck_health.probe.observe import probe
 from gradcheck_health.probe.subject import Subject
 from gradcheck_health.records.trace import Trace
@@ -28,9 +28,7 @@ def opened(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     gates = closed_gates(subject, trace)
     if not gates:
         return (trace.only(),)
-    look = partial(_opened, gates=gates)
-    # the targets of a loss may belong to the whole batch
-    return (look(subject) if subject.loss is not None else on_few(look, subject, SAMPLES),)
+    return (judged_on_few(partial(_opened, gates=gates), subject, SAMPLES),)
 
 
 def _opened(subject: Subject, gates: set[str]) -> Trace:
