@@ -38,19 +38,19 @@ def one_line(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
 def _measured(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
     names = {id(entry.tensor): entry.name for entry in named_parameters(unwrap(subject.model)) if entry.role == "weight"}
     suspects = {one.parameter for one in trace.one_sided}
-    with sandbox(subject.model), eager(), _Entering(names) as entering:
+    with sandbox(subject.model), eager(), _Entering(names, suspects) as entering:
         call(subject.model, subject.inputs, subject.seed)
     last = None if entering.last is None else share(entering.last)
-    found = [OneSided(name, share(rows), last) for name, rows in entering.rows.items() if name in suspects]
+    found = [OneSided(name, share(rows), last) for name, rows in entering.rows.items()]
     return (trace.only(one_sided=tuple(found)),)
 
 
 class _Entering(TorchFunctionMode):
-    """What enters each weight at first, and what enters the last of all."""
+    """What enters each of the suspects at first, and what enters the last weight of all."""
 
-    def __init__(self, names: dict[int, str]) -> None:
+    def __init__(self, names: dict[int, str], suspects: set[str]) -> None:
         super().__init__()
-        self.names = names
+        self._names, self._suspects = names, suspects
         self.rows: dict[str, torch.Tensor] = {}
         self.last: torch.Tensor | None = None
 
@@ -58,18 +58,18 @@ class _Entering(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if getattr(function, "__name__", "").strip("_") in _PRODUCTS:
-            operands = list(operand_tensors((args, kwargs or {})))
-            weight = next((one for one in operands if _of(one, self.names) is not None), None)
-            others = [one for one in operands if one is not weight and one.dim() > 1]
-            if weight is not None and others and (rows := _vectors(others[0], weight)) is not None:
-                self.rows.setdefault(_of(weight, self.names) or "", rows)
+            operands = operand_tensors((args, kwargs or {}))
+            weight, name = next(((one, name) for one in operands if (name := self._name(one))), (None, ""))
+            other = next((one for one in operands if one is not weight and one.dim() > 1), None)
+            if weight is not None and other is not None and (rows := _vectors(other, weight)) is not None:
                 self.last = rows
+                if name in self._suspects:
+                    self.rows.setdefault(name, rows)
         return function(*args, **(kwargs or {}))
 
-
-def _of(tensor: torch.Tensor, names: dict[int, str]) -> str | None:
-    """The parameter that it is, or is a view of: its transpose is multiplied with as often."""
-    return names.get(id(tensor)) or names.get(id(tensor._base))
+    def _name(self, tensor: torch.Tensor) -> str:
+        """Of the parameter that it is, or is a view of: its transpose is multiplied with as often; "" of any other."""
+        return self._names.get(id(tensor)) or self._names.get(id(tensor._base), "")
 
 
 def _vectors(entering: torch.Tensor, weight: torch.Tensor) -> torch.Tensor | None:

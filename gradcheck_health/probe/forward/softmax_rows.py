@@ -63,7 +63,7 @@ class Rows:
         before = scores.movedim(dim, -1).reshape(-1, p.shape[dim])[chosen].float()
         entries = (before > before.amax(-1, keepdim=True) - _MASKED).sum(-1)
         saturated = 1 - rows.square().sum(-1) < 0.01 * (1 - 1 / entries.clamp(min=2).float())
-        # a row of which all but one entry are 0 is masked (the first of a causal mask), unless every row is like that
+        # a row of which one entry is not masked (the first of a causal mask) is left out, unless every row is like that
         single = entries <= 1
         hidden = single & bool((~single).any())
         self.count += int((~hidden).sum())
