@@ -180,7 +180,7 @@ def test_chances_are_given_where_something_depends_on_chance(batches: bool, p: f
 
 
 def test_the_targets_of_a_loss_belong_to_the_whole_batch() -> None:
-    """What takes batches of one size only takes its steps on the whole of one, too."""
+    """Without one the steps take a quarter of it each, and the look after them the whole."""
     for loss, sizes in ((None, [4, 4, 4, 16]), (lambda out: out.square().sum(), [16] * 4)):
         subject = Subject(Gated(), drawn(0), loss=loss)
         with sandbox(subject.model):

@@ -46,6 +46,8 @@ LATE = (
     "adapter-of-zeros-under-a-head-of-zeros",
 )
 """What learns in the end: biases that were drawn at random wake it, or tell its units apart."""
+LIMIT = 120
+"""Steps in which a net of the zoo learns to tell two sides of a plane, at least with weights of both signs."""
 FORGETS = ("normal-in-place",)
 """A draw into a result: nothing of what it was before is left in it."""
 
@@ -445,9 +447,6 @@ def test_weights_of_one_sign_make_sgd_slow_or_they_do_not(entry: Sick | Sound) -
     first, other = steps_until_it_learns(entry, drawn_anew=False), steps_until_it_learns(entry, drawn_anew=True)
     assert other < LIMIT
     assert first >= 2 * other if isinstance(entry, Sick) else first <= 1.5 * other
-
-
-LIMIT = 120
 
 
 def steps_until_it_learns(entry: Sick | Sound, drawn_anew: bool) -> int:
