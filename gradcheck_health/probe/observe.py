@@ -28,9 +28,10 @@ from gradcheck_health.probe.forward.traces import activation_traces, layer_trace
 from gradcheck_health.probe.forward.writes import Writes
 from gradcheck_health.probe.graph.cut_points import Flow
 from gradcheck_health.probe.graph.factors import loudest, shrunk
+from gradcheck_health.probe.graph.first_layer import OFTEN
 from gradcheck_health.probe.graph.identical_units import twins
 from gradcheck_health.probe.graph.loss_terms import has_constant_term
-from gradcheck_health.probe.graph.recurrent_weights import OFTEN, recurring
+from gradcheck_health.probe.graph.recurrent_weights import recurring
 from gradcheck_health.probe.graph.strangers import Strangers
 from gradcheck_health.probe.objective import AUXILIARY, Objective, objective
 from gradcheck_health.probe.statistics.activations_over_ranks import of_whole_activations, tensor_parallel_groups
@@ -143,7 +144,7 @@ def probe(
         declared=subject.declared,
         causal=causal_by_config(model) or instrument.attention.causal_by_attention(),
         custom_functions=flow.custom,
-        repeats=_repeats(named, flow.uses, instrument.layers),
+        repeats=_repeats(named, flow, instrument.layers, subject.inputs),
         half=_half(named),
         gaps=(*instrument.gaps, *flow.gaps, *unexplained(without), *renewed),
         starved=without,
@@ -206,14 +207,20 @@ def _flow_note(instrument: Instrument) -> str:
     )
 
 
-def _repeats(named: Sequence[NamedParameter], uses: Mapping[int, int], layers: Mapping[str, Seen]) -> tuple[int, ...]:
+def _repeats(named: Sequence[NamedParameter], flow: Flow, layers: Mapping[str, Seen], fed: Inputs) -> tuple[int, ...]:
     """How often weights are used that are used again and again; torch's own recurrent layers are known as such.
 
-    Of a layer whose calls do not all lead to the output, as where the state is detached, the calls count.
+    Of a layer whose calls do not all lead to the output, as where the state is detached, the calls count. A scan whose
+    decays are computed at once uses no weight again: there, a tensor is taken once a step of the input.
     """
-    found = set()
+    axes = {size for leaf in leaves((fed.args, dict(fed.kwargs))) for size in leaf.tensor.shape[1:]}
+    found = flow.taken & axes
     for entry in named:
-        if entry.role == "weight" and entry.kind not in ("RNN", "LSTM", "GRU") and (count := uses.get(id(entry.tensor), 0)):
+        if (
+            entry.role in ("weight", "vector")
+            and entry.kind not in ("RNN", "LSTM", "GRU")
+            and (count := flow.uses.get(id(entry.tensor), 0))
+        ):
             found.add(max(count, layers[entry.layer].calls if entry.layer in layers else 0))
     return tuple(sorted(count for count in found if count >= OFTEN))
 

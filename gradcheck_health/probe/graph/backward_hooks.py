@@ -17,7 +17,8 @@ import torch
 
 from gradcheck_health.probe.forward.dataflow import Dataflow
 from gradcheck_health.probe.forward.instrument import Instrument
-from gradcheck_health.probe.graph.graph import Graph, Node, saved
+from gradcheck_health.probe.graph.graph import Graph
+from gradcheck_health.probe.graph.nodes import Node, saved
 from gradcheck_health.probe.statistics.tensor_stats import nonfinite_kind
 from gradcheck_health.records.evidence import Nonfinite, Zeroed
 

@@ -54,6 +54,7 @@ class Flow:
         self.gaps: list[str] = []
         self.double_softmaxes: tuple[DoubleSoftmax, ...] = ()
         self.uses: dict[int, int] = {}
+        self.taken: set[int] = set()
         self.backward_hooks: BackwardHooks | None = None
         self.custom: tuple[str, ...] = ()
         self._instrument, self._gather = instrument, gather
@@ -72,7 +73,7 @@ class Flow:
         self._audit(graph)
         sources = {} if instrument.dataflow is None else instrument.dataflow.sources
         self.double_softmaxes = double_softmaxes(graph, instrument.operations, sources)
-        self.uses = graphs.uses(graph)
+        self.uses, self.taken = graphs.uses(graph), graphs.taken(graph, instrument.operations)
         if instrument.dataflow is not None:
             self.backward_hooks = BackwardHooks(graph, instrument, instrument.dataflow)
         for chain in graphs.cut_points(graph, below_loss=goal.kind != "random projection", adapters=adapters):

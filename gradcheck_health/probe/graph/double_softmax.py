@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.probe.graph.graph import Graph, saved
+from gradcheck_health.probe.graph.graph import Graph
+from gradcheck_health.probe.graph.nodes import saved
 from gradcheck_health.records.evidence import DoubleSoftmax
 
 _MIXES = (

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gradcheck_health.probe.graph.nodes import saved
+from gradcheck_health.probe.graph.streams import ancestors, joints
+
 if TYPE_CHECKING:
     from gradcheck_health.probe.graph.graph import Graph
 
@@ -12,13 +15,16 @@ _SHARED = 64
 """Leaves, the deepest first, of which it is found out whether they are taken several times side by side."""
 _CALLS = 4
 """So many calls of a shared first layer are followed, at most, evenly chosen."""
+OFTEN = 5
+"""Calls of a weight from which on it is taken for one of a loop."""
 
 
 def first_layer(graph: Graph) -> list[int]:
     """The deepest leaf, or the calls of it that lie side by side where it is taken several times.
 
     Of a leaf that takes its own result again (a recurrence) or hangs below the head too (a tied embedding) the call nearest
-    to the output counts: the gradient comes that way, and the others would leave out the network between.
+    to the output counts: the gradient comes that way, and the others would leave out the network between. But where a loop
+    takes nothing but its own result, its calls are layers with one weight, and the first of them is the deepest.
     """
     depth = [0] * len(graph.nodes)
     for i, nexts in enumerate(graph.edges):
@@ -33,6 +39,8 @@ def first_layer(graph: Graph) -> list[int]:
         if depth[leaf] <= deepest:
             break
         calls = _last_steps(_side_by_side(graph, taken[key]), steps) if len(taken[key]) > 1 else []
+        if len(calls) == 1 and _closed(graph, taken[key]):
+            calls = [max(taken[key])]
         if calls and max(depth[call] for call in calls) + 1 > deepest:
             deepest = max(depth[call] for call in calls) + 1
             found = [call for call in calls if 2 * depth[call] >= deepest] or calls
@@ -50,6 +58,29 @@ def _side_by_side(graph: Graph, calls: Sequence[int]) -> list[int]:
             for j in graph.edges[i]:
                 below[j] = True
     return sorted(call for call in own if not below[call])
+
+
+def _closed(graph: Graph, calls: Sequence[int]) -> bool:
+    """Each of these many calls takes what the one before it made, and no data beside: no step of a sequence, no input again."""
+    if len(calls) < OFTEN:
+        return False
+    top, bottom = min(calls), max(calls)
+    relevant = ancestors(graph, bottom)
+    between = [i for i in relevant if top <= i < bottom]
+    return (
+        relevant.issuperset(calls)
+        and not any(i >= top for i in joints(graph, relevant))
+        and not any(graph.constant[i] and not _scales(graph, i) for i in between)
+    )
+
+
+def _scales(graph: Graph, position: int) -> bool:
+    """It multiplies with a number, or with a matrix that needs no gradient: what mixes nodes or steps, the same each time."""
+    node = graph.nodes[position]
+    if node.name().startswith(("Mm", "Bmm", "Div")):
+        return True
+    other = saved(node, "other") if node.name().startswith("Mul") else None
+    return other is not None and other.numel() == 1
 
 
 def _last_steps(calls: list[int], steps: Sequence[int]) -> list[int]:

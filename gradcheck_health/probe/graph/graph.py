@@ -7,20 +7,20 @@ is a statement about the health of what lies between; inside a branch it is none
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain as chained
 from typing import Any
 
 import torch
 
 from gradcheck_health.probe.graph.first_layer import first_layer, takers
+from gradcheck_health.probe.graph.nodes import Node
+from gradcheck_health.probe.graph.streams import ancestors, joints
 
 NODE_CAP = 10_000
 """Python wrappers of very deep graphs overflow the C stack when they are freed (seen at 50 000 nodes, not at 30 000)."""
-
-
-Node = Any
-"""torch.autograd.graph.Node; its Python wrapper keeps its identity for as long as something refers to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,6 @@ class Graph:
     def leaf(self, tensor: torch.Tensor) -> int | None:
         """The position of a leaf, also of one that stands for a parameter."""
         return self.leaves.get(id(self.stand_ins.get(id(tensor), tensor)))
-
-
-def saved(node: Node, name: str) -> Any:
-    """What an operation saved for its backward; None where it saved nothing by that name, or it was written over since."""
-    try:
-        return getattr(node, f"_saved_{name}", None)
-    except RuntimeError:
-        return None
 
 
 def walk(roots: Sequence[Node], cap: int = NODE_CAP) -> Graph | None:
@@ -114,7 +106,7 @@ def _above_frozen(graph: Graph, chain: list[int]) -> list[int]:
 
 def _chain(graph: Graph, target: int, below_loss: bool) -> list[int]:
     """What every path from the roots to `target` crosses, from there upwards."""
-    relevant = _ancestors(graph, target)
+    relevant = ancestors(graph, target)
     points, reach = [], 0
     # In topological order a node is on every path exactly if no edge jumps over it. `reach` is the furthest end of all
     # edges seen so far: with edges 0-1, 0-3, 1-2, 2-3 it is 3 after node 0, so nodes 1 and 2 are jumped over, and 3 (reach
@@ -140,12 +132,7 @@ def merges(graph: Graph, chain: list[int]) -> set[int]:
     """
     if not chain:
         return set()
-    relevant = _ancestors(graph, chain[0])
-    carries = [False] * len(graph.nodes)
-    for i in range(len(graph.nodes) - 1, 0, -1):
-        data = graph.constant[i] or graph.nodes[i].name().startswith("Embedding")
-        carries[i] = i not in relevant and (data or any(carries[j] for j in graph.edges[i]))
-    joined = sorted(i for i in relevant if any(carries[j] for j in graph.edges[i]))
+    joined = joints(graph, ancestors(graph, chain[0]))
     found = set()
     for below, above in zip(chain, chain[1:], strict=False):
         if any(above <= i < below for i in joined):
@@ -166,15 +153,6 @@ def _takes_parameter(graph: Graph, position: int) -> bool:
     return False
 
 
-def _ancestors(graph: Graph, target: int) -> set[int]:
-    """Positions from which `target` can be reached, itself included."""
-    reaching = {target}
-    for i in range(target - 1, -1, -1):
-        if any(j in reaching for j in graph.edges[i]):
-            reaching.add(i)
-    return reaching
-
-
 def _leaf_counts(graph: Graph, points: list[int]) -> dict[int, int]:
     """How many leaves lie below each cut point (counted up to two, which is all that matters)."""
     leaves = set(graph.leaves.values())
@@ -192,3 +170,9 @@ def _leaf_counts(graph: Graph, points: list[int]) -> dict[int, int]:
 def uses(graph: Graph) -> dict[int, int]:
     """id of a leaf tensor -> how many operations take it."""
     return {leaf: len(positions) for leaf, positions in takers(graph).items()}
+
+
+def taken(graph: Graph, known: Container[Node]) -> set[int]:
+    """How many operations take the result of an operation, for all that are `known`: a sequence is taken once a step."""
+    counts = Counter(chained.from_iterable(graph.edges))
+    return {count for position, count in counts.items() if graph.nodes[position] in known}

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from gradcheck_health.model.names import NamedParameter
 from gradcheck_health.probe.forward.instrument import Instrument
-from gradcheck_health.probe.graph.first_layer import takers
+from gradcheck_health.probe.graph.first_layer import OFTEN, takers
 from gradcheck_health.probe.graph.graph import Graph
 from gradcheck_health.records.evidence import Recurring
 
-OFTEN = 5
 _CAP = 20_000
 """Nodes that are visited for all weights together."""
 

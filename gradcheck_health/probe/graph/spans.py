@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradcheck_health.probe.graph.graph import Graph, saved
+from gradcheck_health.probe.graph.graph import Graph
+from gradcheck_health.probe.graph.nodes import saved
 
 _Span = tuple[int, int, int]
 """(axis, start, stop): outside of it the gradient is zero."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gradcheck_health.probe.graph.graph import saved
+from gradcheck_health.probe.graph.nodes import saved
 
 _MEANS = ("MeanBackward",)
 _REDUCED = ("NllLoss", "MseLoss", "SmoothL1Loss", "HuberLoss", "BinaryCrossEntropy", "KlDiv", "SoftMarginLoss", "MultiMargin")

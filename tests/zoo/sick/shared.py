@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.zoo.entry import Built, sick
-from tests.zoo.sound.shared import Contrastive, Pooled, Refined, Siamese, stack
+from tests.zoo.sound.shared import Contrastive, Looped, Pooled, Refined, Siamese, stack
 
 
 @sick("vanishing-gradient", "encoder")
@@ -46,3 +46,23 @@ class Margin(nn.Module):
 @sick("vanishing-gradient", "embed")
 def triplet_of_sigmoids() -> Built:
     return Margin(), tuple(torch.randn(32, 12) for _ in range(3))
+
+
+@sick("vanishing-gradient", "layer", "function")
+def one_layer_twenty_times() -> Built:
+    """Nothing comes before the loop and nothing behind it: its calls are all the layers that there are."""
+    return Looped(nn.Sigmoid(), 20), torch.randn(32, 32)
+
+
+@sick("vanishing-gradient", "layer", "function")
+def one_layer_of_small_weights_in_a_loop() -> Built:
+    model = Looped(nn.Tanh(), 12)
+    nn.init.orthogonal_(model.layer.weight, 0.1)
+    return model, torch.randn(32, 32)
+
+
+@sick("exploding-gradient", "layer", "function")
+def one_layer_that_grows_in_a_loop() -> Built:
+    model = Looped(nn.ReLU(), 20)
+    nn.init.normal_(model.layer.weight)
+    return model, torch.randn(32, 32)

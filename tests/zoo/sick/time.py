@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.zoo.entry import Built, sick
+from tests.zoo.sound.time import Decaying, GatedScan, SelectiveScan
 
 VANISHING = "vanishing-through-time"
 EXPLODING = "exploding-through-time"
@@ -145,3 +146,20 @@ def relu_layer_of_unit_weights() -> Built:
             return self.head(self.decoder(x.transpose(0, 1))[0][-1])
 
     return TimeFirst(), series(24)
+
+
+@sick(VANISHING, "decay", "")
+def scan_whose_decays_forget() -> Built:
+    return Decaying(-3.0), series()
+
+
+@sick(VANISHING, "")
+def gates_of_a_scan_that_write_over_the_state() -> Built:
+    """The sign of the bias is the wrong way round; all gates are computed at once, and no weight is used again."""
+    return GatedScan(5.0), series()
+
+
+@sick(VANISHING, "")
+def selective_scan_of_large_steps() -> Built:
+    """Step sizes of 3 to 6 where 0.001 to 0.1 were meant: exp(-4) a step."""
+    return SelectiveScan(3.0, 6.0), series()

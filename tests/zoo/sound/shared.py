@@ -133,3 +133,79 @@ class Universal(nn.Module):
 @sound
 def one_layer_eight_times() -> Built:
     return Universal(), torch.randn(16, 6, 16)
+
+
+class Looped(nn.Module):
+    """One layer, again and again on its own result, and nothing else."""
+
+    def __init__(self, function: nn.Module, times: int) -> None:
+        super().__init__()
+        self.layer, self.function, self.times = nn.Linear(32, 32), function, times
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.times):
+            x = self.function(self.layer(x))
+        return x
+
+
+@sound
+def one_orthogonal_layer_twelve_times() -> Built:
+    model = Looped(nn.Tanh(), 12)
+    nn.init.orthogonal_(model.layer.weight)
+    return model, torch.randn(32, 32)
+
+
+class Automaton(nn.Module):
+    """A cellular automaton (Mordvintsev et al. 2020): one update rule, sixteen times, and no other layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.perceive, self.update = nn.Conv2d(16, 48, 3, padding=1), nn.Conv2d(48, 16, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(16):
+            x = x + self.update(torch.relu(self.perceive(x)))
+        return x
+
+
+@sound
+def cellular_automaton() -> Built:
+    return Automaton(), torch.randn(4, 16, 12, 12)
+
+
+class Equilibrium(nn.Module):
+    """A fixed point by iteration: the input comes in again at each turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Linear(24, 24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.zeros_like(x)
+        for _ in range(15):
+            z = torch.tanh(self.weight(z) + x)
+        return z
+
+
+@sound
+def fixed_point_iteration() -> Built:
+    return Equilibrium(), torch.randn(16, 24)
+
+
+class Spread(nn.Module):
+    """What nodes know is spread over a graph and mixed, by one matrix, six times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(24, 24)
+        self.register_buffer("near", torch.softmax(torch.randn(16, 16), -1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(6):
+            x = x + torch.relu(self.near @ self.mix(x))
+        return x
+
+
+@sound
+def one_matrix_over_a_graph() -> Built:
+    return Spread(), torch.randn(16, 24)

@@ -179,3 +179,115 @@ def state_detached_at_every_step() -> Built:
 @sound
 def state_detached_every_four_steps() -> Built:
     return Streamed(4), torch.randn(16, 12, 8)
+
+
+class Decaying(nn.Module):
+    """A leaky average of what was seen, with a decay for each unit."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Linear(8, 32), nn.Linear(32, 2)
+        self.decay = nn.Parameter(torch.full((32,), logit))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen, kept = self.embed(x), torch.sigmoid(self.decay)
+        h = torch.zeros(len(x), 32)
+        for t in range(x.shape[1]):
+            h = kept * h + (1 - kept) * seen[:, t]
+        return self.head(h)
+
+
+@sound
+def scan_of_long_memory() -> Built:
+    return Decaying(3.5), torch.randn(16, 40, 8)
+
+
+class GatedScan(nn.Module):
+    """The minimal GRU (Feng et al. 2024): gates and candidates depend on the input alone."""
+
+    def __init__(self, bias: float = 0.0) -> None:
+        super().__init__()
+        self.gate, self.candidate, self.head = nn.Linear(8, 32), nn.Linear(8, 32), nn.Linear(32, 2)
+        nn.init.constant_(self.gate.bias, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z, candidate = torch.sigmoid(self.gate(x)), self.candidate(x)
+        h = torch.zeros_like(candidate[:, 0])
+        for t in range(x.shape[1]):
+            h = (1 - z[:, t]) * h + z[:, t] * candidate[:, t]
+        return self.head(h)
+
+
+@sound
+def gated_scan() -> Built:
+    return GatedScan(), torch.randn(16, 30, 8)
+
+
+class SelectiveScan(nn.Module):
+    """A selective state space (Gu and Dao 2023), step by step, with the step sizes that it starts from."""
+
+    def __init__(self, smallest: float = 0.001, largest: float = 0.1, width: int = 32) -> None:
+        super().__init__()
+        self.enter, self.step, self.leave = nn.Linear(8, width), nn.Linear(width, width), nn.Linear(width, 4)
+        self.write, self.read = nn.Linear(width, 8), nn.Linear(width, 8)
+        self.log_decay = nn.Parameter(torch.arange(1.0, 9.0).log().repeat(width, 1))
+        steps = torch.exp(torch.empty(width).uniform_(math.log(smallest), math.log(largest)))
+        with torch.no_grad():
+            self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+            self.step.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.enter(x)
+        step = nn.functional.softplus(self.step(u))[..., None]
+        decays, written = torch.exp(-step * self.log_decay.exp()), step * self.write(u)[:, :, None] * u[..., None]
+        h, out = torch.zeros_like(written[:, 0]), []
+        for decay, new, read in zip(decays.unbind(1), written.unbind(1), self.read(u).unbind(1), strict=True):
+            h = decay * h + new
+            out.append((h * read[:, None]).sum(-1))
+        return self.leave(torch.stack(out, 1))
+
+
+@sound
+def selective_scan() -> Built:
+    return SelectiveScan(), torch.randn(8, 30, 8)
+
+
+class Leaky(nn.Module):
+    """Neurons that leak and fire (softly), with a short memory by design."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.head = nn.Linear(8, 32), nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.enter(x)
+        voltage = fired = torch.zeros_like(current[:, 0])
+        for t in range(x.shape[1]):
+            voltage = 0.5 * voltage + current[:, t]
+            fired = fired + torch.sigmoid(4 * (voltage - 1))
+        return self.head(fired / x.shape[1])
+
+
+@sound
+def leaky_neurons() -> Built:
+    return Leaky(), torch.randn(16, 25, 8)
+
+
+class Each(nn.Module):
+    """One layer for each step, no weight twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Linear(8, 32), nn.Linear(32, 3)
+        self.stages = nn.ModuleList(nn.Linear(32, 32) for _ in range(10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen, h = self.embed(x), torch.zeros(len(x), 32)
+        for t, stage in enumerate(self.stages):
+            h = torch.tanh(stage(seen[:, t] + h))
+        return self.head(h)
+
+
+@sound
+def a_layer_for_each_step() -> Built:
+    return Each(), torch.randn(16, 10, 8)
