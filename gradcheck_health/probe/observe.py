@@ -149,6 +149,7 @@ def probe(
         gaps=(*instrument.gaps, *flow.gaps, *unexplained(without), *renewed),
         starved=without,
         one_sided=one_sided(named),
+        draws=tuple(instrument.functions.draws),
         compiles=subject.compiled is not None,
         cuts=cuts,
         nonfinite=() if dataflow is None else tuple(dataflow.nonfinite),

@@ -34,6 +34,16 @@ class Severed:
     source: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A draw from a distribution with learnt parameters that hands no gradient back to them, although it could."""
+
+    op: str
+    """`Normal.sample`, or normal."""
+    layer: str
+    source: str | None
+
+
 def unexplained(starved: Sequence[Starved]) -> tuple[str, ...]:
     """One sentence about what was not seen, for all layers."""
     silent = [one for one in starved if one.silent]

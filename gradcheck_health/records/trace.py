@@ -48,7 +48,7 @@ from gradcheck_health.records.profile import Profile
 from gradcheck_health.records.ranks import RanksTrace
 from gradcheck_health.records.saved import SavedWeights
 from gradcheck_health.records.scale import Scale
-from gradcheck_health.records.severed import Severed, Starved
+from gradcheck_health.records.severed import Draw, Severed, Starved
 from gradcheck_health.records.starts import Initialisations, Uninitialized
 from gradcheck_health.records.step import StepTrace
 from gradcheck_health.records.writes import Clobbered, Overwritten, Rewritten
@@ -134,6 +134,8 @@ class Trace:
     starved: tuple[Starved, ...] = ()
     one_sided: tuple[OneSided, ...] = ()
     severed: tuple[Severed, ...] = ()
+    draws: tuple[Draw, ...] = ()
+    """Of the pass; of the fact `reparametrised` those through which something would be learnt."""
     rounds: int = 5
     """Seeds that a verdict is confirmed under, at most, this one included."""
     varied: tuple[str, ...] = ()
@@ -205,28 +207,10 @@ class Trace:
     def only(self, **evidence: Any) -> Trace:
         """What a fact hands back that measured something else than the gradients: this subject, and the evidence alone."""
         tables: dict[str, Any] = {key: {} for key in ("parameters", "layers", "facts")}
-        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed")
-        again = ("influences", "times", "backwards", "headrooms", "differences", "one_sided")
-        rows = dict.fromkeys(
-            (
-                *measured,
-                *again,
-                "twins",
-                "double_softmaxes",
-                "foreign",
-                "constants",
-                "steps",
-                "uninitialized",
-                "misread",
-                "pairings",
-                "terms",
-                "starved",
-                "severed",
-                "clobbered",
-                "edges",
-            ),
-            (),
-        )
+        measured = ("activations", "flow", "outputs", "gaps", "cuts", "nonfinite", "zeroed", "twins", "double_softmaxes")
+        again = ("influences", "times", "backwards", "headrooms", "differences", "one_sided", "starved", "severed", "draws")
+        asked = ("foreign", "constants", "steps", "uninitialized", "misread", "pairings", "terms", "clobbered", "edges")
+        rows: dict[str, Any] = dict.fromkeys((*measured, *again, *asked), ())
         return dataclasses.replace(self, **(tables | rows | evidence))
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from gradcheck_health.records.evidence import UNLINKED, Cut
 from gradcheck_health.records.finding import LOSS, Finding, Need, Place, Severity
 from gradcheck_health.records.trace import Trace
 from gradcheck_health.records.wording import counted, listed
+from gradcheck_health.rules.analysis.lost_draws import DRAWN_HELP, SCORE, lost_draws
 from gradcheck_health.rules.analysis.no_gradient import cut_of, needs, suspects, why
 from gradcheck_health.rules.analysis.reasons import Why
 from gradcheck_health.rules.analysis.teachers import teacher
@@ -18,20 +19,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 _COMPARED = "a comparison has no derivative: use the sigmoid itself, or a straight-through estimator"
-_SCORE = "a score-function loss: log_prob(draw) * reward"
 _HELP = {
+    **DRAWN_HELP,
     "detach": "remove detach(), or freeze what lies before it with requires_grad_(False)",
     "data": "use the tensor itself instead of .data",
     "no_grad": "compute it outside of torch.no_grad(), or freeze what lies before it with requires_grad_(False)",
     "inference_mode": "compute it outside of inference_mode(), or freeze what lies before it with requires_grad_(False)",
     "argmax": "use softmax (or a straight-through estimator) where the choice has to be learnt",
-    "multinomial": f"a draw has no derivative: use gumbel_softmax, or {_SCORE}",
-    "bernoulli": f"a draw has no derivative: use RelaxedBernoulli(...).rsample(), or {_SCORE}",
-    "poisson": f"a draw has no derivative: use {_SCORE}",
-    "binomial": f"a draw has no derivative: use {_SCORE}",
-    "normal": f"draw the noise by itself: mu + sigma * torch.randn_like(mu), or Normal(mu, sigma).rsample(); or {_SCORE}",
+    "multinomial": f"a draw has no derivative: use gumbel_softmax, or {SCORE}",
+    "bernoulli": f"a draw has no derivative: use RelaxedBernoulli(...).rsample(), or {SCORE}",
+    "poisson": f"a draw has no derivative: use {SCORE}",
+    "binomial": f"a draw has no derivative: use {SCORE}",
     "argmin": "use softmin (or a straight-through estimator) where the choice has to be learnt",
-    "sample": "use rsample() instead of sample() where there is one: it keeps the gradient; otherwise a score-function loss",
     "indices": "the choice itself has no gradient: use the values, or a soft choice (softmax, Gumbel)",
     "nn.Parameter": "use the tensor itself: nn.Parameter(x) makes a new leaf that knows nothing of where x came from",
     "checkpoint": "pass use_reentrant=False: a reentrant checkpoint of an input without a gradient has none itself",
@@ -65,7 +64,9 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     Why it is bad: everything before the cut stays at its initial values, and the loss still falls, because the rest
     learns.
 
-    A part of a weight counts, too: rows of a fused projection that move the output and get no gradient on any batch.
+    A part of a weight counts, too: rows of a fused projection that move the output and get no gradient on any batch. And a
+    draw by sample(), where there is an rsample(), or by torch.normal(mean, std): the mean may learn from another term of the
+    loss, as the divergence of an autoencoder is, and learns nothing from what layers make of the draw.
 
     Values that forward writes behind autograd count, too: parameters that it writes over, where the next forward undoes
     what a step has moved, are an error, and results that change through .data or under no_grad a warning.
@@ -89,6 +90,7 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     yield from _severed(trace)
     lost = [*suspects(trace, zeros=False), *suspects(trace, zeros=True)]
     if not lost:
+        yield from lost_draws(trace)
         return
     asked = (*needs(trace, zeros=False), *needs(trace, zeros=True))
     missing = [need for need in asked if need.fact in ("stirred", "woken", "after_steps", "detailed")]
@@ -100,6 +102,7 @@ def cut_gradient(trace: Trace) -> Iterator[Finding | Need]:
     for parameter in lost:
         if why(trace, parameter) is Why.CUT and (cut := cut_of(trace, parameter)) is not None:
             groups.setdefault((cut.op, cut.source), []).append((cut, parameter.name))
+    yield from lost_draws(trace, told={source for _, source in groups})
     for members in groups.values():
         parts: dict[str, list[tuple[Cut, str]]] = {}
         for member in members:

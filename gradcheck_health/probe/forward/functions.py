@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 
+from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.probe.forward import activations, normalisations
 from gradcheck_health.probe.forward.activations import EXPONENTIALS, FUNCTIONS, SOFTMAX, Function
 from gradcheck_health.probe.forward.attention_scores import ATTENTION, scores_of
+from gradcheck_health.probe.forward.draws import DRAWS, lost_draw
 from gradcheck_health.probe.forward.softmax_rows import Rows, normalised_axis
 from gradcheck_health.probe.forward.units import Units
+from gradcheck_health.records.severed import Draw
 
 _LOOK_BACK = 8
 """How many operations lie at most between a unit's layer and its activation (norm, dropout, reshape, scale)."""
@@ -28,6 +31,7 @@ WATCHED: frozenset[Any] = frozenset(
         *activations.RECTIFIERS,
         *ATTENTION,
         *normalisations.COUNTS,
+        *DRAWS,
         torch.nn.functional.batch_norm,
     }
 )
@@ -58,6 +62,7 @@ class Functions:
         """By (layer, producer, function) of a softmax, or of a normalisation over single values."""
         self.batch_norm_values: int | None = None
         """Fewest values per channel that a batch norm in training mode saw."""
+        self.draws: dict[Draw, None] = {}
         self.gaps: dict[str, None] = {}
         self.before = False
         """Also keep what goes into rectifiers, which costs a copy of each."""
@@ -86,6 +91,9 @@ class Functions:
             self._attention(func, out, layer, args, kwargs)
         elif func is torch.nn.functional.batch_norm:
             self._batch_norm(out, args, kwargs)
+        elif func in DRAWS:
+            if name := lost_draw(func, args, kwargs):
+                self.draws[Draw(name, layer, user_line())] = None
         elif func in EXPONENTIALS:
             self._exponential(args[0] if args else kwargs["input"], out, layer)
         elif normalisations.entries_per_group(func, args, kwargs) == 1 and out.numel():

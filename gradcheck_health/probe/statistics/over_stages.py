@@ -17,7 +17,16 @@ from gradcheck_health.records.codec import decode, encode
 from gradcheck_health.records.measurements import ActivationTrace, LayerTrace, ParameterTrace, TensorStats
 from gradcheck_health.records.trace import Trace
 
-_LOCAL = ("clobbered", "compiled", "custom_backward", "foreign_leaves", "loss_terms", "severed", "time_profile")
+_LOCAL = (
+    "clobbered",
+    "compiled",
+    "custom_backward",
+    "foreign_leaves",
+    "loss_terms",
+    "reparametrised",
+    "severed",
+    "time_profile",
+)
 """Facts that take as many passes as a stage has of something, while the other ranks would wait."""
 _FROM_FIRST = ("inputs", "leaves")
 """What the batch shows is seen where it is used."""

@@ -1,0 +1,97 @@
+"""Would anything be learnt through a draw if it were reparametrised? The same values, drawn so that a gradient comes back."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from gradcheck_health.model.call import call, eager
+from gradcheck_health.model.sandbox.context import sandbox
+from gradcheck_health.model.source.lines import user_line
+from gradcheck_health.probe.backward import slopes
+from gradcheck_health.probe.experiments.subbatch import judged_on_few
+from gradcheck_health.probe.forward.draws import calls_of, lost_draw
+from gradcheck_health.probe.graph import graph as graphs
+from gradcheck_health.probe.graph.streams import ancestors
+from gradcheck_health.probe.objective import Objective, objective
+from gradcheck_health.probe.subject import Subject
+from gradcheck_health.records.errors import GradhealthError
+from gradcheck_health.records.trace import Trace
+
+_SAMPLES = 8
+_MIXES = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear")
+"""Autograd's names of what layers do."""
+
+
+def reparametrised(subject: Subject, trace: Trace) -> tuple[Trace, ...]:
+    """One trace with those `draws` that layers take on the way to the objective, and whose `log_prob` nobody asks for."""
+    return (judged_on_few(partial(_reparametrised, trace=trace), subject, _SAMPLES),)
+
+
+def _reparametrised(subject: Subject, trace: Trace) -> Trace:
+    try:
+        with sandbox(subject.model), eager(), _Reparametrised() as seen:
+            output = call(subject.model, subject.inputs, subject.seed)
+            goal = objective(output, loss=subject.loss, batch=subject.inputs.batch, seed=subject.seed)
+            lines = seen.lost(goal)
+    except (GradhealthError, RuntimeError):
+        return trace.only(draws=())
+    return trace.only(draws=tuple(one for one in trace.draws if one.source in lines))
+
+
+class _Reparametrised(TorchFunctionMode):
+    """Lets `sample` do what `rsample` does, and `torch.normal(mean, std)` what mean + std * noise does: the values stay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: list[tuple[torch.Tensor, list[Any], str | None]] = []
+        """A draw with its graph, the distributions that it comes from, and the line."""
+        self._scored: list[Any] = []
+        """Distributions whose log_prob was asked for."""
+        self._last: tuple[torch.Tensor, list[Any], str | None] | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self._scored += calls_of("log_prob")
+        sampled = list(calls_of("sample"))
+        if not sampled and self._last is not None:  # what the last operation inside of `sample` made is the draw
+            self._drawn.append(self._last)
+            self._last = None
+        if func is torch._C._set_grad_enabled and args[0] is False and any(one.has_rsample for one in sampled):
+            return None
+        lost = func is torch.normal and bool(lost_draw(func, args, kwargs))
+        out = _with_gradient(*args, **kwargs) if lost else func(*args, **kwargs)
+        if isinstance(out, torch.Tensor) and out.requires_grad and (lost or sampled):
+            self._last = (out, sampled, user_line())
+        return out
+
+    def lost(self, goal: Objective) -> set[str | None]:
+        """The lines of the draws through whose result, and through layers, a gradient would come."""
+        drawn = [*self._drawn, *(() if self._last is None else (self._last,))]
+        drawn = [one for one in drawn if not any(a is b for a in one[1] for b in self._scored)]
+        graph = graphs.walk([root.grad_fn for root in goal.roots if root.grad_fn is not None]) if drawn else None
+        if graph is None:
+            return set()
+        position = {node: i for i, node in enumerate(graph.nodes)}
+        near = [one for one in drawn if (at := position.get(one[0].grad_fn)) is not None and _taken_by_layers(graph, at)]
+        gradients = slopes(goal.roots, [draw for draw, _, _ in near], goal.gradients) if near else ()
+        return {line for (_, _, line), gradient in zip(near, gradients, strict=True) if gradient is not None and gradient.any()}
+
+
+def _with_gradient(mean: Any, std: Any = 1.0, *, generator: torch.Generator | None = None, **size: Any) -> torch.Tensor:
+    with torch.no_grad():
+        noise = torch.normal(mean, std, generator=generator, **size).sub_(mean).div_(std).nan_to_num_(0.0, 0.0, 0.0)
+    result: torch.Tensor = mean + std * noise
+    return result
+
+
+def _taken_by_layers(graph: graphs.Graph, position: int) -> bool:
+    """On the way to the objective; and it is not compared with its own mean, as a score function does that is written out."""
+    above = ancestors(graph, position) - {position, 0}
+    compared = any(
+        position in graph.edges[i] and len(graph.edges[i]) > 1 and graph.nodes[i].name().startswith("Sub") for i in above
+    )
+    return not compared and any(graph.nodes[i].name().startswith(_MIXES) for i in above)
