@@ -89,6 +89,7 @@ def _a_sibling(where: Path, module: str) -> bool:
     return module.startswith(beside) and not other.startswith("_") and not where.name.startswith("_") and other in plugins
 
 
+@pytest.mark.slow
 def test_rooms_import_what_stands_below_them() -> None:
     """`lint-imports`, which CI runs by itself, too: whoever runs pytest alone learns of it here."""
     pytest.importorskip("importlinter", reason="the extra dev brings it")
@@ -101,6 +102,7 @@ def test_rooms_import_what_stands_below_them() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_rooms_know_their_libraries_and_no_others() -> None:
     assert violations(PACKAGE) == []
 

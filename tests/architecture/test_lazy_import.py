@@ -50,6 +50,7 @@ def heavy_after(code: str, folder: Path) -> set[str]:
     return modules_after(code, folder) & set(HEAVY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [
@@ -64,6 +65,7 @@ def test_import_is_light(code: str, tmp_path: Path) -> None:
     assert heavy_after(QUIETLY + textwrap.indent(code, " "), tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_plugin_loads_itself_and_the_catalogue_of_settings_only(tmp_path: Path) -> None:
     """Other records are pages of dataclasses, which cost a millisecond each: they wait for the first model that is checked."""
     loaded = ours_after(PLUGIN, tmp_path)
@@ -73,6 +75,7 @@ def test_plugin_loads_itself_and_the_catalogue_of_settings_only(tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 def test_help_loads_what_the_options_need_only(tmp_path: Path) -> None:
     program = "import sys\nfrom gradcheck_health.cli import main\ntry: main(['check', '--help'])\nexcept SystemExit: print()"
     loaded = {
@@ -85,6 +88,7 @@ def test_help_loads_what_the_options_need_only(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_check_can_fail(tmp_path: Path) -> None:
     """The part that measures needs torch: this is what the test above would see if the package imported it at once."""
     assert "torch" in heavy_after("import gradcheck_health.probe", tmp_path)

@@ -52,6 +52,7 @@ def test_wrong_expression_is_reported(text: str, words: str) -> None:
     assert f"fail_if {text!r}" in str(raised.value)
 
 
+@pytest.mark.slow
 @hostile.WHOLE
 @given(st.text(max_size=20) | st.from_regex(r"(flow|gain|dead_fraction)(@[a-z.*]*)?:[-+]?[0-9]+(dec|pp)?", fullmatch=True))
 def test_any_text_is_a_bound_or_a_usage_error(text: str) -> None:

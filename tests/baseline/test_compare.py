@@ -61,6 +61,7 @@ def shifts(before: Profile, now: Profile, *fail_if: str) -> list[Shift]:
 # ---- measured
 
 
+@pytest.mark.slow
 def test_levels_are_decades_below_the_head() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
@@ -77,6 +78,7 @@ def test_levels_are_decades_below_the_head() -> None:
     assert levels == {"one": pytest.approx(-2.0, abs=1e-5), "two": pytest.approx(0.0)}
 
 
+@pytest.mark.slow
 def test_model_without_layers_has_a_profile_of_its_parameters() -> None:
     class Bare(nn.Module):
         def __init__(self) -> None:
@@ -91,6 +93,7 @@ def test_model_without_layers_has_a_profile_of_its_parameters() -> None:
     assert check_gradients(Bare(), torch.randn(16, 8), baseline=held).ok
 
 
+@pytest.mark.slow
 def test_unchanged_model_passes_under_other_seeds(held: baseline.Baseline) -> None:
     for seed in (0, 11, 12, 13):
         report = check(Stack, held, seed=seed)
@@ -100,6 +103,7 @@ def test_unchanged_model_passes_under_other_seeds(held: baseline.Baseline) -> No
         assert report.change.structure == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weak", ["a", "b", "c", "d"])
 def test_tenfold_loss_at_one_block_is_found_there(held: baseline.Baseline, weak: str) -> None:
     report = check(lambda: Stack(weak=weak), held, seed=50)
@@ -110,6 +114,7 @@ def test_tenfold_loss_at_one_block_is_found_there(held: baseline.Baseline, weak:
     assert report.rounds == 5
 
 
+@pytest.mark.slow
 def test_loss_is_seen_beside_a_renamed_and_an_added_block(held: baseline.Baseline) -> None:
     names = ("a", "extra", "second", "c", "d")
     sound = check(lambda: Stack(names), held)
@@ -120,6 +125,7 @@ def test_loss_is_seen_beside_a_renamed_and_an_added_block(held: baseline.Baselin
     assert not check(lambda: Stack(names, weak="c"), held).ok
 
 
+@pytest.mark.slow
 def test_lost_gradient_is_lost(held: baseline.Baseline) -> None:
     class Cut(Stack):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -131,6 +137,7 @@ def test_lost_gradient_is_lost(held: baseline.Baseline) -> None:
     assert first.places[0].name == "b.2"
 
 
+@pytest.mark.slow
 def test_a_fact_does_not_carry_the_reference(held: baseline.Baseline) -> None:
     report = check(lambda: Stack(weak="b"), held)
     assert report.trace.reference == held.profile
@@ -138,6 +145,7 @@ def test_a_fact_does_not_carry_the_reference(held: baseline.Baseline) -> None:
     assert Report.from_json(report.to_json()).change == report.change
 
 
+@pytest.mark.slow
 def test_finding_of_a_known_rule_comes_first(held: baseline.Baseline) -> None:
     class Unused(Stack):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,7 @@ BASELINES = st.builds(
 # ---- the file
 
 
+@pytest.mark.slow
 @hostile.WHOLE
 @given(BASELINES)
 def test_what_was_written_is_read(baseline: Baseline) -> None:
@@ -139,6 +140,7 @@ def test_broken_file_is_one_error_with_its_remedy(tmp_path: Path, text: str, wor
     assert f"git checkout -- {path}" in str(raised.value)
 
 
+@pytest.mark.slow
 @hostile.WHOLE
 @given(st.integers(0, 2000), st.binary(max_size=3))
 def test_any_damage_is_an_error_or_a_baseline(position: int, junk: bytes) -> None:
@@ -235,6 +237,7 @@ def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_competing_writers_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     update(path, lambda _: SAMPLE, environ={})
@@ -268,6 +271,7 @@ print(len(grown))
 """
 
 
+@pytest.mark.slow
 def test_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     """Each writer is killed at a random moment; the file is read after each."""
     path = tmp_path / "b.json"

@@ -96,6 +96,7 @@ def test_output_without_a_tensor() -> None:
     says(error, "a str that holds no tensor")
 
 
+@pytest.mark.slow
 def test_forward_raises() -> None:
     def boom(y: torch.Tensor) -> torch.Tensor:
         raise KeyError("nothing there")
@@ -105,6 +106,7 @@ def test_forward_raises() -> None:
     says(error, "Returns.forward raised KeyError", "nothing there", "test_bad_input.py", "float32[8, 4]")
 
 
+@pytest.mark.slow
 def test_exception_whose_text_raises() -> None:
     class Rude(Exception):
         def __str__(self) -> str:
@@ -196,6 +198,7 @@ def test_rule_that_yields_something_else_is_named() -> None:
     says(error, "the rule wrong yielded a str", "Finding or Need")
 
 
+@pytest.mark.slow
 def test_ignore_takes_out_what_it_names_and_tells_what_it_does_not() -> None:
     class Spare(nn.Module):
         def __init__(self) -> None:

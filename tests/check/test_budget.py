@@ -35,6 +35,7 @@ def test_calls_count_by_their_share_of_the_batch_and_a_quarter_at_least() -> Non
     assert budget.spent
 
 
+@pytest.mark.slow
 def test_a_batch_of_two_is_a_quarter_of_one_of_eight() -> None:
     """A fact that wants 256 samples takes 128 passes of two, which were "not confirmed (cost)" on sound models."""
     budget = Budget(64, batch(2))
@@ -44,6 +45,7 @@ def test_a_batch_of_two_is_a_quarter_of_one_of_eight() -> None:
     assert budget.passes == 32 and not budget.spent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [1, 3, 6])
 def test_suspicion_that_the_budget_does_not_settle_is_reported_as_such(allowed: int) -> None:
     report = check_gradients(vanishing(), torch.randn(8, 16), fact_budget=allowed)
@@ -54,6 +56,7 @@ def test_suspicion_that_the_budget_does_not_settle_is_reported_as_such(allowed: 
         assert "not confirmed (cost)" in render(report)
 
 
+@pytest.mark.slow
 def test_enough_confirms_and_the_help_names_enough() -> None:
     cut = check_gradients(vanishing(), torch.randn(8, 16), fact_budget=1)
     (finding,) = (one for one in cut.findings if one.rule == "vanishing-gradient")

@@ -71,6 +71,7 @@ def test_comment_and_settings_together_accept_a_finding(build: Any) -> None:
     assert report.unmatched == ()
 
 
+@pytest.mark.slow
 def test_comment_that_matches_nothing_is_reported(build: Any) -> None:
     comment = "# gradhealth: ignore[missing-gradient, dead-unit] -- kept for later"
     report = check_gradients(build(comment))

@@ -42,6 +42,7 @@ def findings(model: Any, x: Any = X) -> list[str]:
     return [one.rule for one in check_gradients(model, x, select=["compiled-differs"]).findings]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_same_results_are_quiet(backend: str) -> None:
     report = check_gradients(called(backend), X, select=["compiled-differs"])
@@ -54,12 +55,14 @@ def test_same_results_are_quiet(backend: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_other_results_are_an_error_with_their_size() -> None:
     (finding,) = check_gradients(called(wrong), X, select=["compiled-differs"]).findings
     assert finding.got == pytest.approx(0.01, rel=0.2) and "compiled code gives another" in finding.message
     assert check_gradients(called(wrong), X, rules={"compiled-differs": {"max_difference": 0.1}}).findings == ()
 
 
+@pytest.mark.slow
 def test_module_that_compiles_itself_is_compared_too() -> None:
     torch._dynamo.reset()
     model = Net()
@@ -68,6 +71,7 @@ def test_module_that_compiles_itself_is_compared_too() -> None:
     assert findings(model) == ["compiled-differs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x", [X[:5], None], ids=["another batch", "made-up inputs"])
 def test_nothing_is_compiled_for_the_check(x: Any) -> None:
     report = check_gradients(called(wrong), x, select=["compiled-differs"])
@@ -81,12 +85,14 @@ def test_before_the_first_call_it_says_that_it_was_not_run() -> None:
     assert report.findings == () and any("(compiled)" in gap for gap in report.trace.gaps)
 
 
+@pytest.mark.slow
 def test_random_draws_are_not_compared() -> None:
     model = called("aot_eager", Net(0.5))
     report = check_gradients(model, X, select=["compiled-differs"])
     assert report.findings == () and report.trace.facts["compiled"][0].compiled.random
 
 
+@pytest.mark.slow
 def test_check_leaves_the_compiled_code_as_it_was() -> None:
     model = called("aot_eager")
     before = model(X)

@@ -69,6 +69,7 @@ def test_a_part_of_the_places_may_be_expected() -> None:
     assert found[0].suppressed is None
 
 
+@pytest.mark.slow
 def test_check_fails_where_an_expected_finding_is_absent() -> None:
     sick, mended = (check_gradients(model, expect={"vanishing-gradient": "old"}, seed=0) for model in (sigmoids(), small()))
     assert sick.ok
@@ -79,6 +80,7 @@ def test_check_fails_where_an_expected_finding_is_absent() -> None:
     assert "accept:" not in text, "what is absent cannot be accepted"
 
 
+@pytest.mark.slow
 def test_adam_is_declared_for_the_vanishing_rule() -> None:
     """8 sigmoids keep about 1e-6: too little for SGD, enough for Adam."""
     plain, adam = (check_gradients(sigmoids(8), optimizer=name, seed=0) for name in ("sgd", "adam"))

@@ -47,6 +47,7 @@ def test_what_is_beyond_reach_is_not_beyond_a_fork(entry: Hard) -> None:
     assert before.differences(Fingerprint.of(model, x, *entry.watched)) == []
 
 
+@pytest.mark.slow
 def test_the_same_report() -> None:
     torch.manual_seed(0)
     sick = nn.Sequential(*[layer for _ in range(12) for layer in (nn.Linear(8, 8), nn.Sigmoid())], nn.Linear(8, 2))
@@ -63,6 +64,7 @@ def test_arguments_go_along() -> None:
     assert (report.seed, report.rules, report.target) == (3, ("dead-unit",), "here")
 
 
+@pytest.mark.slow
 def test_errors_are_raised_here() -> None:
     x = torch.randn(4, 4)
     with pytest.raises(UsageError, match="no-such-rule"):
@@ -158,6 +160,7 @@ def test_grandchildren_are_not_waited_for() -> None:
     assert time.monotonic() - start < 15
 
 
+@pytest.mark.slow
 def test_a_fork_that_never_answers_is_ended() -> None:
     config = dataclasses.replace(Config(), timeout=2.0)
     with pytest.raises(ModelError, match="no answer within 2 s"):

@@ -57,6 +57,7 @@ def test_scale_of_the_loss(model: nn.Sequential, scale: float) -> None:
     assert one == pytest.approx(other, rel=1e-3)
 
 
+@pytest.mark.slow
 @few
 @given(model=nets)
 def test_size_of_the_batch(model: nn.Sequential) -> None:
@@ -120,11 +121,13 @@ def test_order_of_registration(order: list[int]) -> None:
     assert list(plain.trace.parameters) == list(shuffled.trace.parameters)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_report() -> None:
     model = stack("sigmoid", 12, 1.0)
     assert check_gradients(model, seed=3).to_json() == check_gradients(model, seed=3).to_json()
 
 
+@pytest.mark.slow
 def test_a_factory_is_confirmed_over_initialisations() -> None:
     report = check_gradients(lambda: stack("sigmoid", 12, 1.0, seed=int(torch.randint(1000, ()))))
     assert verdict(report) == {("vanishing-gradient", "error")}

@@ -144,6 +144,7 @@ def test_sound_one_is_checked_and_quiet(check: Callable[[], Report]) -> None:
     assert any(p.gradient is not None and p.gradient.norm > 0 for p in report.trace.parameters.values())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "wrap",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -91,6 +92,7 @@ class Graph(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_adjacency_of_a_graph_is_named() -> None:
     torch.manual_seed(0)
     report = check_gradients(Graph(), torch.randn(64, 8))
@@ -102,6 +104,7 @@ def test_adjacency_of_a_graph_is_named() -> None:
     assert "test_root_causes.py" in details["starts"]
 
 
+@pytest.mark.slow
 def test_depth_line_is_that_of_the_measured_rate() -> None:
     """A linear net of orthogonal weights keeps exactly its gain a layer."""
     model = nn.Sequential(*(nn.Linear(32, 32, bias=False) for _ in range(20)))
@@ -112,6 +115,7 @@ def test_depth_line_is_that_of_the_measured_rate() -> None:
     assert f"every 1 layers; at this rate {layers} layers" in dict(finding.details)["depth"]
 
 
+@pytest.mark.slow
 def test_fixed_model_batch_and_loss_are_said_to_repeat() -> None:
     model = nn.Sequential(*(layer for _ in range(10) for layer in (nn.Linear(8, 8), nn.Sigmoid())))
     (finding,) = check_gradients(model, torch.randn(16, 8), loss=lambda out: out.square().mean()).failures

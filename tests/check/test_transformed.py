@@ -56,6 +56,7 @@ def test_model_that_jit_compiled_is_refused(compiled: Callable[[nn.Module], Any]
         check_gradients(compiled(net()))
 
 
+@pytest.mark.slow
 def test_graph_of_fx_is_checked() -> None:
     assert check_gradients(torch.fx.symbolic_trace(net())).ok
     exported = torch.export.export(net(), (torch.ones(2, 4),)).module()

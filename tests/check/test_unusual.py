@@ -98,6 +98,7 @@ def test_unused_parameter_under_data_parallel_is_an_error() -> None:
     assert set(finding.names) == {"spare.weight", "spare.bias"}
 
 
+@pytest.mark.slow
 def test_side_output_without_a_gradient_is_no_cut() -> None:
     """The recurrent weight of a single step has a gradient of zeros, and the argmax beside it is not why."""
 
@@ -189,6 +190,7 @@ def test_unknown_fact_is_the_rules_fault() -> None:
         check(Middle(torch.relu), extra_rules=[curious])
 
 
+@pytest.mark.slow
 def test_accepted_cause_hides_nothing() -> None:
     """A dead side branch that a person accepted says nothing about the main path."""
 
@@ -211,6 +213,7 @@ def test_accepted_cause_hides_nothing() -> None:
     assert not accepted.ok
 
 
+@pytest.mark.slow
 def test_a_warning_of_the_model_is_shown_as_often_as_the_first_pass_gives_it() -> None:
     def warned(how: Callable[[torch.Tensor], torch.Tensor]) -> tuple[int, Report]:
         def told(h: torch.Tensor) -> torch.Tensor:

@@ -46,6 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_baseline_from_first_to_last(folder: Path) -> None:
     missing = gradhealth("check", "net.py", "--baseline")
     assert missing.returncode == 2
@@ -95,6 +96,7 @@ def test_diff_of_reports_baselines_and_targets(folder: Path) -> None:
     assert gradhealth("diff", "before.json", "nothing.json").returncode == 2
 
 
+@pytest.mark.slow
 def test_baseline_of_another_model_is_not_overwritten(folder: Path) -> None:
     """Two models of one file, and one baseline for both: the reasons of the first are kept."""
     (folder / "net.py").write_text(f"{MODEL}\nclass Other(Net): pass\n")
@@ -308,6 +310,7 @@ def test_what_git_does_not_tell_is_no_proof(repository: Path, name: str) -> None
     assert Changes.since("HEAD", repository).why("net.py") == (True, why)
 
 
+@pytest.mark.slow
 def test_files_that_settings_and_options_name_belong_to_a_target(repository: Path) -> None:
     (repository / "w.pt").write_bytes(b"1")
     (repository / "x.npz").write_bytes(b"1")
@@ -413,6 +416,7 @@ def _announced() -> bool:
     return bool(entry_points(group="pytest11", name="gradhealth"))
 
 
+@pytest.mark.slow
 def test_library_takes_a_file(folder: Path) -> None:
     from torch import nn
 

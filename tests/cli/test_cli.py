@@ -137,6 +137,7 @@ def test_exit_code_is_that_of_the_worst(run: Any, results: Any, made: Iterable[A
     assert run("check", "a.py", *options)[0] == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -238,6 +239,7 @@ def test_job_of_github_gets_annotations_and_a_summary(
         assert summary.startswith("before\n# Gradient health: 1 of 2 models unhealthy, 1 not checked\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("there", "most"), [(0, 900_000), (890_000, 900_000), (899_500, 899_500)])
 def test_summary_keeps_below_what_the_forge_takes(
     run: Any, results: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, there: int, most: int
@@ -501,6 +503,7 @@ def test_every_help_has_an_example(run: Any, command: tuple[str, ...]) -> None:
 # ---- the whole way, in processes of their own
 
 
+@pytest.mark.slow
 def test_whole_way(folder: Path) -> None:
     (folder / "nets.py").write_text(MODEL)
     (folder / "own_rules.py").write_text("def quiet_rule(trace, *, limit: int = 3):\n    yield from ()\n")
@@ -538,6 +541,7 @@ def test_ended_command_leaves_no_process(folder: Path, ended_by: signal.Signals)
     assert ends((folder / "pid").read_text(), seconds=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "times"),
     [
@@ -566,6 +570,7 @@ def test_door_opens_quickly(arguments: tuple[str, ...], times: float) -> None:
     assert best < times * bare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("rules",), ("explain", "dead-unit"), ("check", "a.py")])
 def test_command_line_process_imports_nothing_heavy(arguments: tuple[str, ...], folder: Path) -> None:
     heavy = ("torch", "numpy", "rich", "pydantic")

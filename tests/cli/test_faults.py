@@ -121,6 +121,7 @@ def test_fault_is_reported_and_takes_nothing_with_it(
     assert found == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.alone])
 def test_wrong_target_is_reported_and_where_it_can_be_before_anything_is_run(
     name: str, folder: Path, capfd: pytest.CaptureFixture[str]

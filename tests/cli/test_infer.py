@@ -189,6 +189,7 @@ def test_saving_into_a_file_that_holds_no_settings_is_refused(tmp_path: Path) ->
         save(tmp_path / "inputs.json", "net.py:Net", ENTRY)
 
 
+@pytest.mark.slow
 def test_command_saves_what_a_check_then_reads(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(FILE)
     told = gradhealth("infer", "net.py", "--save", "gradhealth.yaml", folder=tmp_path)

@@ -44,6 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 GUARD = 'put what parses arguments, reads data or trains under `if __name__ == "__main__":`'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tail",
     [
@@ -72,6 +73,7 @@ def test_a_notebook_and_a_src_layout_are_hinted_at(run: Run) -> None:
     assert code == 2 and "did you mean the file src/pkg/model.py?" in said
 
 
+@pytest.mark.slow
 def test_a_loss_beside_a_model_is_no_news(run: Run) -> None:
     code, said = run(f"{NET}criterion = nn.CrossEntropyLoss()\n")
     assert code == 0 and "skipped" not in said
@@ -85,6 +87,7 @@ def blind(out): return out.detach().mean() + 0 * out.sum()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "code", "words"),
     [
@@ -104,6 +107,7 @@ def test_a_loss_is_named_on_the_command_line(run: Run, loss: str, code: int, wor
         assert f"--loss {loss}" in said, "the line to repeat it"
 
 
+@pytest.mark.slow
 def test_a_step_that_was_not_taken_is_named(run: Run) -> None:
     step = NET + "    def training_step(self, batch, i): return self.trainer.loss(self(batch[0]), batch[1])\n"
     code, said = run(step)
@@ -125,6 +129,7 @@ def test_a_class_that_needs_arguments_is_one_clear_error() -> None:
     assert raised.value.__cause__ is None and raised.value.__suppress_context__
 
 
+@pytest.mark.slow
 def test_a_printed_report_names_places() -> None:
     report = check_gradients(
         nn.Sequential(*[layer for _ in range(12) for layer in (nn.Linear(8, 8), nn.Sigmoid())]), torch.randn(8, 8)

@@ -81,6 +81,7 @@ def settings(folder: Path) -> None:
     (folder / "conflict.json").write_text("<<<<<<< ours\n{}\n=======\n{}\n>>>>>>> theirs\n")
 
 
+@pytest.mark.slow
 def test_ten_that_cannot_be_checked_are_ten_rows_in_every_format(
     folder: Path, run: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -140,6 +141,7 @@ def test_helper_without_parameters_is_no_target_unless_it_is_named(
     assert (found, words in err) == (code, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "checked"),
     [

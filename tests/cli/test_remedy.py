@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_list_names_the_change_and_what_did_not_help(folder: Path) -> None:
     done = gradhealth("remedy", "net.py:Net", "--only", "selu-and-lecun,he-init", "--steps", "3", folder=folder)
     text = " ".join(done.stdout.split())
@@ -36,11 +37,13 @@ def test_list_names_the_change_and_what_did_not_help(folder: Path) -> None:
     assert "repeat: gradhealth remedy net.py:Net --seed 0 --steps 3 --only selu-and-lecun,he-init" in text
 
 
+@pytest.mark.slow
 def test_sound_model_has_nothing_to_cure(folder: Path) -> None:
     done = gradhealth("remedy", "net.py:Sound", folder=folder)
     assert done.returncode == 0 and "nothing sick: no cure was tried" in done.stdout
 
 
+@pytest.mark.slow
 def test_unknown_cure_is_refused_in_one_line(folder: Path) -> None:
     done = gradhealth("remedy", "net.py:Net", "--only", "layer-nom", folder=folder)
     assert done.returncode == 2 and "no remedy is called 'layer-nom' (did you mean 'layer-norm'?)" in done.stderr

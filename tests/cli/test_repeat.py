@@ -76,6 +76,7 @@ def line(text: str, label: str) -> str:
     return str(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.py", "my netz_\xe41'.py"])
 def test_check_is_repeated_with_every_option(folder: Path, name: str) -> None:
     (folder / name).write_text(SICK)
@@ -86,6 +87,7 @@ def test_check_is_repeated_with_every_option(folder: Path, name: str) -> None:
     assert "vanishing-gradient" in again.stdout, "which it does not have with two layers and relu"
 
 
+@pytest.mark.slow
 def test_accepted_line_of_the_command_accepts_its_finding(folder: Path) -> None:
     (folder / "model.py").write_text(SICK)
     first = execute("gradhealth check model.py")
@@ -94,6 +96,7 @@ def test_accepted_line_of_the_command_accepts_its_finding(folder: Path) -> None:
     assert accepted.returncode == 0, accepted.stdout
 
 
+@pytest.mark.slow
 def test_accepted_line_of_a_baseline_updates_it_under_the_same_settings(folder: Path) -> None:
     (folder / "model.py").write_text(SICK.replace("self.aux = nn.Linear(3, 3)", "pass"))
     arguments = "model.py:Net --baseline=b.json --arg depth=3 --input 'x=f32[B,8]'"
@@ -106,6 +109,7 @@ def test_accepted_line_of_a_baseline_updates_it_under_the_same_settings(folder: 
     assert execute(line(worse.stdout, "repeat")).returncode == 0
 
 
+@pytest.mark.slow
 def test_report_in_json_knows_its_command(folder: Path) -> None:
     (folder / "model.py").write_text(SICK)
     execute("gradhealth check model.py --arg depth=3 -o out.json -q -j 1")
@@ -127,6 +131,7 @@ def test_named(gradhealth, width):
 """
 
 
+@pytest.mark.slow
 def test_test_is_repeated_with_the_options_of_the_plugin_from_another_folder(
     folder: Path, execute_pytest: Pytest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +153,7 @@ def test_test_is_repeated_with_the_options_of_the_plugin_from_another_folder(
         assert "missing-gradient" in again.stdout.str()
 
 
+@pytest.mark.slow
 def test_model_that_a_test_builds_is_the_same_in_every_run(folder: Path, execute_pytest: Pytest) -> None:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider -p no:randomly\n")
     (folder / "test_it.py").write_text(
@@ -162,6 +168,7 @@ def test_model_that_a_test_builds_is_the_same_in_every_run(folder: Path, execute
     assert seen[0] == seen[1] != seen[2]
 
 
+@pytest.mark.slow
 def test_update_of_pytest_is_read_by_the_next_plain_run(folder: Path, execute_pytest: Pytest) -> None:
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\naddopts = -p no:cacheprovider\n")
     (folder / "model.py").write_text(SICK)
@@ -174,6 +181,7 @@ def test_update_of_pytest_is_read_by_the_next_plain_run(folder: Path, execute_py
     assert plain.ret == 0, plain.outlines
 
 
+@pytest.mark.slow
 def test_call_that_makes_a_report_again_can_be_evaluated() -> None:
     from torch import nn
 

@@ -172,6 +172,7 @@ def wrong(tmp_path: Path, name: str, commands: tuple[str, ...]) -> dict[str, tup
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["an ASCII stream", "no working directory", "a pipe for settings", "ten descriptors"])
 def test_commands_in_bad_surroundings_end_with_a_message(tmp_path: Path, name: str) -> None:
     assert wrong(tmp_path, name, QUICK) == {}

@@ -97,6 +97,7 @@ def test_labels_of_the_depth_do_not_overlap() -> None:
     assert all(b - a > 4 for a, b in zip(places, places[1:], strict=False))
 
 
+@pytest.mark.slow
 def test_a_plot_marks_findings_and_the_cut(cut: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     axes = cut.plot(tmp_path / "cut.png").axes[0]

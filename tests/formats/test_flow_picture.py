@@ -85,6 +85,7 @@ def test_layers_are_in_the_order_of_forward_and_unused_ones_come_last() -> None:
     assert [node.name for node in root.children] == ["z", "m", "a", "idle"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_used_without_a_call_are_not_called_unused() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -148,6 +149,7 @@ def test_any_report_has_a_picture_that_fits(made: Report, width: int, budget: in
     assert all(len(line) <= width and line.isascii() and line.isprintable() for line in lines)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["a", "b", "a.b", "a.c", "b.d.e", "b.d.f", "b.d"]), unique=True, min_size=1), st.data())
 def test_no_finding_gets_lost(names: list[str], data: st.DataObject) -> None:
     layers = {name: LayerTrace(name, "Linear", i, 1) for i, name in enumerate(names)}

@@ -102,6 +102,7 @@ def test_shipped_schema_is_that_of_the_dataclasses() -> None:
     assert json.loads(_schema.PATH.read_text()) == _schema.schema(), "run python -m gradcheck_health.formats._schema"
 
 
+@pytest.mark.slow
 @settings(WHOLE, max_examples=25)
 @given(values(Report))
 def test_every_report_is_valid_json_and_comes_back(made: Report) -> None:
@@ -111,6 +112,7 @@ def test_every_report_is_valid_json_and_comes_back(made: Report) -> None:
     assert repr(Report.from_json(text)) == repr(made)
 
 
+@pytest.mark.slow
 def test_run_of_the_command_line_is_valid() -> None:
     failures = [Failure("bad.py", "it raised\n\x1b[31m", 3)]
     document = json.loads(json_format.render_run([report(finding())], failures, 3))
@@ -120,6 +122,7 @@ def test_run_of_the_command_line_is_valid() -> None:
     validator().validate(json.loads(json_format.render_run([], [], 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -142,6 +142,7 @@ def test_small_runs_are_kept_to_the_last_digit() -> None:
     assert unpack(html.render_run(*runs)) == json.dumps(json_format.document(*runs), separators=(",", ":"))
 
 
+@pytest.mark.slow
 def test_large_runs_are_kept_as_float32_would() -> None:
     made = large(600, looks=10)
     kept = Report.from_json(json_of(html.render(made)))
@@ -158,6 +159,7 @@ def test_size(count: int, looks: int, most: int) -> None:
     assert len(html.render(large(count, looks)).encode()) <= most * KIB
 
 
+@pytest.mark.slow
 def test_what_a_very_large_page_leaves_out_is_reported() -> None:
     kept = slim(large(2_000, looks=3)).trace
     assert [len(one.parameters) for one in kept.facts["after_steps"]] == [0, 0]
@@ -317,6 +319,7 @@ def test_a_notebook_shows_the_verdict_and_the_flow_without_script() -> None:
     assert len([a for a in page.all("path") if a.get("stroke-width") == "2"]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_a_plot_is_written_and_holds_the_flow(tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plot")

@@ -52,6 +52,7 @@ def growth(work: Callable[[int], Callable[[], Any]]) -> float:
     return calls(work(MANY)) / calls(work(FEW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REPORTS)
 @pytest.mark.parametrize("module", FORMATS.values(), ids=FORMATS)
 def test_document_costs_what_it_shows(module: ModuleType, kind: str) -> None:

@@ -62,6 +62,7 @@ def test_layers_beyond_the_steepest_are_counted() -> None:
     assert rows[0] == ("0 (Linear)", "+1.00 +- 0.10") and rows[-1] == ("and 2 more", "up to 0.20")
 
 
+@pytest.mark.slow
 def test_page_draws_fit_limit_and_check() -> None:
     view = scale_view(report_on(swept()))
     assert view is not None
@@ -72,6 +73,7 @@ def test_page_draws_fit_limit_and_check() -> None:
     assert "Depth and width" in html.render(report_on(swept()))
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text() -> None:
     report = report_on(swept(name="<script>alert(1)</script>\x1b[2J|"))
     page, screen, table = html.render(report), terminal.render(report), markdown.render(report)
@@ -79,6 +81,7 @@ def test_hostile_names_stay_text() -> None:
     assert [line for line in screen.splitlines() if len(line) > 80] == []
 
 
+@pytest.mark.slow
 def test_a_sweep_that_shows_nothing_is_rendered_all_the_same() -> None:
     nothing = Scale((SizePoint(1, None, skipped="no"), SizePoint(2, None, (math.nan,), skipped="")), notes=("nothing",))
     for render in (html.render, terminal.render, markdown.render):

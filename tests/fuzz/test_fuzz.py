@@ -70,6 +70,7 @@ def test_past_failures_are_fixed() -> None:
         feed(path.parent.name, path.read_bytes())
 
 
+@pytest.mark.slow
 def test_changed_files_of_weights_are_loaded_or_refused(tmp_path: Path) -> None:
     counts = checkpoints.batch(range(max(EXAMPLES, 250)), tmp_path)
     assert set(counts) == {"loaded", "refused"}, counts
@@ -98,6 +99,7 @@ def test_only_our_own_errors_come_out(name: str) -> None:
         feed(name, bytes(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.binary(max_size=60) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")))

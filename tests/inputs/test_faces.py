@@ -31,6 +31,7 @@ def fits(tensor: torch.Tensor, form: str, samples: set[int], bounds: set[str]) -
     return all(int(dim) == size for dim, size in zip(dims, tensor.shape, strict=True) if dim.isdigit())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [pytest.param(one, id=f"{group.__name__.split('.')[-1]}.{one.__name__}") for group in GROUPS for one in faces(group)],

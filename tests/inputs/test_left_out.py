@@ -72,6 +72,7 @@ def _of_side(model: nn.Module) -> list[Finding]:
     return [finding for finding in report.findings if any(name.startswith("side") for name in finding.names)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "rule", "name"),
     [
@@ -129,6 +130,7 @@ class IdleFlag(Two):
         return (self.out(h), h) if return_hidden else self.out(h)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "name"), [(OnDemand, "return_side"), (Remembers, "states")])
 def test_a_flag_or_a_list_that_was_left_out_is_named_in_a_note(model: type[nn.Module], name: str) -> None:
     torch.manual_seed(0)
@@ -161,6 +163,7 @@ class Silenced(Two):
         return self.out((self.first(x) + late).relu())
 
 
+@pytest.mark.slow
 def test_zeros_that_longer_inputs_wake_are_a_note_on_made_up_inputs_only() -> None:
     torch.manual_seed(0)
     (finding,) = _of_side(Echo())
@@ -171,6 +174,7 @@ def test_zeros_that_longer_inputs_wake_are_a_note_on_made_up_inputs_only() -> No
     assert check_gradients(Echo(), torch.randn(16, 50, 8), config=Config()).findings == ()
 
 
+@pytest.mark.slow
 def test_zeros_that_no_length_wakes_stay_an_error() -> None:
     torch.manual_seed(0)
     (finding,) = _of_side(Silenced())
@@ -191,6 +195,7 @@ class OnePatch(nn.Module):
         return (scores.softmax(-1) @ self.value(patches)).mean(1).unflatten(0, (b, n))
 
 
+@pytest.mark.slow
 def test_patches_of_pictures_as_wide_as_there_are_samples() -> None:
     torch.manual_seed(0)
     assert {finding.severity for finding in check_gradients(OnePatch(), config=Config()).findings} <= {Severity.NOTE}

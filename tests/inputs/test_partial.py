@@ -69,6 +69,7 @@ def test_as_many_samples_are_made_up_as_were_given(given: dict[str, Any]) -> Non
     assert [argument.shape[0] for argument in inputs.args] == [2, 2, 2] and inputs.batch == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("given", [["f32[3,3,31]"], ["f32[B,5,31]", "f32[B,5,32]"], ["f32[7,31]"]])
 def test_the_remedy_gives_each_axis_a_size_of_its_own(given: list[str]) -> None:
@@ -103,6 +104,7 @@ def test_a_model_that_raises_whatever_it_is_fed_is_not_tried_for_ever(error: Bas
     assert Broken.seen <= most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [torch.ones(3, 4), "f32[3,4]", {"input": "f32[3,4]"}])
 def test_right_inputs_are_not_blamed_for_what_the_model_raises(given: Any) -> None:
     with pytest.raises(ModelError, match=r"Broken\.forward raised OSError: no disk") as caught:

@@ -189,6 +189,7 @@ class Broken(nn.Module):
         return hidden
 
 
+@pytest.mark.slow
 def test_error_says_how_far_where_and_what_to_give() -> None:
     with pytest.raises(InputInferenceError) as caught:
         synthesize(Broken())
@@ -257,6 +258,7 @@ def test_batch_of_the_probe(model: nn.Module, batch: int) -> None:
     assert inputs.batch == batch == inputs.args[0].shape[0]
 
 
+@pytest.mark.slow
 def test_batch_shrinks_with_cost_but_keeps_eight_for_batch_norm() -> None:
     wide = nn.Sequential(nn.Conv2d(3, 256, 3, padding=1), nn.Conv2d(256, 512, 7, padding=3))
     # 2 * 512 * 256 * 49 * 1024 = 13 GFLOP a sample

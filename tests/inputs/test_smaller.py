@@ -28,6 +28,7 @@ class Windows(nn.Module):
         return torch.stack([self.out(self.mix(window).tanh()) for window in windows], 1)
 
 
+@pytest.mark.slow
 def test_steps_that_nothing_asked_for_are_fewer_where_each_costs() -> None:
     inputs = synthesize(Windows())
     (x,) = inputs.args
@@ -48,6 +49,7 @@ class Wide(nn.Module):
         return self.head(self.body(x).mean((2, 3)))
 
 
+@pytest.mark.slow
 def test_size_that_the_model_asks_for_stays() -> None:
     (x,) = synthesize(Wide(160)).args
     assert x.shape[2:] == (160, 160)

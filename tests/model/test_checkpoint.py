@@ -199,6 +199,7 @@ def test_table_that_holds_itself_many_times_is_read_quickly() -> None:
     assert "there is no tensor in it" in refused("bomb.pt")
 
 
+@pytest.mark.slow
 def test_check_is_of_those_weights_and_leaves_the_model_as_it_was() -> None:
     state = weights()
     state["encoder.0.bias"] = torch.full((8,), -1e3)  # every unit dead

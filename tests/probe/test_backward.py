@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,6 +23,7 @@ def test_slopes_are_those_of_torch() -> None:
     assert nothing is None and found is not None and torch.equal(found, expected)
 
 
+@pytest.mark.slow
 def test_the_time_profile_of_a_recurrent_net_does_without_the_library_for_symbols() -> None:
     """`torch.autograd.grad` with directions imports sympy: up to two seconds, once a process."""
     code = (

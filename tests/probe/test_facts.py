@@ -58,6 +58,7 @@ def test_unknown_fact() -> None:
         facts_of(Gated(), "horoscope")
 
 
+@pytest.mark.slow
 def test_every_fact_is_measured_on_the_model_as_it_was() -> None:
     torch.manual_seed(0)
     model = Gated()

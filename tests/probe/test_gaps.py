@@ -138,6 +138,7 @@ def heard(report: Report) -> bool:
     return bool(report.trace.gaps) or any(finding.severity is not Severity.NOTE for finding in report.findings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "convolution"])
 @pytest.mark.parametrize("name", RECTIFIERS)
 def test_dead_units_are_not_missed(name: str, kind: str) -> None:

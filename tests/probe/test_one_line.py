@@ -17,6 +17,7 @@ from gradcheck_health.records.evidence import OneSided
 from gradcheck_health.records.inputs import Inputs
 
 
+@pytest.mark.slow
 @given(st.integers(16, 300), st.integers(16, 80), st.integers(0, 9))
 def test_share_of_a_line_is_one_wherever_it_lies(rows: int, features: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -24,6 +25,7 @@ def test_share_of_a_line_is_one_wherever_it_lies(rows: int, features: int, seed:
     assert share(line + torch.randn(features, generator=generator)) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(st.integers(16, 60), st.integers(0, 9))
 def test_share_of_orthogonal_steps(count: int, seed: int) -> None:
     """A walk along every axis but one, and the way back: unit vectors of which one is the mean direction of the others."""

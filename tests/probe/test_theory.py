@@ -62,6 +62,7 @@ def batch(rows: int = 64, width: int = WIDTH) -> torch.Tensor:
     return torch.randn(rows, width, generator=torch.Generator().manual_seed(7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("init", "gain"),
     [(he, 1.0), (variance(1.0), 0.5), (default, 1 / 6)],
@@ -72,6 +73,7 @@ def test_squared_gain_of_a_relu_layer(init: Callable[[torch.Tensor], object], ga
     assert squared_gain(lambda: chain(10, nn.ReLU, init), batch(), seeds=6) == pytest.approx(gain, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma", "gain"), [((5 / 3) ** 2, 1.2098), (4.0, 1.3627)])
 def test_squared_gain_of_a_tanh_layer(sigma: float, gain: float) -> None:
     """Poole et al. 2016: chi = sigma_w^2 E[phi'(sqrt(q) z)^2] at the fixed point of q, where the first layers are not yet."""
@@ -83,17 +85,20 @@ def test_squared_gain_of_a_tanh_layer(sigma: float, gain: float) -> None:
     assert math.exp(sum(logs) / len(logs)) == pytest.approx(gain, rel=0.05)
 
 
+@pytest.mark.slow
 def test_squared_gain_of_small_tanh_layers() -> None:
     """sigma_w^2 = 0.8: the signal dies, tanh is linear there, chi = sigma_w^2."""
     x = batch() * 1e-2
     assert squared_gain(lambda: chain(10, nn.Tanh, variance(0.8)), x) == pytest.approx(0.8, rel=0.05)
 
 
+@pytest.mark.slow
 def test_squared_gain_of_a_sigmoid_layer() -> None:
     """Xavier: E[phi'(z)^2] at q = E[phi^2], 0.0557."""
     assert squared_gain(lambda: chain(8, nn.Sigmoid, variance(1.0)), batch()) == pytest.approx(0.0557, rel=0.1)
 
 
+@pytest.mark.slow
 def test_batch_norm_and_relu_amplify() -> None:
     """Yang et al. 2019: pi / (pi - 1) = 1.4669 a layer, squared, in the limit of a large batch."""
 
@@ -107,6 +112,7 @@ def test_batch_norm_and_relu_amplify() -> None:
     assert pytest.approx(1.4669, rel=1e-4) == flow.BATCH_NORM_GAIN**2
 
 
+@pytest.mark.slow
 def test_layer_norm_and_relu_conserve() -> None:
     def build() -> nn.Module:
         layers: list[nn.Module] = []
@@ -133,6 +139,7 @@ class Block(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_residual_blocks_without_normalisation_double() -> None:
     """Zhang et al. 2019 (Fixup): the branch adds as much variance as passes by."""
 
@@ -142,6 +149,7 @@ def test_residual_blocks_without_normalisation_double() -> None:
     assert squared_gain(build, batch(), kind="Add", seeds=4) == pytest.approx(2.0, rel=0.1)
 
 
+@pytest.mark.slow
 def test_pre_norm_residual_stream_grows_linearly() -> None:
     """L blocks: L + 1 in all, so from the first block's output, a stream of variance 2, to the last: (L + 1) / 2."""
     depth, grown = 16, []
@@ -209,6 +217,7 @@ class Faded(nn.Module):
         return self.stem(x) + h
 
 
+@pytest.mark.slow
 def test_scales_whose_product_is_below_all_numbers() -> None:
     torch.manual_seed(0)
     trace = check_gradients(Faded(), torch.randn(4, 8)).trace
@@ -224,6 +233,7 @@ def test_share_of_active_units_at_he_initialisation() -> None:
     assert (y == 0).float().mean().item() == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "share"), [(5, 0.089), (10, 0.202), (20, 0.309)])
 def test_units_off_on_a_whole_batch_of_32(layer: int, share: float) -> None:
     """Alike inputs keep units off in depth, though nothing is sick: the orthant probability at their correlation."""
@@ -251,6 +261,7 @@ def orthant(c: float, rows: int) -> float:
     return float(torch.trapezoid(below * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi), z))
 
 
+@pytest.mark.slow
 def test_vgg_b_of_he_2015_vanishes_by_its_std() -> None:
     """He et al. 2015, section 2.2: with std 0.01 the first gradient is 1.7e4 times smaller, prod sqrt(9 n / 2) std."""
     channels = [3, 64, 64, 128, 128, 256, 256, 512, 512, 512, 512]
@@ -275,6 +286,7 @@ def test_half_precision_flushes_at_2_to_the_minus_25() -> None:
     assert torch.tensor(2.0**-25 * 1.001).half().item() > 0.0
 
 
+@pytest.mark.slow
 def test_sigmoid_depth_of_the_message_is_that_of_the_theory() -> None:
     torch.manual_seed(0)
     report = check_gradients(chain(10, nn.Sigmoid, variance(1.0)), batch())

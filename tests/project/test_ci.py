@@ -56,6 +56,7 @@ def third_party_imports(folder: Path) -> set[str]:
     return found - set(sys.stdlib_module_names) - {"gradcheck_health", "tomllib"}
 
 
+@pytest.mark.slow
 def test_every_import_is_declared() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     (block,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
@@ -68,6 +69,7 @@ def test_undeclared_import_is_seen(tmp_path: Path) -> None:
     assert third_party_imports(tmp_path) == {"undeclared"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "ci", "outcome"),
     [

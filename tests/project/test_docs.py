@@ -113,6 +113,7 @@ def test_python_blocks_parse_and_import_what_exists(path: Path) -> None:
                 assert {alias.name for alias in node.names} <= set(gradcheck_health.__all__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES, ids=page_id)
 def test_commands_and_options_exist(path: Path) -> None:
     text = "\n".join(re.findall(r"`[^`]+`|^```\n.*?^```", path.read_text(), re.MULTILINE | re.DOTALL))

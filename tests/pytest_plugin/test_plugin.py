@@ -44,6 +44,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, everything_i
     return call
 
 
+@pytest.mark.slow
 def test_sound_model_passes_and_the_report_is_returned(run: Run) -> None:
     result = run("""
     def test_instance(gradhealth):
@@ -56,6 +57,7 @@ def test_sound_model_passes_and_the_report_is_returned(run: Run) -> None:
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_failure_is_one_clean_message_with_the_rule_first(run: Run) -> None:
     result = run("""
     def test_sick(gradhealth):
@@ -79,6 +81,7 @@ def test_failure_is_one_clean_message_with_the_rule_first(run: Run) -> None:
     assert "def test_sick" not in text
 
 
+@pytest.mark.slow
 def test_repeat_command_repeats(run: Run) -> None:
     text = """
     def test_sick(gradhealth):
@@ -89,6 +92,7 @@ def test_repeat_command_repeats(run: Run) -> None:
     run(text, "--gradhealth-seed", "7").stdout.fnmatch_lines(["*--gradhealth-seed 7"])
 
 
+@pytest.mark.slow
 def test_marker_sets_and_the_nearest_one_wins(run: Run) -> None:
     result = run("""
     pytestmark = pytest.mark.gradhealth(seed=1, ignore={"missing-gradient:unused.*": "kept for later"})
@@ -147,6 +151,7 @@ def test_marker_without_the_fixture_does_not_look_like_a_check(run: Run) -> None
     result.stdout.fnmatch_lines(["*PytestWarning: *test_forgot has the marker gradhealth but does not use the fixture*"])
 
 
+@pytest.mark.slow
 def test_settings_of_the_file_and_options_over_them(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyprojecttoml("""
     [tool.gradhealth]
@@ -167,6 +172,7 @@ def test_settings_of_the_file_and_options_over_them(run: Run, pytester: pytest.P
     run(text, "--gradhealth-select", "vanishing-gradient", "--gradhealth-set", "seed=5").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_broken_settings_file_is_reported_with_its_line(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makefile(".yaml", gradhealth="seed: 1\nroundz: 3\n")
     result = run("""
@@ -191,6 +197,7 @@ WARNING = """
 """
 
 
+@pytest.mark.slow
 def test_warnings_are_issued_at_the_line_of_the_test(run: Run) -> None:
     result = run(WARNING)
     result.assert_outcomes(passed=1, failed=1, warnings=1)
@@ -198,6 +205,7 @@ def test_warnings_are_issued_at_the_line_of_the_test(run: Run) -> None:
     assert "gradhealth(Sound(), extra_rules=[always_warned])" in result.stdout.str()
 
 
+@pytest.mark.slow
 def test_warnings_as_errors_fail_only_what_is_warned_about(run: Run) -> None:
     quiet = """
     def test_sound(gradhealth):
@@ -209,6 +217,7 @@ def test_warnings_as_errors_fail_only_what_is_warned_about(run: Run) -> None:
     result.stdout.fnmatch_lines(["*GradientHealthWarning: always-warned*"])
 
 
+@pytest.mark.slow
 def test_error_of_the_model_can_be_caught_and_is_reported_without_our_frames(run: Run) -> None:
     result = run("""
     class Broken(Sound):
@@ -269,11 +278,13 @@ def only_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_ours")
 def test_plugin_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     run_bare(pytester, LOADED).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_ours")
 @pytest.mark.parametrize("name", HEAVY)
 def test_check_for_heavy_imports_can_fail(pytester: pytest.Pytester, name: str) -> None:
@@ -282,6 +293,7 @@ def test_check_for_heavy_imports_can_fail(pytester: pytest.Pytester, name: str) 
     run_bare(pytester, LOADED).assert_outcomes(failed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_ours")
 def test_plugin_loads_in_ten_milliseconds(pytester: pytest.Pytester) -> None:
     """What it adds to a pytest that is loaded already: the best of five, in processor time."""
@@ -300,6 +312,7 @@ def test_plugin_loads_in_ten_milliseconds(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_assertion_hides_its_own_frames(run: Run) -> None:
     result = run("""
     from gradcheck_health import UnhealthyGradientsError, assert_gradients_healthy
@@ -346,6 +359,7 @@ def test_a_step_is_checked_by_the_fixture(pytester: pytest.Pytester, everything_
     result.stdout.fnmatch_lines(["*uncleared-gradient*"])
 
 
+@pytest.mark.slow
 def test_a_short_run_is_checked_by_the_fixture(pytester: pytest.Pytester, everything_imported: None) -> None:
     pytester.makepyfile(
         """
@@ -365,6 +379,7 @@ def test_a_short_run_is_checked_by_the_fixture(pytester: pytest.Pytester, everyt
     result.stdout.fnmatch_lines(["*diverging-loss*"])
 
 
+@pytest.mark.slow
 def test_misspelt_keyword_and_the_line_that_asked_are_named(pytester: pytest.Pytester, everything_imported: None) -> None:
     pytester.makepyfile(
         "from torch import nn\n"

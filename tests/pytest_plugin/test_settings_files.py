@@ -41,6 +41,7 @@ def nets(pytester: pytest.Pytester) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nets")
 def test_settings_file_is_a_test_file_with_an_item_for_each_model(run: Run) -> None:
     result = run("", "zoo")
@@ -60,6 +61,7 @@ def test_settings_file_is_a_test_file_with_an_item_for_each_model(run: Run) -> N
     assert "Traceback" not in result.stdout.str()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nets")
 @pytest.mark.parametrize(
     ("options", "outcome"),
@@ -82,12 +84,14 @@ def test_items_are_listed_and_nothing_is_imported_for_that(run: Run, nets: Path)
     result.stdout.fnmatch_lines(["zoo/gradhealth.yaml::nets.py:Sound", "zoo/gradhealth.yaml::nets.py:Sick"])
 
 
+@pytest.mark.slow
 def test_last_failed_runs_the_sick_one_again(run: Run, pytester: pytest.Pytester, nets: Path) -> None:
     cache = ("-p", "cacheprovider", "-o", f"cache_dir={pytester.path}/cache")
     run("", "zoo", *cache).assert_outcomes(passed=1, failed=1)
     run("", "zoo", "--lf", *cache).assert_outcomes(failed=1)
 
 
+@pytest.mark.slow
 def test_other_file_adds_to_the_settings_of_its_folder(run: Run, nets: Path) -> None:
     (nets / "gradhealth.yaml").write_text("ignore:\n  missing-gradient:unused.*: kept for later\n")
     (nets / "more.gradhealth.yaml").write_text("models: [nets.py]\nseed: 4\n")
@@ -96,6 +100,7 @@ def test_other_file_adds_to_the_settings_of_its_folder(run: Run, nets: Path) -> 
     result.stdout.fnmatch_lines(["healthy zoo/nets.py:Sound *", "healthy zoo/nets.py:Sick (1 accepted)  *"])
 
 
+@pytest.mark.slow
 def test_broken_file_is_an_error_with_its_line(run: Run, nets: Path) -> None:
     (nets / "gradhealth.yaml").write_text("models:\n  - nets.py:Sound\nroundz: 3\n")
     result = run("", "zoo")
@@ -103,6 +108,7 @@ def test_broken_file_is_an_error_with_its_line(run: Run, nets: Path) -> None:
     result.stdout.fnmatch_lines(["*zoo/gradhealth.yaml:3: roundz: no such setting (did you mean 'rounds'?)*"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -118,6 +124,7 @@ def test_model_that_cannot_be_built_is_reported_without_our_frames(run: Run, net
     assert "loading.py" not in result.stdout.str()
 
 
+@pytest.mark.slow
 def test_warning_of_an_item_stands_at_its_line(run: Run, nets: Path) -> None:
     (nets / "own.py").write_text(
         "from gradcheck_health import Finding, Place, Severity\n"
@@ -140,6 +147,7 @@ TESTS = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_summary_files_and_junit_are_the_same_under_xdist(
     run: Run, pytester: pytest.Pytester, nets: Path, options: tuple[str, ...]
@@ -166,16 +174,19 @@ def test_summary_files_and_junit_are_the_same_under_xdist(
     assert {"gradhealth.model", "gradhealth.ok", "gradhealth.errors", "gradhealth.rules"} <= names
 
 
+@pytest.mark.slow
 def test_quiet_summary_shows_the_sick_only(run: Run) -> None:
     text = run(TESTS, "-q").stdout.str()
     assert "sick    Sick" in text
     assert "healthy Sound" not in text
 
 
+@pytest.mark.slow
 def test_run_without_models_has_no_summary(run: Run) -> None:
     assert "gradient health" not in run("def test_it(): pass").stdout.str()
 
 
+@pytest.mark.slow
 def test_subtests_by_rule_on_request(run: Run) -> None:
     result = run(TESTS, "--gradhealth-subtests", "-k", "test_two")
     if "needs pytest 9" in result.stdout.str():  # pytest 8 has no subtests of its own

@@ -133,6 +133,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.slow
 def test_writers_with_other_folders_for_temporary_files_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "n").write_text("0")
     root = str(Path(files.__file__).parents[2])

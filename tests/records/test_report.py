@@ -14,6 +14,7 @@ from gradcheck_health.records.report import Report, UnhealthyGradientsError
 from tests.support.hostile import HOSTILE, WHOLE, finding, report, values
 
 
+@pytest.mark.slow
 @WHOLE
 @given(values(Report))
 def test_json_round_trip_loses_nothing(made: Report) -> None:

@@ -15,6 +15,7 @@ from gradcheck_health.records.trace import Trace
 from tests.support.hostile import WHOLE, trace, values
 
 
+@pytest.mark.slow
 @WHOLE
 @given(values(Trace))
 def test_json_round_trip_loses_nothing(made: Trace) -> None:
@@ -69,6 +70,7 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.slow
 @WHOLE
 @given(st.sampled_from(sorted(trace().to_dict())), _json)
 def test_any_other_value_in_a_field_is_read_or_refused(field: str, value: Any) -> None:

@@ -92,6 +92,7 @@ def _on_ranks() -> dict[str, Any]:
     return results("tests.rules.on_ranks:reports")[0]  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_healthy_example_gives_no_error_and_no_warning(name: str) -> None:
     report = check_example(name, "healthy")
@@ -129,6 +130,7 @@ def test_a_rule_without_examples_shows_none() -> None:
     assert example(test_there_are_rules, "sick") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_finding_says_what_and_where(name: str) -> None:
     (finding, *_) = check_example(name, "sick", select=[name]).findings
@@ -138,6 +140,7 @@ def test_finding_says_what_and_where(name: str) -> None:
     assert finding.got is None or re.search(r"\d", finding.message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_verdict_survives_json(name: str) -> None:
     """A trace that was stored as JSON gives the same findings: rules see nothing but the trace."""

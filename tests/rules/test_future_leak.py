@@ -58,6 +58,7 @@ def test_nothing_is_asked_of_a_model_that_nobody_calls_causal() -> None:
     assert "future" not in found.trace.facts
 
 
+@pytest.mark.slow
 def test_weak_leak_is_a_note_unless_the_bound_is_set() -> None:
     x = torch.randn(6, 12, 200).double()  # in float32 a small change is lost on the way
     (note,) = report(Ahead(0.0008, 1).double(), x, causal=True).findings
@@ -188,6 +189,7 @@ def test_made_up_mask_makes_no_model_causal(hides: bool, around: bool) -> None:
     assert report(Masked(hides, around=around), None).findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hides", [None, True])
 def test_mask_of_the_models_own_is_judged_beside_a_made_up_one(hides: bool | None) -> None:
     (finding,) = report(Masked(hides, "right", around=True), None).findings

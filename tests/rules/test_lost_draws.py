@@ -44,6 +44,7 @@ def cut(model: nn.Module, of: Callable[[tuple[Tensor, Tensor, Tensor]], Tensor])
     return [finding for finding in report.findings if finding.rule == "cut-gradient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNABLE)
 def test_each_distribution_that_can_be_reparametrised_is_named(name: str) -> None:
     torch.manual_seed(0)
@@ -70,6 +71,7 @@ def test_draw_that_no_distribution_could_hand_back_is_no_matter_of_rsample() -> 
     assert not cut(model, loss)
 
 
+@pytest.mark.slow
 def test_mean_that_gets_no_gradient_at_all_is_told_once() -> None:
     model = Sampled()
     found = cut(model, lambda output: output[0].square().mean())

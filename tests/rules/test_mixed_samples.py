@@ -55,6 +55,7 @@ class Coupled(Leaky):
         return torch.matmul(torch.eye(len(x)) + self.c * others / (len(x) - 1), h)
 
 
+@pytest.mark.slow
 def test_weak_coupling_is_a_note_and_none_is_nothing() -> None:
     assert only(Coupled(0.02), torch.randn(8, 400)).severity is Severity.NOTE
     assert only(Leaky(0.02), torch.randn(8, 400)).severity is Severity.ERROR  # a sum over the batch, however weak
@@ -108,6 +109,7 @@ class Square(nn.Module):
         return h.mean(1) if self.pool else h
 
 
+@pytest.mark.slow
 def test_axis_that_survives_tells_the_layout() -> None:
     """(a, b, e) -> (a, b, e) may be meant either way; where b is averaged away, a is what is left for the samples."""
     x = torch.randn(9, 12, 16)
@@ -169,6 +171,7 @@ class Attention(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_made_up_rows_that_may_be_steps_are_no_samples() -> None:
     torch.manual_seed(0)
     assert report(Attention(-1), None).findings == ()
@@ -203,6 +206,7 @@ WAYS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [2, 3, 4, 5, 6, 10])
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_mixing_shows_in_a_batch_of_any_size(way: str, batch: int) -> None:
@@ -216,6 +220,7 @@ def test_no_mixing_is_no_finding_in_a_batch_of_any_size(batch: int) -> None:
     assert not report(Mixer(torch.sin), torch.randn(batch, 12)).findings
 
 
+@pytest.mark.slow
 def test_the_operation_is_named_where_others_leave_nothing() -> None:
     """Slices without entries and masks of infinities move with nothing, whatever the other samples are."""
     torch.manual_seed(0)

@@ -34,6 +34,7 @@ class Written(nn.Module):
         return self.head(h)
 
 
+@pytest.mark.slow
 def test_recurrence_is_named_by_the_weight_that_takes_the_state() -> None:
     (finding,) = errors(Written(), torch.randn(16, 30, 6))
     line = next(i for i, text in enumerate(Path(__file__).read_text().splitlines(), 1) if text.endswith("# the line"))
@@ -159,6 +160,7 @@ class Fused(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_a_part_of_a_fused_weight_that_is_cut_off_is_named_with_the_line() -> None:
     torch.manual_seed(0)
     (finding,) = errors(Fused(cut=True), torch.randn(16, 5, 8))

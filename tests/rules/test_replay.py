@@ -24,6 +24,7 @@ def test_verdict_is_the_one_that_is_written_down(name: str, request: pytest.Fixt
     assert replay.section(name, *stored()[name]) == WRITTEN[name] or request.config.getoption("--overwrite")
 
 
+@pytest.mark.slow
 def test_all_verdicts_to_the_letter(request: pytest.FixtureRequest) -> None:
     """`pytest --overwrite tests/rules/test_replay.py` writes them anew: look at what changed."""
     text = replay.written()

@@ -135,6 +135,7 @@ class Projections(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_projections_are_not_compared_with_one_another_but_towers_are() -> None:
     x = torch.randn(32, 16)
     assert check_gradients(Projections(1), x, select=[RULE], seed=0).findings == ()

@@ -18,6 +18,7 @@ def verdict(report: Report) -> list[str]:
     return [str(one.severity) for one in report.findings if one.rule == "vanishing-gradient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [32, 192, 768])
 @pytest.mark.parametrize(("depth", "act"), [(6, nn.Sigmoid), (13, nn.ReLU)])
 def test_vanishing_at_every_width(width: int, depth: int, act: type[nn.Module]) -> None:

@@ -28,6 +28,7 @@ def passes_gradcheck(entry: Sick | Sound) -> bool:
     return torch.autograd.gradcheck(lambda given, *_: model[1](given), (given, *parameters), raise_exception=False, eps=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", SICK, ids=lambda entry: entry.name)
 def test_torch_finds_the_sick_ones_wrong(entry: Sick) -> None:
     assert not passes_gradcheck(entry)
@@ -88,6 +89,7 @@ def test_error_is_the_distance_of_the_factor_from_one(factor: float) -> None:
     assert "test_wrong_backward.py:" in (finding.places[0].source or "")
 
 
+@pytest.mark.slow
 def test_small_errors_are_notes_unless_the_bound_is_set() -> None:
     assert found(1.0) == []
     assert found(1.00005) == []

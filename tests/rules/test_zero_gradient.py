@@ -45,6 +45,7 @@ def test_norm_over_several_values_is_sound() -> None:
     assert errors(check_gradients(Narrow(16, False), torch.randn(32, 8))) == []
 
 
+@pytest.mark.slow
 def test_vanished_gradient_is_no_rounding() -> None:
     blocks = [layer for _ in range(12) for layer in (nn.Linear(32, 32), nn.Sigmoid())]
     assert errors(check_gradients(nn.Sequential(*blocks, nn.Linear(32, 4)), torch.randn(32, 32))) == ["vanishing-gradient"]

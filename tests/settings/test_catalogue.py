@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gradcheck_health
 from gradcheck_health import check_gradients
 from gradcheck_health.settings import catalogue
@@ -100,6 +102,7 @@ def test_config_holds_settings_and_where_they_came_from() -> None:
     assert {name for name in Config.__slots__ if name not in catalogue.SETTINGS} == {"origins", "validated"}
 
 
+@pytest.mark.slow
 def test_new_setting_is_a_field_and_a_parameter(tmp_path: Path) -> None:
     """In a copy of the package with one more field: files, options, messages, schema, marker and documentation know it."""
     copy = tmp_path / PACKAGE.name

@@ -119,6 +119,7 @@ _keys = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=1000, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_keys, _values, max_size=5))
 def test_any_table_is_settings_or_one_usage_error(table: dict[str, Any]) -> None:
@@ -160,6 +161,7 @@ _fragments = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=1000)
 @given(st.lists(_fragments | _words, max_size=25).map("".join))
 def test_any_text_is_yaml_or_a_yaml_error(text: str) -> None:
@@ -182,6 +184,7 @@ _printable_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=1000)
 @given(_printable_values)
 def test_what_pyyaml_writes_is_read_back(value: object) -> None:

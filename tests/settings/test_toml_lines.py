@@ -83,6 +83,7 @@ def files(draw: st.DrawFn) -> str:
     return "\n".join(parts)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(files(), st.sampled_from(((), ("tool",), OURS)))
 def test_lines_are_those_of_the_shortest_statements(text: str, within: Path) -> None:

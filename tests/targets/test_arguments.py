@@ -35,6 +35,7 @@ def test_constructor_is_completed_so_that_the_model_runs(name: str) -> None:
     assert runs(loaded.model())
 
 
+@pytest.mark.slow
 def test_completion_is_the_same_every_time() -> None:
     first, again = (
         [dict(load(f"{constructors.__name__}:{name}", {}, runs)[0].made_up) for name in ("ResNet", "ViT", "GroupedConv")]
@@ -101,12 +102,14 @@ def test_configuration_fills_itself_with_what_it_is_asked_for() -> None:
     assert found["cfg"].in_features == found["cfg"]["in_features"], "the same answer each time"
 
 
+@pytest.mark.slow
 def test_blocks_of_a_file_are_left_to_the_networks_that_use_them() -> None:
     names = [one.target.rpartition(":")[2] for one in load(str(Path(constructors.__file__)), {}, runs)]
     assert "ResNet" in names and "UNet" in names
     assert "ConvBlock" not in names, "UNet uses it"
 
 
+@pytest.mark.slow
 def test_report_names_what_was_made_up(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "from torch import nn\nclass Net(nn.Linear):\n    def __init__(self, in_features, num_classes):\n"

@@ -281,6 +281,7 @@ def test_file_is_loaded_by_its_path_whatever_was_imported_under_its_name() -> No
     assert load("model_d.py")[0].model().out_features == 5
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_file_are_its_own_where_several_are_checked() -> None:
     from gradcheck_health.targets.importing import own_imports
 

@@ -99,6 +99,7 @@ def test_twin_of_a_configuration_is_a_model_of_its_class(tmp_path: Path) -> None
     assert model(torch.zeros(1, 3, dtype=torch.long)).shape == (1, 3, 128)
 
 
+@pytest.mark.slow
 def test_every_document_names_the_twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     (tmp_path / "large.py").write_text(LARGE)
     monkeypatch.chdir(tmp_path)
@@ -115,6 +116,7 @@ def test_every_document_names_the_twin(tmp_path: Path, monkeypatch: pytest.Monke
     assert silent == set()
 
 
+@pytest.mark.slow
 def test_what_has_no_size_is_not_checked_and_not_green(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     (tmp_path / "large.py").write_text(LARGE)
     monkeypatch.chdir(tmp_path)

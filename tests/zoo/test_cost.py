@@ -40,6 +40,7 @@ def test_many_small_tensors_are_remembered_together(monkeypatch: pytest.MonkeyPa
         assert len(alone) == 1  # of 160 kB
 
 
+@pytest.mark.slow
 def test_walks_of_the_collector_do_not_grow_with_the_model() -> None:
     """Ten times the tensors: ten times the rows, and no more than a few walks over them."""
     walks: list[int] = []

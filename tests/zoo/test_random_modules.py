@@ -56,6 +56,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> str:
     return "faulty"
 
 
+@pytest.mark.slow
 def test_a_failure_is_shown_by_the_shortest_module_that_has_it(faulty: str) -> None:
     program = Program(("linear", "dropout", "lstm", "counter", "tied", faulty, "views"), "dict", 5)
     said = complaint(program)

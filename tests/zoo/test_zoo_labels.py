@@ -113,6 +113,7 @@ def of_rule(*rules: str) -> list[Any]:
     return [pytest.param(entry, id=entry.name) for entry in SICK if entry.rule in rules]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in SOUND + TORCH])
 def test_sound_models_train_everywhere(entry: Sound) -> None:
     _, missing, zero, finite = trained(entry)
@@ -357,12 +358,14 @@ def steps_to_half(model: nn.Module, inputs: Any) -> int:
     return 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LATE)
 def test_constant_weights_learn_far_later_than_random_ones(name: str) -> None:
     (entry,) = (one for one in SICK if one.name == name)
     assert steps_to_half(*entry.build()) > 2 * steps_to_half(drawn(entry.build()[0]), entry.build()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", of_rule("double-softmax"))
 def test_loss_cannot_come_near_zero(entry: Sick) -> None:
     """One batch learnt by heart: without the second softmax the loss would fall as far as one likes."""

@@ -29,6 +29,7 @@ def test_what_would_end_too_late_is_not_begun(monkeypatch: pytest.MonkeyPatch) -
     assert left.allows(1.0) and not left.allows(1.1)
 
 
+@pytest.mark.slow
 def test_cures_for_which_no_time_is_left_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "CHECKS", 1)
     report = check_gradients(chain(), torch.randn(64, 16), remedies=True)
@@ -38,6 +39,7 @@ def test_cures_for_which_no_time_is_left_are_listed(monkeypatch: pytest.MonkeyPa
     assert text.count(f"({budget.SPENT})") == 1 and cut[0].remedy in text
 
 
+@pytest.mark.slow
 def test_with_the_usual_time_nothing_is_cut_off() -> None:
     report = check_gradients(chain(), torch.randn(64, 16), remedies=True)
     assert report.remedies and all(trial.why != budget.SPENT for trial in report.remedies)

@@ -61,6 +61,7 @@ class Remembers(nn.Module):
         return self.head(F.relu(self.rnn(x)[0][:, -1]))
 
 
+@pytest.mark.slow
 def test_cost_of_another_cell_is_in_report_list_and_page() -> None:
     report = check_gradients(Remembers(), torch.randn(16, 30, 8), remedies=True, only_remedies=["lstm-for-rnn"])
     (trial,) = report.remedies

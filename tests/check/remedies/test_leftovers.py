@@ -64,6 +64,7 @@ def marked(entry: Hard) -> Any:
     return pytest.param(entry, id=entry.name, marks=() if entry.name in QUICK else pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("entry", [marked(entry) for entry in WITHIN])
 def test_no_cure_leaves_a_trace(entry: Hard, fault: str) -> None:
@@ -113,6 +114,7 @@ def _treat(left: deque[tuple[Finding, str]], seen: set[tuple[str, ...]], patient
     return change is not None
 
 
+@pytest.mark.slow
 def test_trace_of_a_cure_outside_of_the_sandbox_is_seen() -> None:
     """The test above can fail."""
     model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), torch.randn(6, 4)

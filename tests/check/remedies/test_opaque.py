@@ -60,6 +60,7 @@ def plain() -> dict[str, tuple[object, ...]]:
     return outcomes(tried(Deep()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "part"])
 def test_compiled_model_is_cured_as_the_same_one_that_is_not_compiled(whole: bool) -> None:
     compiled = torch.compile(Deep(), backend="eager")
@@ -68,10 +69,12 @@ def test_compiled_model_is_cured_as_the_same_one_that_is_not_compiled(whole: boo
     assert all(name.partition(".")[0] in ("layers", "body", "") for trial in found.values() for name in trial.names)
 
 
+@pytest.mark.slow
 def test_compiled_function_is_cured_as_the_same_one_that_is_not_compiled() -> None:
     assert outcomes(tried(Deep(torch.compile(lambda h: torch.sigmoid(h), backend="eager")))) == plain()
 
 
+@pytest.mark.slow
 def test_scripted_part_is_cured_by_its_values_alone() -> None:
     chain = nn.Sequential(*(part for layer in layers(10) for part in (layer, nn.Sigmoid())))
     found = tried(nn.Sequential(torch.jit.script(chain), nn.Linear(3, 3)))
@@ -84,6 +87,7 @@ def squashed(x: Tensor) -> Tensor:
     return torch.sigmoid(x)
 
 
+@pytest.mark.slow
 def test_activation_inside_of_a_scripted_function_is_left_alone() -> None:
     found = tried(Deep(torch.jit.script(squashed)))
     assert set(found) >= set(BY_VALUES) and not {"selu-and-lecun", "tanh-and-he"} & set(found)
@@ -107,6 +111,7 @@ class Recomputed(Deep):
         return self.layers[-1](checkpoint(middle, entered, use_reentrant=self.reentrant))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpointed_function_is_cured_by_values_or_not_measured(reentrant: bool) -> None:
     found = tried(Recomputed(reentrant=reentrant))
@@ -127,6 +132,7 @@ class Recurrent(nn.Module):
         return self.head(self.rnn(x)[0][:, -1])
 
 
+@pytest.mark.slow
 def test_fused_recurrence_is_cured_by_values_or_exchanged_whole() -> None:
     x = torch.randn(32, 30, 16, generator=torch.Generator().manual_seed(1))
     found = tried(Recurrent(), ("orthogonal-recurrent", "lstm-for-rnn", "norm-on-state", "leaky-state"), x)

@@ -21,6 +21,7 @@ def subject(model: nn.Module, x: Tensor = BATCH) -> Subject:
     return Subject(model, Inputs((x,), {}, "given", False, len(x)))
 
 
+@pytest.mark.slow
 def test_sick_model_stands_still_where_the_cured_one_learns() -> None:
     report = tried(chain(), only_remedies=["selu-and-lecun", "tanh-and-he"], remedy_steps=30)
     assert report.run is not None and report.run.steps == 30 and report.run.towards == "a smooth teacher"
@@ -39,6 +40,7 @@ def test_run_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_given_loss_is_what_a_run_goes_down() -> None:
     report = check_gradients(
         chain(), BATCH, loss=nn.MSELoss(), targets=torch.zeros(64, 3), remedies=True, only_remedies=["he-init"], remedy_steps=2
@@ -46,6 +48,7 @@ def test_given_loss_is_what_a_run_goes_down() -> None:
     assert report.run is not None and report.run.towards == "the given loss"
 
 
+@pytest.mark.slow
 def test_clip_that_touches_every_step_is_a_learning_rate_in_disguise() -> None:
     entry = NAMED["relu-weights-of-one"]
     report = tried(*entry.build(), select=["exploding-gradient"], remedy_steps=4)
@@ -94,6 +97,7 @@ class Reader(nn.Module):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remedy", ["lstm-for-rnn", "gru-for-rnn", "orthogonal-recurrent"])
 def test_recurrence_is_cured_by_another_cell_or_other_weights(remedy: str) -> None:
     (trial,) = tried(Reader(), torch.randn(16, 24, 8), only_remedies=[remedy]).remedies
@@ -113,6 +117,7 @@ class Rounded(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_step_function_is_passed_straight_through() -> None:
     (trial,) = tried(Rounded(), only_remedies=["straight-through"]).remedies
     assert trial.outcome == SOUND and trial.rule in ("cut-gradient", "zero-gradient")
@@ -138,6 +143,7 @@ def test_list_of_layers_is_registered() -> None:
     assert trial.outcome == SOUND and isinstance(model.layers, list)
 
 
+@pytest.mark.slow
 def test_cured_nan_names_what_comes_to_light() -> None:
     entry = NAMED["standard-deviation-of-a-constant-column"]
     first = tried(*entry.build(), **entry.settings).remedies[0]

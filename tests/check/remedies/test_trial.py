@@ -38,6 +38,7 @@ def tried(model: nn.Module, inputs: Any = BATCH, **settings: Any) -> Report:
 NAMED = {entry.name: entry for entry in SICK}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
@@ -62,6 +63,7 @@ def test_cure_of_a_known_fault_is_among_those_that_help(name: str, remedy: str) 
     assert trial.before is not None
 
 
+@pytest.mark.slow
 def test_loss_scale_that_helps_is_one_that_float16_holds() -> None:
     torch.manual_seed(0)
     model, y = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3)).half(), torch.randint(3, (64,))
@@ -84,6 +86,7 @@ def test_loss_scale_that_helps_is_one_that_float16_holds() -> None:
     assert flushed > 0.5 > kept and gradients[1].isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["double-softmax", "identical-units", "dead-unit", "saturated-activation"])
 def test_first_suggestion_makes_a_model_sound(rule: str) -> None:
     entry = next(entry for entry in SICK if entry.rule == rule)
@@ -91,6 +94,7 @@ def test_first_suggestion_makes_a_model_sound(rule: str) -> None:
     assert first.outcome == SOUND
 
 
+@pytest.mark.slow
 def test_measure_under_a_cure_is_that_of_a_model_built_so() -> None:
     """The oracle is the same net with SELU and those weights, checked by itself."""
     model = chain()
@@ -181,6 +185,7 @@ class Stubborn(nn.Module):
         return self.net(x)
 
 
+@pytest.mark.slow
 def test_model_that_raises_under_a_cure_loses_nothing() -> None:
     model = Stubborn()
     before = [p.detach().clone() for p in model.parameters()]
@@ -192,6 +197,7 @@ def test_model_that_raises_under_a_cure_loses_nothing() -> None:
     model(BATCH)
 
 
+@pytest.mark.slow
 def test_unknown_remedy_is_one_line_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"no remedy is called 'he-int' \(did you mean 'he-init'\?\)"):
         tried(chain(), only_remedies=["he-int"])
@@ -203,6 +209,7 @@ def test_nothing_is_tried_on_a_sound_model() -> None:
     assert list(_remedies.lines(report, 80)) == ["nothing sick: no cure was tried"]
 
 
+@pytest.mark.slow
 def test_message_calls_measured_only_what_was_measured_to_help() -> None:
     report = tried(chain(), only_remedies=FEW)
     text = " ".join(terminal.render(report).split())
@@ -212,17 +219,20 @@ def test_message_calls_measured_only_what_was_measured_to_help() -> None:
     assert " help use ReLU" in untried and "measured" not in untried.partition("help")[0].partition("because")[2]
 
 
+@pytest.mark.slow
 def test_message_says_so_where_nothing_helps() -> None:
     text = terminal.render(tried(chain(), only_remedies=["reset-parameters"]))
     assert "none of 1 cure that were tried helps" in text
 
 
+@pytest.mark.slow
 def test_assertion_carries_what_was_tried() -> None:
     with pytest.raises(UnhealthyGradientsError, match="measured   selu-and-lecun") as caught:
         assert_gradients_healthy(chain(), BATCH, remedies=True, only_remedies=FEW)
     assert caught.value.report.remedies[0].remedy == "selu-and-lecun"
 
 
+@pytest.mark.slow
 def test_list_names_what_did_not_help_and_what_was_not_measured() -> None:
     report = tried(chain())
     text = "\n".join(_remedies.lines(report, 100))
@@ -232,10 +242,12 @@ def test_list_names_what_did_not_help_and_what_was_not_measured() -> None:
     assert report.suggestions(report.findings[0]) == tuple(trial for trial in report.remedies if trial.helps)
 
 
+@pytest.mark.slow
 def test_accepted_finding_is_not_treated() -> None:
     assert tried(chain(), ignore={"vanishing-gradient": "known"}).remedies == ()
 
 
+@pytest.mark.slow
 def test_report_comes_back_from_json_with_its_trials() -> None:
     report = tried(chain(), only_remedies=FEW)
     assert Report.from_json(report.to_json()) == dataclasses.replace(report, inputs=None)
@@ -246,6 +258,7 @@ def test_every_remedy_is_documented() -> None:
     assert all(remedy.__doc__ for remedy in remedies().values())
 
 
+@pytest.mark.slow
 def test_page_and_markdown_show_before_and_after_and_mark_what_was_not_tried() -> None:
     report = tried(chain(), only_remedies=FEW)
     page, text = html.render(report), markdown.render(report)

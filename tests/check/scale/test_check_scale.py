@@ -53,6 +53,7 @@ def residual(normed: bool) -> Callable[[int], nn.Module]:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "squared"),
     [
@@ -73,6 +74,7 @@ def test_depth_scale_is_that_of_the_theory(build: Any, squared: float) -> None:
     assert fit.check is not None and fit.check.depth not in fit.depths and abs(fit.check.off) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [plain(nn.ReLU, 2.0, nn.LayerNorm), residual(normed=True)], ids=["LN", "pre-norm"])
 def test_what_depth_does_not_hurt_has_no_limit(build: Any) -> None:
     report = check_scale(build, depth=(4, 8, 16), select=["depth-limited"], rounds=4)
@@ -80,6 +82,7 @@ def test_what_depth_does_not_hurt_has_no_limit(build: Any) -> None:
     assert report.findings == ()
 
 
+@pytest.mark.slow
 def test_limit_is_where_the_check_itself_finds_it() -> None:
     """The depth that the fit predicts is the one from which vanishing-gradient speaks, within a fifth."""
     build = plain(nn.Sigmoid, 1.0)
@@ -91,6 +94,7 @@ def test_limit_is_where_the_check_itself_finds_it() -> None:
     assert not sick(math.floor(deepest * 0.8)) and sick(math.ceil(deepest * 1.2))
 
 
+@pytest.mark.slow
 def test_zero_initialisation_is_measured_where_the_weights_have_moved() -> None:
     def build(depth: int) -> nn.Module:
         head = nn.Linear(WIDTH, 4)
@@ -101,6 +105,7 @@ def test_zero_initialisation_is_measured_where_the_weights_have_moved() -> None:
     assert all(point.kicked for point in scale.points) and scale.fit.slope == pytest.approx(math.log10(0.5) / 2, abs=0.04)
 
 
+@pytest.mark.slow
 def test_cost_is_that_of_the_formulas() -> None:
     """A product of m x k and k x n takes 2mkn operations; backward takes two of them, but one at the input."""
 
@@ -117,6 +122,7 @@ def test_cost_is_that_of_the_formulas() -> None:
     assert scale.fit is None and "2 widths and 1 seeds" in scale.notes[0]
 
 
+@pytest.mark.slow
 def test_size_that_cannot_be_built_is_left_out_with_the_reason() -> None:
     def build(d_model: int) -> nn.Module:
         return nn.TransformerEncoderLayer(d_model, nhead=4, dim_feedforward=2 * d_model, batch_first=True)
@@ -127,6 +133,7 @@ def test_size_that_cannot_be_built_is_left_out_with_the_reason() -> None:
     assert scale.widths == (16, 32)
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_check_is_the_same_and_leaves_the_factory_alone() -> None:
     build = plain(nn.Sigmoid, 1.0)
     handed = check_gradients(Sweep(build, depth=(1, 2, 3)), select=["depth-limited"], rounds=2).trace.scale
@@ -134,6 +141,7 @@ def test_a_sweep_in_a_check_is_the_same_and_leaves_the_factory_alone() -> None:
     assert handed.fit == called.fit
 
 
+@pytest.mark.slow
 def test_what_is_accepted_and_expected_counts_for_a_sweep() -> None:
     build, sizes = plain(nn.Sigmoid, 1.0), (1, 2, 3)
     kept = check_scale(build, depth=sizes, rounds=2, ignore={"depth-limited": "it stays as it is"}, select=["depth-limited"])
@@ -143,6 +151,7 @@ def test_what_is_accepted_and_expected_counts_for_a_sweep() -> None:
     assert [one.message for one in wanted.failures] == ["expected, and not found"]
 
 
+@pytest.mark.slow
 def test_entry_of_a_configuration_is_a_size() -> None:
     class Config:
         def __init__(self, n_layer: int = 2, n_embd: int = 16) -> None:

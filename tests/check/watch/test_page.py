@@ -24,6 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return html.render(health.report), file
 
 
+@pytest.mark.slow
 def test_page_draws_five_curves_and_marks_the_step_of_the_finding(run: tuple[str, Path]) -> None:
     part = run[0].partition("Training over the steps")[2].partition('<div class="part"')[0]
     captions = re.findall(r'<p class="caption">([^<]*)</p>', part)
@@ -41,6 +42,7 @@ def test_page_draws_five_curves_and_marks_the_step_of_the_finding(run: tuple[str
     assert "1 tiny-update" in part
 
 
+@pytest.mark.slow
 def test_file_of_a_run_is_a_report(run: tuple[str, Path], tmp_path: Path) -> None:
     reports, _, code = read([run[1]])
     assert code == 0

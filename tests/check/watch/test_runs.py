@@ -35,12 +35,14 @@ FOUND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUIET)
 def test_sound_run_is_quiet(name: str) -> None:
     found, _ = run(SOUND[name], 0, 26)
     assert [(step, one.rule, one.message) for step, one in found] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rule"), FOUND.items())
 def test_sick_run_is_noticed(name: str, rule: str) -> None:
     found, _ = run(SICK[name], 0, 32)
@@ -53,6 +55,7 @@ def test_step_that_never_comes_is_dated_by_the_backward_passes(told: bool) -> No
     assert [(step, one.rule) for step, one in found] == [(21, "discarded-gradient")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUIET, "layer-unused", "deep-sigmoid", "lr-1e-9-adam-lm"])
 def test_watched_run_is_the_same_bit_for_bit(name: str) -> None:
     make = {**SOUND, **SICK}[name]

@@ -27,6 +27,7 @@ def losses(**settings: Any) -> list[float | None]:
     return [moment.loss for moment in history.tracks[0].moments]
 
 
+@pytest.mark.slow
 def test_sound_model_trains_and_nothing_of_it_stays() -> None:
     model = mlp()
     before, state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
@@ -65,6 +66,7 @@ def test_an_optimizer_in_all_its_spellings(spelled: dict[str, Any]) -> None:
     assert losses(**spelled) == losses(optimizer="adamw", lr=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "settings"),
     [
@@ -78,6 +80,7 @@ def test_sick_run_is_named(rule: str, settings: dict[str, Any]) -> None:
     assert rule in {finding.rule for finding in report.findings}
 
 
+@pytest.mark.slow
 def test_message_of_a_run_that_diverges_and_the_model_as_it_was() -> None:
     model = mlp()
     before = [parameter.clone() for parameter in model.parameters()]

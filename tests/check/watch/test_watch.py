@@ -58,6 +58,7 @@ def test_norms_and_ratios_are_those_of_a_second_computation() -> None:
         assert moment.gradient == pytest.approx(math.hypot(*gradients), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [True, False])
 def test_steps_that_are_too_large_and_too_small(given: bool) -> None:
     def run(lr: float) -> set[str]:
@@ -143,6 +144,7 @@ def test_stale_optimizer_and_forgotten_layer() -> None:
     assert (finding.rule, str(finding.severity)) == ("unoptimized-parameter", "warning")
 
 
+@pytest.mark.slow
 def test_second_pass_names_the_cause_and_the_loop_goes_on_bit_for_bit() -> None:
     def run(watching: bool) -> tuple[list[float], Any, set[str]]:
         torch.manual_seed(0)
@@ -164,6 +166,7 @@ def test_second_pass_names_the_cause_and_the_loop_goes_on_bit_for_bit() -> None:
     assert all(torch.equal(weights[name], same[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_each_finding_is_issued_once_in_the_way_that_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     def loop(way: Any) -> Any:
         model = net()

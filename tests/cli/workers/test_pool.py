@@ -79,6 +79,7 @@ def test_worker_is_the_first_to_go_when_memory_runs_out() -> None:
     assert Path("score").read_text().strip() == "1000"
 
 
+@pytest.mark.slow
 def test_endless_loop_that_ignores_signals_is_stopped_in_time() -> None:
     text = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\nwhile True: pass\n"
     started = time.monotonic()
@@ -88,6 +89,7 @@ def test_endless_loop_that_ignores_signals_is_stopped_in_time() -> None:
     assert (failure.exit_code, "no result within 1.5 s, while importing it" in failure.message) == (4, True)
 
 
+@pytest.mark.slow
 def test_crash_keeps_the_results_before_and_after_it() -> None:
     bodies = {
         "A": "return super().forward(x)",
@@ -102,6 +104,7 @@ def test_crash_keeps_the_results_before_and_after_it() -> None:
     assert told == [("target.py:A", 0), ("target.py:B", 4), ("target.py:C", 3), ("target.py:D", 4), ("target.py:E", 0)]
 
 
+@pytest.mark.slow
 def test_report_is_that_of_the_settings_and_stray_output_and_threads_do_no_harm(folder: Path) -> None:
     """A flood on both streams, a thread that never ends, and a grandchild that holds every pipe."""
     text = f"""{HEADER}
@@ -129,6 +132,7 @@ open("child", "w").write(str(child.pid))
     assert not alive(child), "what a target starts ends with it"
 
 
+@pytest.mark.slow
 def test_wrong_setting_is_reported_before_anything_is_imported() -> None:
     (failure,), printed = check("print('imported')\n", sources=(Source("--set", {"rules": {"no-such-rule": {"x": 1}}}),))
     assert isinstance(failure, Failure)
@@ -142,6 +146,7 @@ def test_working_directory_cannot_shadow_what_the_worker_needs() -> None:
     assert isinstance(report, Report), f"{report} {printed}"
 
 
+@pytest.mark.slow
 def test_interruption_kills_the_process(folder: Path) -> None:
     text = f"import os, time\nopen({str(folder / 'pid')!r}, 'w').write(str(os.getpid()))\nwhile True: pass\n"
     Path("target.py").write_text(text)
@@ -200,6 +205,7 @@ def test_interruption_ends_every_job(folder: Path) -> None:
     assert not any(map(alive, pids))
 
 
+@pytest.mark.slow
 def test_workers_share_one_import_and_nothing_else(folder: Path) -> None:
     """Each is a fork of a process that has never run the code of another."""
     (folder / "leaves.py").write_text(HEADER + "import torch\ntorch.gradhealth_was_here = True\n")

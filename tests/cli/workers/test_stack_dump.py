@@ -80,6 +80,7 @@ def test_line_of_source_is_shown_only_of_a_regular_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_real_dump_is_read(tmp_path: Path) -> None:
     """Of this very Python, whatever its faulthandler writes."""
     path = tmp_path / "stuck.py"

@@ -141,6 +141,7 @@ def test_every_fault_is_one_error_that_names_the_place(model: nn.Module, given: 
         assert part in text
 
 
+@pytest.mark.slow
 def test_a_pinned_argument_is_never_edited() -> None:
     with pytest.raises((InputInferenceError, InputsError)) as caught:
         synthesize(Tagger(), {"ids": "i64[B,T]<50", "mask": "f32[B,9]", "scale": None})
@@ -192,6 +193,7 @@ def test_nearest_inputs_that_run_are_shown_as_python_and_as_options(
     assert synthesize(model, shown).args[0].shape[0] > 1, "what is shown runs"
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_model_is_not_blamed_on_the_inputs() -> None:
     class Broken(nn.Module):
         def __init__(self) -> None:

@@ -28,6 +28,7 @@ class _Sigmoids(nn.Module):
         return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 160], ids=["small", "large"])
 def test_graph_that_waits_for_its_backward_pass_is_left_alone(width: int) -> None:
     """A check in the middle of a loop: weights that a further pass moves come back with the count of their changes."""
@@ -40,6 +41,7 @@ def test_graph_that_waits_for_its_backward_pass_is_left_alone(width: int) -> Non
     loss.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 160], ids=["small", "large"])
 def test_buffer_that_forward_writes_into_the_graph_is_a_leaf_again(width: int) -> None:
     model = _Sigmoids(width, stateful=True)

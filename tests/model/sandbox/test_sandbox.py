@@ -67,6 +67,7 @@ class Hostile(nn.Module):
         return out
 
 
+@pytest.mark.slow
 def test_hostile_model_comes_back_bit_identical() -> None:
     model = Hostile()
     model.fc.weight.grad = torch.ones(4, 4)
@@ -90,6 +91,7 @@ def test_model_comes_back_after_an_exception(error: type[BaseException]) -> None
     assert before.differences(Fingerprint.of(model)) == []
 
 
+@pytest.mark.slow
 def test_sick_path_leaves_no_trace() -> None:
     """The facts train, kick and cast the model."""
     torch.manual_seed(0)
@@ -126,6 +128,7 @@ def test_modules_in_plain_lists_are_reached() -> None:
     assert model.unregistered[0] in reachable_modules(model)
 
 
+@pytest.mark.slow
 def test_interrupt_during_restore_waits_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a restore would leave an empty model."""
     model = Hostile()

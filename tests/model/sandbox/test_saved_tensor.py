@@ -207,6 +207,7 @@ class Box:
         self.held = held
 
 
+@pytest.mark.slow
 def test_room_for_plain_objects_is_fifty_thousand_things() -> None:
     box = Box([[0] for _ in range(60_000)])
     with put_back(box):

@@ -198,6 +198,7 @@ def test_collector_goes_on_as_before(on: bool) -> None:
         gc.enable()
 
 
+@pytest.mark.slow
 def test_old_objects_are_spared_and_given_back() -> None:
     before = gc.get_freeze_count()
     with old_objects_spared():

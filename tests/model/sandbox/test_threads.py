@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,6 +23,7 @@ class _Makes(nn.Module):
         return self.layers(x + torch.zeros(8) + torch.tensor([1.0]) * steps)  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_other_threads_keep_their_default_dtype() -> None:
     seen: set[torch.dtype] = set()
     done, started = threading.Event(), threading.Event()

@@ -24,6 +24,7 @@ MODULES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_the_lines_of_a_class_are_those_of_inspect(name: str) -> None:
     module = importlib.import_module(name)

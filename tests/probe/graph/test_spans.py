@@ -52,6 +52,7 @@ def program(seed: int) -> tuple[torch.Tensor, dict[torch.Tensor, torch.Tensor]]:
     return x, parts
 
 
+@pytest.mark.slow
 def test_edges_without_a_gradient_carry_none() -> None:
     """Of 400 random programs; a sixth have such edges."""
     found = 0

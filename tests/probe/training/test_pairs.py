@@ -28,6 +28,7 @@ def text(finding: Finding) -> str:
     return " ".join([finding.message, *map(str, finding.places), *details])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", PAIRS, ids=lambda entry: entry.name)
 def test_the_fault_is_named_at_its_place(entry: Pair) -> None:
     found = [one for one in report(entry, sick=True).findings if one.rule in entry.rule.split("|")]

@@ -80,6 +80,7 @@ def trained() -> tuple[nn.Module, torch.optim.Optimizer, Any, Any]:
     return model, optimizer, scheduler, scaler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, *range(1, 150, 7)])
 def test_a_given_step_leaves_no_trace_wherever_it_raises(at: int) -> None:
     model, optimizer, scheduler, scaler = trained()
@@ -107,6 +108,7 @@ def test_a_given_step_leaves_no_trace_wherever_it_raises(at: int) -> None:
     assert losses == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adafactor", "LBFGS", "RMSprop", "Adagrad", "NAdam", "Rprop"])
 def test_a_step_of_the_checks_own_leaves_no_trace(name: str) -> None:
     torch.manual_seed(0)

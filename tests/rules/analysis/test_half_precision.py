@@ -63,6 +63,7 @@ def found(model: nn.Module, x: Tensor, **settings: Any) -> dict[str, Severity]:
 X = torch.randn(16, 64, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_severity_follows_what_the_model_is() -> None:
     declared = {"rules": {RULES[0]: {"loss_scale": 1.0}}}
     assert found(Linear(1e-8), X) == {}

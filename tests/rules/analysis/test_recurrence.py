@@ -105,6 +105,7 @@ def test_short_sequence_is_repeated_for_a_layer_and_carried_on_for_a_loop() -> N
     assert finding.severity is Severity.NOTE, "eight steps prove little"
 
 
+@pytest.mark.slow
 def test_horizon_and_bound_of_the_user() -> None:
     """0.577 a step: 40 steps back 3e-10 is left, which is below 1e-8."""
     torch.manual_seed(0)
