@@ -128,16 +128,22 @@ def feed(name: str, data: bytes) -> None:
     """One input to one reader.
 
     Raises:
-        AssertionError: it took more than a second.
+        AssertionError: it took more than a second, twice.
         Exception: whatever else than our own error came out.
     """
+    took = _seconds(name, data)
+    if took >= SECONDS:  # what a collection of garbage, or a busy machine, adds comes once
+        took = _seconds(name, data)
+    assert took < SECONDS, f"{name} took {took:.1f} s"
+
+
+def _seconds(name: str, data: bytes) -> float:
     started = time.process_time()
     try:
         READERS[name](data)
     except UsageError as error:
         assert str(error).strip()  # noqa: PT017 - success is right, too
-    took = time.process_time() - started
-    assert took < SECONDS, f"{name} took {took:.1f} s"
+    return time.process_time() - started
 
 
 def settle(source: Source) -> None:
