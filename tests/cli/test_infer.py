@@ -51,6 +51,7 @@ def settings(spec: str = "f32[B,5,6]", forward: str = "(x, scale=1.0)") -> Confi
     return Config(saved_inputs={"net.py:Net": entry}, origins={"saved_inputs.net.py:Net": "gradhealth.yaml:7"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_reported_gives_the_very_same_inputs_again(name: str) -> None:
     torch.manual_seed(0)

@@ -38,6 +38,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     return tried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_user_model_runs_forward_and_backward_on_what_its_author_would_feed(name: str) -> None:
     torch.manual_seed(0)

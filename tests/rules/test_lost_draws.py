@@ -11,7 +11,10 @@ from torch import distributions as D
 from torch.nn import functional as F
 
 from gradcheck_health import Finding, check_gradients
-from tests.zoo.sick.lost_draws import Sampled
+from gradcheck_health.records.remedies import SOUND
+from tests.zoo.entry import Sick
+from tests.zoo.sick.draws import torch_normal
+from tests.zoo.sick.lost_draws import Sampled, autoencoder_that_samples, autoencoder_with_torch_normal
 from tests.zoo.sound.lost_draws import Autoencoder
 
 Draw = Callable[[Tensor, Tensor], Tensor]
@@ -76,6 +79,14 @@ def test_mean_that_gets_no_gradient_at_all_is_told_once() -> None:
     model = Sampled()
     found = cut(model, lambda output: output[0].square().mean())
     assert len(found) == 1 and "trainable parameters off from" in found[0].message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", [autoencoder_that_samples, autoencoder_with_torch_normal, torch_normal], ids=lambda e: e.name)
+def test_draw_that_hands_its_gradient_back_is_tried_as_a_cure(entry: Sick) -> None:
+    """Also where nothing comes back at all, as in the last."""
+    (trial,) = check_gradients(*entry.build(), remedies=True, only_remedies=["rsample"]).remedies
+    assert (trial.rule, trial.remedy, trial.outcome) == ("cut-gradient", "rsample", SOUND)
 
 
 def trained(model: nn.Module, x: Tensor) -> float:

@@ -82,6 +82,7 @@ def test_a_bound_short_of_the_number_is_crossed(name: str) -> None:
         assert finding.bound == pytest.approx(short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rules.names())
 def test_without_the_facts_a_rule_asks_before_it_accuses(name: str) -> None:
     """An error is a suspicion that was confirmed: where facts were taken, none is reported without them."""
@@ -109,6 +110,7 @@ def test_every_fact_that_was_taken_is_asked_for(name: str) -> None:
     assert findings == asked(name, trace)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rules.names())
 def test_a_healthy_trace_is_silent_and_asks_for_no_more(name: str) -> None:
     torch.manual_seed(0)

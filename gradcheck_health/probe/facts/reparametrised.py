@@ -13,7 +13,7 @@ from gradcheck_health.model.sandbox.context import sandbox
 from gradcheck_health.model.source.lines import user_line
 from gradcheck_health.probe.backward import slopes
 from gradcheck_health.probe.experiments.subbatch import judged_on_few
-from gradcheck_health.probe.forward.draws import calls_of, lost_draw
+from gradcheck_health.probe.forward import draws
 from gradcheck_health.probe.graph import graph as graphs
 from gradcheck_health.probe.graph.streams import ancestors
 from gradcheck_health.probe.objective import Objective, objective
@@ -43,7 +43,7 @@ def _reparametrised(subject: Subject, trace: Trace) -> Trace:
 
 
 class _Reparametrised(TorchFunctionMode):
-    """Lets `sample` do what `rsample` does, and `torch.normal(mean, std)` what mean + std * noise does: the values stay."""
+    """Every draw hands its gradient back, and is noted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,16 +55,14 @@ class _Reparametrised(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self._scored += calls_of("log_prob")
-        sampled = list(calls_of("sample"))
+        self._scored += draws.calls_of("log_prob")
+        sampled = list(draws.calls_of("sample"))
         if not sampled and self._last is not None:  # what the last operation inside of `sample` made is the draw
             self._drawn.append(self._last)
             self._last = None
-        if func is torch._C._set_grad_enabled and args[0] is False and any(one.has_rsample for one in sampled):
-            return None
-        lost = func is torch.normal and bool(lost_draw(func, args, kwargs))
-        out = _with_gradient(*args, **kwargs) if lost else func(*args, **kwargs)
-        if isinstance(out, torch.Tensor) and out.requires_grad and (lost or sampled):
+        made = draws.reparametrised(func, args, kwargs)
+        out = func(*args, **kwargs) if made is NotImplemented else made
+        if isinstance(out, torch.Tensor) and out.requires_grad and (sampled or made is not NotImplemented):
             self._last = (out, sampled, user_line())
         return out
 
@@ -79,13 +77,6 @@ class _Reparametrised(TorchFunctionMode):
         near = [one for one in drawn if (at := position.get(one[0].grad_fn)) is not None and _taken_by_layers(graph, at)]
         gradients = slopes(goal.roots, [draw for draw, _, _ in near], goal.gradients) if near else ()
         return {line for (_, _, line), gradient in zip(near, gradients, strict=True) if gradient is not None and gradient.any()}
-
-
-def _with_gradient(mean: Any, std: Any = 1.0, *, generator: torch.Generator | None = None, **size: Any) -> torch.Tensor:
-    with torch.no_grad():
-        noise = torch.normal(mean, std, generator=generator, **size).sub_(mean).div_(std).nan_to_num_(0.0, 0.0, 0.0)
-    result: torch.Tensor = mean + std * noise
-    return result
 
 
 def _taken_by_layers(graph: graphs.Graph, position: int) -> bool:

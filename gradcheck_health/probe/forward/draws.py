@@ -38,6 +38,25 @@ def lost_draw(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
     return f"{type(asked[-1]).__name__}.sample" if any(map(_from_learnt, asked)) else ""
 
 
+def reparametrised(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What this call gives where a draw hands its gradient back; NotImplemented where it stays as it is.
+
+    `sample` does what `rsample` does, with its gradients on; `torch.normal(mean, std)` is mean + std * noise. The values are
+    the same (Kingma and Welling 2014).
+    """
+    if func is torch._C._set_grad_enabled:
+        return None if args[0] is False and any(one.has_rsample for one in calls_of("sample")) else NotImplemented
+    lost = func is torch.normal and lost_draw(func, args, kwargs)
+    return _shifted_noise(*args, **kwargs) if lost else NotImplemented
+
+
+def _shifted_noise(mean: Any, std: Any = 1.0, **options: Any) -> torch.Tensor:
+    still = [one.detach() if isinstance(one, torch.Tensor) else one for one in (mean, std)]
+    noise = torch.normal(*still, **options).sub_(still[0]).div_(still[1]).nan_to_num_(0.0, 0.0, 0.0)
+    result: torch.Tensor = mean + std * noise
+    return result
+
+
 def calls_of(method: str) -> Iterator[Distribution]:
     """The distributions whose method this is called from, the innermost first."""
     frame: FrameType | None = sys._getframe(1)

@@ -29,10 +29,15 @@ def lost_draws(trace: Trace, told: Container[str | None] = ()) -> Iterator[Findi
         yield Finding(
             rule="cut-gradient",
             severity=Severity.ERROR,
-            message=f"{draw.op} hands no gradient back: what it draws from learns nothing from the layers behind it",
+            message=f"{draw.op} hands no gradient back from the layers that take its draws (0 allowed)",
             places=(Place(draw.layer, layer.kind if layer else "", draw.source, draw.op),),
             details=(
-                ("because", "the output moves with the draw, and nothing asks for its log_prob, as a score function would"),
+                (
+                    "because",
+                    "what it draws from learns from other terms alone; nothing asks for log_prob, as a score function would",
+                ),
                 ("help", DRAWN_HELP[draw.op.rpartition(".")[2]]),
             ),
+            got=1.0,
+            bound=0.0,
         )

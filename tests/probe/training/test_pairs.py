@@ -36,6 +36,7 @@ def test_the_fault_is_named_at_its_place(entry: Pair) -> None:
     assert any(re.search(entry.at, text(one)) for one in found), [text(one) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", PAIRS, ids=lambda entry: entry.name)
 def test_the_mended_twin_is_quiet(entry: Pair) -> None:
     loud = [one for one in report(entry, sick=False).findings if one.severity is not Severity.NOTE or one.rule == entry.rule]

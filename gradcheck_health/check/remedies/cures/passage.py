@@ -15,6 +15,8 @@ from gradcheck_health.check.remedies.patient import Change, Patient, changed
 from gradcheck_health.model.call import call
 from gradcheck_health.model.names import named_parameters, registered
 from gradcheck_health.model.nest import operand_tensors
+from gradcheck_health.model.source.lines import user_line
+from gradcheck_health.probe.forward.draws import reparametrised
 from gradcheck_health.records.finding import Finding
 
 _STEPS: Mapping[Any, Callable[..., torch.Tensor]] = {
@@ -64,6 +66,22 @@ def uncut(patient: Patient, finding: Finding) -> Change | None:
 
     mode = edit(patient.model, editor)
     return changed("without .detach()", sorted(layers), mode=mode, direct=True)
+
+
+def rsample(patient: Patient, finding: Finding) -> Change | None:
+    """Kingma and Welling 2014: the finding's draw by `rsample` instead of `sample`, or as mean + std * noise."""
+    if finding.rule != "cut-gradient":
+        return None
+    lines = {draw.source: draw.layer for seen in patient.trace.facts.get("reparametrised", ()) for draw in seen.draws}
+    cuts = [cut for cut in patient.trace.closest.cuts if cut.op == "normal" or cut.op.endswith(".sample")]
+    lines.update({cut.source: cut.layer for cut in cuts})
+
+    def editor(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
+        drawing = func is torch.normal or func is torch._C._set_grad_enabled
+        return reparametrised(func, args, kwargs) if drawing and user_line() in lines else NotImplemented
+
+    mode = edit(patient.model, editor) if lines else None
+    return changed("rsample(), or mean + std * torch.randn_like(mean)", list(lines.values()), mode=mode, direct=True)
 
 
 def register(patient: Patient, finding: Finding) -> Change | None:
