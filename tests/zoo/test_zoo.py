@@ -13,7 +13,7 @@ from torch import nn
 
 from gradcheck_health import Report, Severity, check_gradients
 from tests.zoo.entry import Sick, Sound
-from tests.zoo.sick import SICK, SICK_INSIDE
+from tests.zoo.sick import FIRST, SICK, SICK_INSIDE
 from tests.zoo.sound import SOUND
 from tests.zoo.third_party import TIMM, TORCH, TORCHVISION, TRANSFORMERS, WITHOUT_AN_ARGUMENT
 
@@ -26,18 +26,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 needs_packages = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (the extra `zoo` brings them)")
 
 
-def parameters(entries: tuple[Any, ...]) -> list[Any]:
-    return [pytest.param(entry, id=entry.name) for entry in entries]
-
-
-def sick_parameters() -> list[Any]:
-    """Of each rule the first is quick, and stands for the others while one works."""
-    seen: set[str] = set()
-    found = []
-    for entry in SICK:
-        found.append(pytest.param(entry, id=entry.name, marks=[pytest.mark.slow] if entry.rule in seen else []))
-        seen.add(entry.rule)
-    return found
+def parameters(entries: tuple[Any, ...], *, quick: tuple[Any, ...] | None = None) -> list[Any]:
+    """Args: quick: those that stand for the others while one works; all of them by default."""
+    slow = {entry.name for entry in entries if quick is not None and entry not in quick}
+    return [pytest.param(entry, id=entry.name, marks=[pytest.mark.slow] * (entry.name in slow)) for entry in entries]
 
 
 def state(model: nn.Module) -> dict[str, Any]:
@@ -119,7 +111,7 @@ def test_optional_argument_not_given_is_no_error(entry: Sound) -> None:
     is_quiet(entry)
 
 
-@pytest.mark.parametrize("entry", sick_parameters())
+@pytest.mark.parametrize("entry", parameters(SICK, quick=FIRST))
 def test_sick(entry: Sick) -> None:
     is_found(entry)
 

@@ -49,27 +49,28 @@ class _Reparametrised(TorchFunctionMode):
         super().__init__()
         self._drawn: list[tuple[torch.Tensor, list[Any], str | None]] = []
         """A draw with its graph, the distributions that it comes from, and the line."""
-        self._scored: list[Any] = []
-        """Distributions whose log_prob was asked for."""
-        self._last: tuple[torch.Tensor, list[Any], str | None] | None = None
+        self._scored: dict[int, Any] = {}
+        """By their ids, distributions whose log_prob was asked for."""
+        self._open = False
+        """The newest is what an operation inside of a `sample` made that goes on: the last one there makes the draw."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self._scored += draws.calls_of("log_prob")
+        self._scored.update((id(one), one) for one in draws.calls_of("log_prob"))
         sampled = list(draws.calls_of("sample"))
-        if not sampled and self._last is not None:  # what the last operation inside of `sample` made is the draw
-            self._drawn.append(self._last)
-            self._last = None
-        made = draws.reparametrised(func, args, kwargs)
+        self._open = self._open and bool(sampled)
+        made = draws.with_gradient(func, args, kwargs)
         out = func(*args, **kwargs) if made is NotImplemented else made
         if isinstance(out, torch.Tensor) and out.requires_grad and (sampled or made is not NotImplemented):
-            self._last = (out, sampled, user_line())
+            if self._open:
+                self._drawn.pop()
+            self._drawn.append((out, sampled, user_line()))
+            self._open = bool(sampled)
         return out
 
     def lost(self, goal: Objective) -> set[str | None]:
         """The lines of the draws through whose result, and through layers, a gradient would come."""
-        drawn = [*self._drawn, *(() if self._last is None else (self._last,))]
-        drawn = [one for one in drawn if not any(a is b for a in one[1] for b in self._scored)]
+        drawn = [one for one in self._drawn if not any(id(distribution) in self._scored for distribution in one[1])]
         graph = graphs.walk([root.grad_fn for root in goal.roots if root.grad_fn is not None]) if drawn else None
         if graph is None:
             return set()

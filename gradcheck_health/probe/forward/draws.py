@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.distributions import Distribution
 
+from gradcheck_health.model.source.frames import receiver
+
 DRAWS: frozenset[Any] = frozenset(
     {
         torch.normal,
@@ -38,7 +40,7 @@ def lost_draw(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> st
     return f"{type(asked[-1]).__name__}.sample" if any(map(_from_learnt, asked)) else ""
 
 
-def reparametrised(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def with_gradient(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """What this call gives where a draw hands its gradient back; NotImplemented where it stays as it is.
 
     `sample` does what `rsample` does, with its gradients on; `torch.normal(mean, std)` is mean + std * noise. The values are
@@ -64,7 +66,7 @@ def calls_of(method: str) -> Iterator[Distribution]:
         if frame is None:
             return
         if frame.f_code.co_name == method and "distributions" in frame.f_code.co_filename.split(os.sep):
-            owner = frame.f_locals.get("self")
+            owner = receiver(frame)
             if isinstance(owner, Distribution):
                 yield owner
         frame = frame.f_back

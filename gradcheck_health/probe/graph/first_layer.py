@@ -35,11 +35,12 @@ def first_layer(graph: Graph) -> list[int]:
     found = [max(once, key=lambda leaf: (depth[leaf], leaf))] if once else []
     deepest = depth[found[0]] if found else 0
     steps = _steps_above(graph, taken)
+    loops: list[tuple[int, int, int, bool]] = []
     for key, leaf in sorted(graph.leaves.items(), key=lambda item: (-depth[item[1]], -item[1]))[:_SHARED]:
         if depth[leaf] <= deepest:
             break
         calls = _last_steps(_side_by_side(graph, taken[key]), steps) if len(taken[key]) > 1 else []
-        if len(calls) == 1 and _closed(graph, taken[key]):
+        if len(calls) == 1 and len(taken[key]) >= OFTEN and _of_closed_loop(graph, taken[key], loops):
             calls = [max(taken[key])]
         if calls and max(depth[call] for call in calls) + 1 > deepest:
             deepest = max(depth[call] for call in calls) + 1
@@ -60,10 +61,23 @@ def _side_by_side(graph: Graph, calls: Sequence[int]) -> list[int]:
     return sorted(call for call in own if not below[call])
 
 
+def _of_closed_loop(graph: Graph, calls: Sequence[int], loops: list[tuple[int, int, int, bool]]) -> bool:
+    """Whether they are turns of a closed loop; each loop is searched once, for one of its weights.
+
+    Args:
+        loops: (turns, top, bottom, closed) of what was searched before, added to. Weights that are taken as often between the
+            same nodes are those of one loop.
+    """
+    turns, top, bottom = len(calls), min(calls), max(calls)
+    for many, first, last, closed in loops:
+        if many == turns and first <= bottom and top <= last:
+            return closed
+    loops.append((turns, top, bottom, _closed(graph, calls)))
+    return loops[-1][-1]
+
+
 def _closed(graph: Graph, calls: Sequence[int]) -> bool:
     """Each of these many calls takes what the one before it made, and no data beside: no step of a sequence, no input again."""
-    if len(calls) < OFTEN:
-        return False
     top, bottom = min(calls), max(calls)
     relevant = ancestors(graph, bottom)
     between = [i for i in relevant if top <= i < bottom]

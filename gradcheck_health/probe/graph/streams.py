@@ -22,6 +22,7 @@ def joints(graph: Graph, relevant: Collection[int]) -> list[int]:
     """Those of the positions `relevant` that also take a stream of data that comes by none of them, in order."""
     carries = [False] * len(graph.nodes)
     for i in range(len(graph.nodes) - 1, 0, -1):
-        data = graph.constant[i] or graph.nodes[i].name().startswith("Embedding")
-        carries[i] = i not in relevant and (data or any(carries[j] for j in graph.edges[i]))
+        if i not in relevant:
+            fed = graph.constant[i] or any(carries[j] for j in graph.edges[i])
+            carries[i] = fed or graph.nodes[i].name().startswith("Embedding")
     return sorted(i for i in relevant if any(carries[j] for j in graph.edges[i]))

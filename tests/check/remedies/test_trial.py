@@ -20,7 +20,7 @@ from gradcheck_health.model.sandbox import sandbox
 from gradcheck_health.records.remedies import NO_HELP, NOT_MEASURED, SOUND, RemedyTrial
 from gradcheck_health.records.report import Report
 from tests.zoo.entry import Sick
-from tests.zoo.sick import SICK
+from tests.zoo.sick import FIRST, SICK
 
 BATCH = torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
 FEW = ["he-init", "selu-and-lecun", "reset-parameters"]
@@ -109,10 +109,6 @@ def test_measure_under_a_cure_is_that_of_a_model_built_so() -> None:
                 layer.bias.zero_()
     flow = check_gradients(built, BATCH).trace.flow
     assert trial.after == pytest.approx(flow[0].gradient / flow[-1].gradient, rel=1e-5)
-
-
-FIRST = list({entry.rule: entry for entry in reversed(SICK)}.values())
-"""The first of each rule: which ones they are does not change with what is added."""
 
 
 @pytest.mark.slow

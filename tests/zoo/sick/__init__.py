@@ -89,5 +89,7 @@ SICK = sick_models(
     wiring,
     temperatures,
 )
+FIRST = tuple({entry.rule: entry for entry in reversed(SICK)}.values())
+"""The first of each rule: which ones they are does not change with what is added."""
 SICK_INSIDE = sick_models(inside)
 """These need torchvision, timm or transformers."""

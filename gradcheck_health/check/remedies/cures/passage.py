@@ -16,7 +16,7 @@ from gradcheck_health.model.call import call
 from gradcheck_health.model.names import named_parameters, registered
 from gradcheck_health.model.nest import operand_tensors
 from gradcheck_health.model.source.lines import user_line
-from gradcheck_health.probe.forward.draws import reparametrised
+from gradcheck_health.probe.forward.draws import with_gradient
 from gradcheck_health.records.finding import Finding
 
 _STEPS: Mapping[Any, Callable[..., torch.Tensor]] = {
@@ -78,7 +78,7 @@ def rsample(patient: Patient, finding: Finding) -> Change | None:
 
     def editor(func: Any, args: Any, kwargs: Any, layer: str) -> Any:
         drawing = func is torch.normal or func is torch._C._set_grad_enabled
-        return reparametrised(func, args, kwargs) if drawing and user_line() in lines else NotImplemented
+        return with_gradient(func, args, kwargs) if drawing and user_line() in lines else NotImplemented
 
     mode = edit(patient.model, editor) if lines else None
     return changed("rsample(), or mean + std * torch.randn_like(mean)", list(lines.values()), mode=mode, direct=True)
